@@ -1,0 +1,87 @@
+"""What systems, data and the engine agree on. Types only: nothing here imports jax.
+
+A *system* turns batches into a loss and predictions; a *source* holds examples; a *feed* turns a
+source into a reproducible stream of batches; the *engine* trains any system on any feed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+
+Batch = Mapping[str, Any]
+"""Names to arrays, all with the same leading batch dimension."""
+
+Variables = dict[str, Any]
+"""{"params": ..., "batch_stats": ..., "frozen": ...}; `frozen` takes part but gets no update."""
+
+
+class Aux(NamedTuple):
+    """What a loss returns beside its scalar.
+
+    `metrics`: name -> (value, weight), both scalars; the engine reports sum(value * weight) /
+    sum(weight) over steps. `batch_stats`: the updated statistics ({} where there are none).
+    """
+
+    metrics: dict[str, tuple[Any, Any]]
+    batch_stats: Any
+
+
+class ArraySpec(NamedTuple):
+    """Shape and dtype of one array of a batch, leading batch dimension included."""
+
+    shape: tuple[int, ...]
+    dtype: str
+
+
+class Metrics(Protocol):
+    """Evaluation as a fold over batches; the state is a pytree of arrays."""
+
+    def init(self) -> Any: ...
+
+    def update(self, state: Any, outputs: Any, batch: Batch) -> Any:
+        """Rows where batch["mask"] is False are padding and count nowhere."""
+
+    def compute(self, state: Any) -> dict[str, Any]:
+        """Host side: floats, and arrays such as a confusion matrix."""
+
+
+class System(Protocol):
+    """A frozen dataclass built by `systems.build(config)`; every method is a pure function."""
+
+    def init(self, key: Any) -> Variables: ...
+
+    def loss(self, variables: Variables, batch: Batch, key: Any) -> tuple[Any, Aux]: ...
+
+    def predict(self, variables: Variables, batch: Batch) -> Any: ...
+
+    def metrics(self) -> Metrics: ...
+
+    def batch_spec(self, size: int) -> dict[str, ArraySpec]: ...
+
+
+class Source(Protocol):
+    """Random access to examples; the same index always gives the same arrays."""
+
+    fingerprint: str
+    labels: np.ndarray | None
+    groups: np.ndarray | None
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int) -> dict[str, np.ndarray]: ...
+
+
+class Feed(Protocol):
+    """Batches for the engine: a pure function of (fingerprint, seed, global batch size, step)."""
+
+    fingerprint: str
+    batch_size: int
+
+    def train_batches(self, start: int) -> Iterator[dict[str, np.ndarray]]:
+        """Without end, from global batch number `start` on; this host's slice of each."""
+
+    def eval_batches(self) -> Iterator[dict[str, np.ndarray]]:
+        """Every held-out example once; the last batch is padded, `mask` (B,) bool says where."""
