@@ -1,0 +1,296 @@
+"""Skeletons as data: joint names, limbs, mirror, OKS sigmas, bone groups, and maps between them.
+
+A joint is known by its name; left and right are the person's own. The order of joints and limbs is
+the order of channels in heat maps and affinity fields. NumPy only.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from bodyjax.errors import ConfigError
+
+ABSENT, HIDDEN, SEEN = 0, 1, 2
+"""Values of `visible`: not labelled; labelled but hidden; labelled and seen."""
+
+
+@dataclass(frozen=True)
+class Skeleton:
+    """Names and connections of J joints.
+
+    joints: J names. limbs: L pairs of joint indices, drawn and used for affinity fields.
+    mirror: mirror[j] is the joint that j becomes in a mirrored picture.
+    sigmas: per-joint constants of OKS, or None where none were published.
+    groups: name -> indices of limbs whose length ratios are constant for a person.
+    """
+
+    name: str
+    joints: tuple[str, ...]
+    limbs: tuple[tuple[int, int], ...]
+    mirror: tuple[int, ...]
+    sigmas: tuple[float, ...] | None
+    groups: dict[str, tuple[int, ...]]
+
+    def index(self, joint: str) -> int:
+        """Position of a joint by name; ConfigError names the skeleton if there is none."""
+        if joint not in self.joints:
+            raise ConfigError(
+                f"{self.name} has no joint {joint!r}", hint=f"its joints: {', '.join(self.joints)}"
+            )
+        return self.joints.index(joint)
+
+
+def make(
+    name: str,
+    joints: str,
+    limbs: str,
+    *,
+    sigmas: tuple[float, ...] | None = None,
+    groups: dict[str, str] | None = None,
+) -> Skeleton:
+    """A skeleton from words: joints "nose neck", limbs "nose-neck", groups {"arms": "a-b c-d"}.
+
+    The mirror follows from the names (left_x and right_x). Raises ConfigError where a limb names an
+    unknown joint or a group an unknown limb.
+    """
+    names = tuple(joints.split())
+    place = {joint: i for i, joint in enumerate(names)}
+
+    def pair(word: str) -> tuple[int, int]:
+        first, _, second = word.partition("-")
+        if first not in place or second not in place:
+            raise ConfigError(f"limb {word!r} names a joint that is not there", file=name)
+        return place[first], place[second]
+
+    pairs = tuple(pair(word) for word in limbs.split())
+    members: dict[str, tuple[int, ...]] = {}
+    for group, words in (groups or {}).items():
+        wanted = [pair(word) for word in words.split()]
+        missing = [
+            word for word, limb in zip(words.split(), wanted, strict=True) if limb not in pairs
+        ]
+        if missing:
+            raise ConfigError(f"group {group!r} names {missing[0]!r}, not a limb", file=name)
+        members[group] = tuple(pairs.index(limb) for limb in wanted)
+    swapped = [
+        joint.replace("left_", "\0").replace("right_", "left_").replace("\0", "right_")
+        for joint in names
+    ]
+    return Skeleton(name, names, pairs, tuple(place[joint] for joint in swapped), sigmas, members)
+
+
+# Per-joint constants of COCO's keypoint evaluation (cocodataset.org, keypoints-eval).
+COCO_SIGMAS = (
+    *(0.026, 0.025, 0.025, 0.035, 0.035),  # nose, eyes, ears
+    *(0.079, 0.079, 0.072, 0.072, 0.062, 0.062),  # shoulders, elbows, wrists
+    *(0.107, 0.107, 0.087, 0.087, 0.089, 0.089),  # hips, knees, ankles
+)
+
+ARMS = (
+    "left_shoulder-left_elbow left_elbow-left_wrist "
+    "right_shoulder-right_elbow right_elbow-right_wrist"
+)
+LEGS = "left_hip-left_knee left_knee-left_ankle right_hip-right_knee right_knee-right_ankle"
+
+COCO17 = make(
+    "coco17",
+    "nose left_eye right_eye left_ear right_ear left_shoulder right_shoulder left_elbow right_elbow"
+    " left_wrist right_wrist left_hip right_hip left_knee right_knee left_ankle right_ankle",
+    f"{LEGS} {ARMS} left_hip-right_hip left_shoulder-left_hip right_shoulder-right_hip"
+    " left_shoulder-right_shoulder left_eye-right_eye nose-left_eye nose-right_eye"
+    " left_eye-left_ear right_eye-right_ear left_ear-left_shoulder right_ear-right_shoulder",
+    sigmas=COCO_SIGMAS,
+    groups={
+        "arms": ARMS,
+        "legs": LEGS,
+        "trunk": "left_shoulder-left_hip right_shoulder-right_hip",
+    },
+)
+
+# What CMU-Pose and OpenPose use: COCO plus the neck, right before left, 19 limbs in the order of
+# their affinity fields (Cao et al., Realtime Multi-Person 2D Pose Estimation, CVPR 2017).
+BODY18 = make(
+    "body18",
+    "nose neck right_shoulder right_elbow right_wrist left_shoulder left_elbow left_wrist"
+    " right_hip right_knee right_ankle left_hip left_knee left_ankle"
+    " right_eye left_eye right_ear left_ear",
+    "neck-right_hip right_hip-right_knee right_knee-right_ankle"
+    " neck-left_hip left_hip-left_knee left_knee-left_ankle"
+    " neck-right_shoulder right_shoulder-right_elbow right_elbow-right_wrist"
+    " right_shoulder-right_ear"
+    " neck-left_shoulder left_shoulder-left_elbow left_elbow-left_wrist left_shoulder-left_ear"
+    " neck-nose nose-right_eye nose-left_eye right_eye-right_ear left_eye-left_ear",
+    groups={
+        "arms": ARMS,
+        "legs": LEGS,
+        "shoulders": "neck-left_shoulder neck-right_shoulder",
+        "hips": "neck-left_hip neck-right_hip",
+    },
+)
+
+# Leeds Sports Pose (Johnson and Everingham 2010); the neck is labelled, not the mid-shoulder.
+LSP14 = make(
+    "lsp14",
+    "right_ankle right_knee right_hip left_hip left_knee left_ankle right_wrist right_elbow"
+    " right_shoulder left_shoulder left_elbow left_wrist neck head_top",
+    f"{LEGS} {ARMS} left_hip-right_hip left_shoulder-left_hip right_shoulder-right_hip"
+    " neck-left_shoulder neck-right_shoulder neck-head_top",
+    groups={
+        "arms": ARMS,
+        "legs": LEGS,
+        "shoulders": "neck-left_shoulder neck-right_shoulder",
+    },
+)
+
+# Human3.6M in the order of the 17 joints that its papers report (Ionescu et al. 2014).
+H36M17 = make(
+    "h36m17",
+    "pelvis right_hip right_knee right_ankle left_hip left_knee left_ankle spine thorax neck"
+    " head_top left_shoulder left_elbow left_wrist right_shoulder right_elbow right_wrist",
+    f"{LEGS} {ARMS} pelvis-left_hip pelvis-right_hip pelvis-spine spine-thorax thorax-neck"
+    " neck-head_top thorax-left_shoulder thorax-right_shoulder",
+    groups={
+        "arms": ARMS,
+        "legs": LEGS,
+        "shoulders": "thorax-left_shoulder thorax-right_shoulder",
+        "hips": "pelvis-left_hip pelvis-right_hip",
+    },
+)
+
+# Penn Action (Zhang, Zhu, Derpanis 2013).
+PENN13 = make(
+    "penn13",
+    "head left_shoulder right_shoulder left_elbow right_elbow left_wrist right_wrist left_hip"
+    " right_hip left_knee right_knee left_ankle right_ankle",
+    f"{LEGS} {ARMS} left_hip-right_hip left_shoulder-left_hip right_shoulder-right_hip"
+    " left_shoulder-right_shoulder head-left_shoulder head-right_shoulder",
+    groups={"arms": ARMS, "legs": LEGS},
+)
+
+# JHMDB's puppet joints (Jhuang et al. 2013).
+JHMDB15 = make(
+    "jhmdb15",
+    "neck belly face right_shoulder left_shoulder right_hip left_hip right_elbow left_elbow"
+    " right_knee left_knee right_wrist left_wrist right_ankle left_ankle",
+    f"{LEGS} {ARMS} neck-belly neck-face neck-left_shoulder neck-right_shoulder"
+    " belly-left_hip belly-right_hip",
+    groups={
+        "arms": ARMS,
+        "legs": LEGS,
+        "shoulders": "neck-left_shoulder neck-right_shoulder",
+        "hips": "belly-left_hip belly-right_hip",
+    },
+)
+
+# MediaPipe Pose (BlazePose GHUM), 33 landmarks.
+MEDIAPIPE33 = make(
+    "mediapipe33",
+    "nose left_eye_inner left_eye left_eye_outer right_eye_inner right_eye right_eye_outer left_ear"
+    " right_ear left_mouth right_mouth left_shoulder right_shoulder left_elbow right_elbow"
+    " left_wrist right_wrist left_pinky right_pinky left_index right_index left_thumb right_thumb"
+    " left_hip right_hip left_knee right_knee left_ankle right_ankle left_heel right_heel"
+    " left_foot_index right_foot_index",
+    f"{LEGS} {ARMS} left_hip-right_hip left_shoulder-left_hip right_shoulder-right_hip"
+    " left_shoulder-right_shoulder nose-left_eye nose-right_eye left_eye-left_ear"
+    " right_eye-right_ear left_mouth-right_mouth left_wrist-left_pinky left_wrist-left_index"
+    " left_wrist-left_thumb right_wrist-right_pinky right_wrist-right_index"
+    " right_wrist-right_thumb left_ankle-left_heel right_ankle-right_heel"
+    " left_heel-left_foot_index right_heel-right_foot_index",
+    groups={"arms": ARMS, "legs": LEGS},
+)
+
+# The Kinect skeleton of UI-PRMD (Vakanski et al. 2018).
+UIPRMD22 = make(
+    "uiprmd22",
+    "waist spine chest neck head head_tip left_collar left_upper_arm left_forearm left_hand"
+    " right_collar right_upper_arm right_forearm right_hand left_upper_leg left_lower_leg left_foot"
+    " left_toes right_upper_leg right_lower_leg right_foot right_toes",
+    "waist-spine spine-chest chest-neck neck-head head-head_tip chest-left_collar"
+    " left_collar-left_upper_arm left_upper_arm-left_forearm left_forearm-left_hand"
+    " chest-right_collar right_collar-right_upper_arm right_upper_arm-right_forearm"
+    " right_forearm-right_hand waist-left_upper_leg left_upper_leg-left_lower_leg"
+    " left_lower_leg-left_foot left_foot-left_toes waist-right_upper_leg"
+    " right_upper_leg-right_lower_leg right_lower_leg-right_foot right_foot-right_toes",
+    groups={
+        "arms": "left_upper_arm-left_forearm left_forearm-left_hand"
+        " right_upper_arm-right_forearm right_forearm-right_hand",
+        "legs": "left_upper_leg-left_lower_leg left_lower_leg-left_foot"
+        " right_upper_leg-right_lower_leg right_lower_leg-right_foot",
+    },
+)
+
+SKELETONS = {
+    skeleton.name: skeleton
+    for skeleton in (COCO17, BODY18, LSP14, H36M17, PENN13, JHMDB15, MEDIAPIPE33, UIPRMD22)
+}
+
+
+def get(name: str) -> Skeleton:
+    """The skeleton of that name; ConfigError lists the names there are."""
+    if name not in SKELETONS:
+        raise ConfigError(f"no skeleton {name!r}", hint=f"known: {', '.join(SKELETONS)}")
+    return SKELETONS[name]
+
+
+# Joints that a skeleton defines as the middle of others: they are computed where the source has
+# those others, also if it has a joint of the same name at another place (LSP's labelled neck).
+MIDDLES = {
+    ("body18", "neck"): ("left_shoulder", "right_shoulder"),
+    ("h36m17", "pelvis"): ("left_hip", "right_hip"),
+}
+
+# The same place under another name.
+SYNONYMS = {
+    "waist": "pelvis",
+    "left_upper_arm": "left_shoulder",
+    "right_upper_arm": "right_shoulder",
+    "left_forearm": "left_elbow",
+    "right_forearm": "right_elbow",
+    "left_hand": "left_wrist",
+    "right_hand": "right_wrist",
+    "left_upper_leg": "left_hip",
+    "right_upper_leg": "right_hip",
+    "left_lower_leg": "left_knee",
+    "right_lower_leg": "right_knee",
+    "left_foot": "left_ankle",
+    "right_foot": "right_ankle",
+    "head_tip": "head_top",
+}
+
+
+def common_name(joint: str) -> str:
+    """One name for joints that stand for the same place in different skeletons."""
+    return SYNONYMS.get(joint, joint)
+
+
+def convert(
+    xy: np.ndarray, visible: np.ndarray, source: Skeleton, target: Skeleton
+) -> tuple[np.ndarray, np.ndarray]:
+    """Joints of one skeleton as joints of another.
+
+    xy: (..., J, 2 or 3) of `source`; visible: (..., J) in {0, 1, 2}. Returns the same of `target`,
+    in the dtypes given. A joint is taken by its name, or as the middle of two (`MIDDLES`; its
+    `visible` is the lower of the two). What the source does not have is absent: visible 0, xy 0.
+    Raises ValueError where the shapes do not fit the source.
+    """
+    xy, visible = np.asarray(xy), np.asarray(visible)
+    count = len(source.joints)
+    if xy.shape[-2] != count or visible.shape[-1] != count:
+        raise ValueError(
+            f"{source.name} has {count} joints, got xy {xy.shape}, visible {visible.shape}"
+        )
+    place = {common_name(joint): i for i, joint in enumerate(source.joints)}
+    out_xy = np.zeros((*xy.shape[:-2], len(target.joints), xy.shape[-1]), xy.dtype)
+    out_visible = np.zeros((*visible.shape[:-1], len(target.joints)), visible.dtype)
+    for j, joint in enumerate(target.joints):
+        parts = MIDDLES.get((target.name, joint), ())
+        if source.name == target.name or not all(part in place for part in parts):
+            parts = ()
+        rows = [place[part] for part in parts or (common_name(joint),) if part in place]
+        if rows:
+            seen = visible[..., rows].min(axis=-1)
+            out_visible[..., j] = seen
+            out_xy[..., j, :] = np.where(seen[..., None] > 0, xy[..., rows, :].mean(axis=-2), 0)
+    return out_xy, out_visible
