@@ -1,0 +1,179 @@
+"""COCO keypoint files: many people a picture, any joints that BODY18 knows by name."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bodyjax import skeleton
+from bodyjax.data.images import Archive, Folder
+from bodyjax.data.labelled import (
+    BODY18,
+    FilePath,
+    Manifest,
+    People,
+    Pictures,
+    named_part,
+    open_files,
+)
+from bodyjax.errors import DataError
+
+
+def coco(
+    path: FilePath, part: str, *, on_bad: str = "raise", check_pictures: bool = False
+) -> Pictures:
+    """COCO keypoints: a folder with images.zip (or pictures) and annotations.json or one *.json.
+
+    PATH may also be the JSON file itself. Crowds and people without joints become `ignore` boxes;
+    `complete` is the picture's `persons_complete` (absent: True); joints that a `source` of
+    pictures hardly ever labels are masked for it. `split` of a picture tells the test side (absent:
+    all is training); "valid" is a fixed tenth of the rest. Boxes that reach over the picture's edge
+    stay as they are: hidden parts have boxes too. Categories without joints are passed over.
+    Unknown categories, missing pictures, wrong joint counts, numbers that are none and boxes
+    wholly outside the picture raise DataError or, with on_bad="skip", leave the picture out, counted and
+    named. `check_pictures` decodes every picture once while the manifest is made; else a broken
+    one raises when it is read.
+    """
+    file = _coco_file(Path(path))
+    try:
+        content = json.loads(file.read_text())
+        images, annotations = list(content["images"]), list(content["annotations"])
+        order = {c["id"]: c.get("keypoints") for c in content["categories"]}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(f"not a COCO keypoint file ({error!r})", file=file) from None
+    joints = {key: _coco_skeleton(names, file) for key, names in order.items() if names}
+    if not joints:
+        raise DataError("no category has keypoints", file=file, hint="give a keypoint file")
+    of_picture: dict[Any, list[dict]] = {}
+    for annotation in annotations:
+        of_picture.setdefault(annotation.get("image_id"), []).append(annotation)
+    files = open_files(file.parent)
+    manifest = Manifest(file, on_bad)
+    unknown = set(of_picture) - {image["id"] for image in images}
+    for key in sorted(unknown, key=str):
+        manifest.bad(f"annotations of picture {key}", "the picture is not listed")
+    rows, labels = [], []
+    names = [str(image["file_name"]) for image in images]
+    heldout_all = np.array([image.get("split") == "test" for image in images], bool)
+    for row in np.flatnonzero(named_part(part, names, heldout_all)):
+        reason = "" if names[row] in files else "no such picture"
+        if not reason and check_pictures:
+            reason = _broken(files, names[row], images[row])
+        mine = of_picture.get(images[row]["id"], [])
+        reason = reason or _coco_fault(mine, images[row], order, joints)
+        if reason:
+            manifest.bad(names[row], reason)
+        else:
+            rows.append(row)
+            labels.append(_coco_people(mine, joints, bool(images[row].get("persons_complete", 1))))
+    labels = _mask_untaught(labels, [str(images[row].get("source", "")) for row in rows])
+    try:
+        ids = np.array([int(images[row]["id"]) for row in rows], np.int64)
+    except ValueError:
+        ids = np.arange(len(rows), dtype=np.int64)
+    return manifest.source(files, [names[row] for row in rows], ids, labels, heldout_all[rows])
+
+
+def _coco_file(path: Path) -> Path:
+    if path.is_file():
+        return path
+    if (path / "annotations.json").is_file():
+        return path / "annotations.json"
+    found = sorted(path.glob("*.json")) if path.is_dir() else []
+    if len(found) != 1:
+        raise DataError(f"{len(found)} .json files", file=path, hint="want one, or name it")
+    return found[0]
+
+
+def _coco_skeleton(names: list[str], file: Path) -> skeleton.Skeleton:
+    known = skeleton.get("coco17")
+    if tuple(names) == known.joints:
+        return known
+    strange = sorted(set(names) - set(BODY18.joints))
+    if strange:
+        raise DataError(f"unknown joints {', '.join(strange)}", file=file, place="categories")
+    return skeleton.make("custom", " ".join(names), "")
+
+
+def _broken(files: Archive | Folder, name: str, image: dict) -> str:
+    try:
+        height, width = files.image(name).shape[:2]
+    except DataError as error:
+        return error.message
+    same = (image.get("width", width), image.get("height", height)) == (width, height)
+    return "" if same else f"is {width} x {height}, not as the file says"
+
+
+def _coco_fault(annotations: list[dict], image: dict, order: dict, joints: dict) -> str:
+    """What is wrong with the labels of one picture, or ""."""
+    for annotation in annotations:
+        category = annotation.get("category_id")
+        if category not in order:
+            return f"unknown category {category!r}"
+        if category not in joints:
+            continue
+        box = np.asarray(annotation.get("bbox", ()), np.float64)
+        if box.shape != (4,) or not np.isfinite(box).all() or (box[2:] <= 0).any():
+            return "a box that is none"
+        edge = (image.get("width", np.inf), image.get("height", np.inf))
+        if (box[:2] >= edge).any() or (box[:2] + box[2:] <= 0).any():
+            return "a box outside the picture"
+        values = annotation.get("keypoints")
+        if values is None and not annotation.get("num_keypoints"):
+            continue
+        count = len(joints[category].joints)
+        try:
+            points = np.asarray(values, np.float64)
+        except (TypeError, ValueError):
+            return "joints that are not numbers"
+        if points.shape != (3 * count,):
+            return f"{points.size} joint values instead of {3 * count}"
+        if not np.isfinite(points).all():
+            return "joints that are not numbers"
+        if not np.isin(points[2::3], (0, 1, 2)).all():
+            return "a joint flag other than 0, 1, 2"
+    return ""
+
+
+def _coco_people(annotations: list[dict], joints: dict, complete: bool) -> People:
+    xy, visible, boxes, ignore = [], [], [], []
+    for annotation in annotations:
+        if annotation["category_id"] not in joints:
+            continue
+        x, y, width, height = annotation["bbox"]
+        box = (x, y, x + width, y + height)
+        points = np.asarray(annotation.get("keypoints") or (), np.float32).reshape(-1, 3)
+        if annotation.get("iscrowd") or not (points[:, 2] > 0).any():
+            ignore.append(box)
+            continue
+        flags = points[:, 2].astype(np.uint8)
+        mine = joints[annotation["category_id"]]
+        body, seen = skeleton.convert(points[:, :2], flags, mine, BODY18)
+        xy.append(body)
+        visible.append(seen)
+        boxes.append(box)
+    return People(
+        np.array(xy, np.float32).reshape(-1, 18, 2),
+        np.array(visible, np.uint8).reshape(-1, 18),
+        np.array(boxes, np.float32).reshape(-1, 4),
+        np.array(ignore, np.float32).reshape(-1, 4),
+        np.ones(18, bool),
+        complete,
+    )
+
+
+def _mask_untaught(labels: list[People], sources: list[str], share: float = 0.05) -> list[People]:
+    """Mask the joints that fewer than `share` of a source's people have: it does not label them."""
+    masks = {}
+    for source in sorted(set(sources)):
+        mine = [people for people, s in zip(labels, sources, strict=True) if s == source]
+        have = np.concatenate([people.visible for people in mine]) > 0
+        masks[source] = have.mean(0) >= share if len(have) else np.ones(18, bool)
+    return [
+        replace(people, joint_mask=masks[source])
+        for people, source in zip(labels, sources, strict=True)
+    ]

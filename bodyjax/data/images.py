@@ -1,0 +1,127 @@
+"""Pictures from files, bytes and zip archives: always uint8 RGB, else an error naming it."""
+
+from __future__ import annotations
+
+import io
+import struct
+import zipfile
+import zlib
+from os import PathLike
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from bodyjax.errors import DataError
+
+_LOCAL_HEADER = struct.Struct("<4sHHHHHIIIHH")
+
+
+def read_image(source: str | PathLike[str] | bytes, name: str | None = None) -> np.ndarray:
+    """One picture as (H, W, 3) uint8 RGB, turned upright by its EXIF orientation.
+
+    Grey is repeated over the channels, 16-bit grey keeps its upper byte, CMYK and palettes are
+    converted, transparent pixels are laid over white. `name` is what errors call bytes.
+    Raises DataError for a missing, empty, truncated or oversized file, and for float pictures.
+    """
+    label = name if name is not None else ("picture" if isinstance(source, bytes) else str(source))
+    try:
+        with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as picture:
+            picture.load()
+            return _rgb(ImageOps.exif_transpose(picture), label)
+    except FileNotFoundError:
+        raise DataError("no such picture", file=label) from None
+    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
+        raise DataError(f"not a readable picture ({error})", file=label) from None
+
+
+def _rgb(picture: Image.Image, label: str) -> np.ndarray:
+    if picture.mode == "F":
+        raise DataError("a picture of floats has no known range", file=label, hint="store 8 bits")
+    if picture.mode.startswith("I"):  # 16-bit grey; "I" is how some files of 16 bits open
+        values = np.asarray(picture).astype(np.int64)
+        if values.min() < 0 or values.max() > 65535:
+            raise DataError("more than 16 bits a pixel", file=label, hint="store 8 or 16 bits")
+        grey = (values >> 8).astype(np.uint8)
+        return np.repeat(grey[..., None], 3, axis=2)
+    if picture.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in picture.info:
+        picture = picture.convert("RGBA")
+        picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)
+    return np.array(picture.convert("RGB"))
+
+
+class Archive:
+    """The files of a zip archive by name. Thread-safe and picklable: each read opens the file."""
+
+    def __init__(self, path: str | PathLike[str]) -> None:
+        self.path = Path(path)
+        try:
+            with zipfile.ZipFile(self.path) as archive:
+                entries = [entry for entry in archive.infolist() if not entry.is_dir()]
+        except FileNotFoundError:
+            raise DataError("no such file", file=path) from None
+        except (zipfile.BadZipFile, OSError) as error:
+            raise DataError(f"not a readable zip archive ({error})", file=path) from None
+        self._entries = {
+            e.filename: (e.header_offset, e.compress_size, e.compress_type, e.CRC) for e in entries
+        }
+        self.sizes = {entry.filename: entry.file_size for entry in entries}
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._entries
+
+    def read(self, name: str) -> bytes:
+        """The bytes of one file. DataError where it is missing, damaged or oddly compressed."""
+        if name not in self._entries:
+            raise DataError(f"the archive has no {name}", file=self.path)
+        offset, size, method, checksum = self._entries[name]
+        with open(self.path, "rb") as file:
+            file.seek(offset)
+            header = _LOCAL_HEADER.unpack(file.read(_LOCAL_HEADER.size))
+            file.seek(header[-2] + header[-1], 1)
+            data = file.read(size)
+        try:
+            if method == zipfile.ZIP_DEFLATED:
+                data = zlib.decompress(data, wbits=-15)
+            elif method != zipfile.ZIP_STORED:
+                raise DataError(f"compression method {method} is not read", file=self._file(name))
+        except zlib.error as error:
+            raise DataError(f"damaged ({error})", file=self._file(name)) from None
+        if zlib.crc32(data) != checksum:
+            raise DataError("damaged: its checksum differs", file=self._file(name))
+        return data
+
+    def image(self, name: str) -> np.ndarray:
+        """One picture, (H, W, 3) uint8."""
+        return read_image(self.read(name), self._file(name))
+
+    def _file(self, name: str) -> str:
+        return f"{self.path}/{name}"
+
+
+class Folder:
+    """The files of a folder by relative name; names that lead out of the folder are refused."""
+
+    def __init__(self, path: str | PathLike[str]) -> None:
+        self.path = Path(path).resolve()
+        if not self.path.is_dir():
+            raise DataError("no such folder", file=path)
+
+    def __contains__(self, name: str) -> bool:
+        return self._file(name).is_file()
+
+    def read(self, name: str) -> bytes:
+        """The bytes of one file. DataError where it is missing."""
+        if name not in self:
+            raise DataError("no such file", file=self._file(name))
+        return self._file(name).read_bytes()
+
+    def image(self, name: str) -> np.ndarray:
+        """One picture, (H, W, 3) uint8."""
+        return read_image(self._file(name))
+
+    def _file(self, name: str) -> Path:
+        path = (self.path / name).resolve()
+        if not path.is_relative_to(self.path):
+            raise DataError(f"{name} leads out of the folder", file=self.path)
+        return path
