@@ -34,9 +34,9 @@ def coco(
     all is training); "valid" is a fixed tenth of the rest. Boxes that reach over the picture's edge
     stay as they are: hidden parts have boxes too. Categories without joints are passed over.
     Unknown categories, missing pictures, wrong joint counts, numbers that are none and boxes
-    wholly outside the picture raise DataError or, with on_bad="skip", leave the picture out, counted and
-    named. `check_pictures` decodes every picture once while the manifest is made; else a broken
-    one raises when it is read.
+    wholly outside the picture raise DataError or, with on_bad="skip", leave the picture out,
+    counted and named. `check_pictures` decodes every picture once while the manifest is made; else
+    a broken one raises when it is read.
     """
     file = _coco_file(Path(path))
     try:

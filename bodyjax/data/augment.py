@@ -1,0 +1,200 @@
+"""Random changes of pictures for the detector, as CMU-Pose and OpenPose train (Cao et al. 2017).
+
+One affine map a picture; joints move by the same 2x3 matrix, which travels with the example.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from PIL import Image
+
+from bodyjax import skeleton
+from bodyjax.data import affine
+
+Example = dict[str, np.ndarray]
+
+MIRROR = np.array(skeleton.get("body18").mirror)
+SURROUNDINGS = 0.15
+"""By this share of its longer side, a person's box is enlarged where the rest is not labelled."""
+
+
+def augment_picture(
+    example: Example,
+    size: int | tuple[int, int],
+    rng: np.random.Generator,
+    *,
+    max_people: int = 8,
+    stride: int = 8,
+    person: float = 0.6,
+    scale: tuple[float, float] = (0.5, 1.1),
+    rotation: float = 40.0,
+    shift: float = 0.1,
+    flip: float = 0.5,
+    colour: float = 0.25,
+    mask_outside: bool = True,
+) -> Example:
+    """A crop about one random person, turned, scaled, perhaps mirrored, with its colours changed.
+
+    example: as bodyjax.data.labelled says. `size`: (height, width) of the crop, or one number.
+    The longer side of the person's box becomes `person` x `scale` x the crop's shorter side; the
+    turn is within +-`rotation` degrees; the centre moves by up to `shift` x the crop; `flip` is the
+    chance of a mirror image. `colour` is the spread of brightness, contrast, saturation and the
+    channels' gains; 0 leaves colours alone.
+
+    Returns image (H, W, 3) uint8; xy (max_people, 18, 2) float32 and visible (max_people, 18) uint8
+    in the crop's pixels (joints outside the crop stay: limbs lead to them); joint_mask (18,) bool;
+    area_mask (H / stride, W / stride) float32, 0 where nothing is to be learnt: in `ignore` boxes
+    away from labelled joints, around people in pictures that are not `complete`, over people beyond
+    `max_people` (counted in `overflow`), and outside the picture if `mask_outside`; matrix (2, 3)
+    float32 from the source's pixels to the crop's; id.
+    """
+    height, width = (size, size) if isinstance(size, int) else size
+    image, boxes = example["image"], example["boxes"]
+    chosen = int(rng.integers(len(boxes))) if len(boxes) else None
+    whole = np.array([-0.5, -0.5, image.shape[1] - 0.5, image.shape[0] - 0.5])
+    box = whole if chosen is None else boxes[chosen]
+    longer = max(float((box[2:] - box[:2]).max()), 1.0)
+    factor = person * min(height, width) / longer * rng.uniform(*scale)
+    centre = (box[:2] + box[2:]) / 2
+    middle = (np.array([width, height]) - 1) / 2
+    target = middle + rng.uniform(-shift, shift, 2) * (width, height)
+    matrix = affine.about(centre, target, factor, rng.uniform(-rotation, rotation))
+    flipped = bool(rng.random() < flip)
+    if flipped:
+        matrix = affine.mirrored(matrix, width)
+    sharp = rng.random() < 0.3  # the cubic filter takes twice the time of the linear one
+    filter = Image.Resampling.BICUBIC if sharp else Image.Resampling.BILINEAR
+    pixels = affine.warp(image, matrix, (height, width), filter=filter)
+    if colour:
+        pixels = change_colours(pixels, rng, colour)
+    return _finish(
+        example,
+        pixels,
+        matrix,
+        flipped,
+        max_people,
+        stride,
+        mask_outside=mask_outside,
+        first=chosen,
+    )
+
+
+def fit_picture(
+    example: Example, size: int | tuple[int, int], *, max_people: int = 8, stride: int = 8
+) -> Example:
+    """The whole picture, centred in `size` and not changed otherwise; keys as augment_picture."""
+    height, width = (size, size) if isinstance(size, int) else size
+    matrix = affine.fit(example["image"].shape[:2], (height, width))
+    pixels = affine.warp(example["image"], matrix, (height, width))
+    return _finish(
+        example, pixels, matrix, False, max_people, stride, mask_outside=True, first=None
+    )
+
+
+def change_colours(
+    image: np.ndarray, rng: np.random.Generator, spread: float, gains: float = 0.4
+) -> np.ndarray:
+    """Brightness, contrast, saturation and the channels' gains changed by up to +-`spread`.
+
+    image: (..., 3) uint8; returns the same shape. The channels' gains change by `gains` x spread.
+    """
+    brightness, contrast, saturation = rng.uniform(-spread, spread, 3)
+    channels = 1 + gains * rng.uniform(-spread, spread, 3)
+    grey = np.array([0.299, 0.587, 0.114])
+    mix = (1 + saturation) * np.eye(3) - saturation * grey[:, None]  # columns are new channels
+    mix = (1 + contrast) * mix * channels
+    offset = 128 * (brightness - contrast)
+    values = image.reshape(-1, 3).astype(np.float32) @ mix.astype(np.float32)
+    values += np.float32(offset + 0.5)
+    return np.clip(values, 0, 255, out=values).astype(np.uint8).reshape(image.shape)
+
+
+def area_mask(
+    example: Example,
+    matrix: np.ndarray,
+    size: tuple[int, int],
+    stride: int,
+    *,
+    mask_outside: bool = True,
+    more_ignore: np.ndarray | None = None,
+) -> np.ndarray:
+    """Where the labels of a picture hold after the map, (H / stride, W / stride) float32 in {0, 1}.
+
+    A cell stands for the pixel at its centre. See augment_picture for what is masked.
+    """
+    rows, columns = (stride * np.arange(side // stride) + (stride - 1) / 2 for side in size)
+    cells = np.stack(np.meshgrid(columns, rows), -1).reshape(-1, 2)
+    points = affine.move(cells, affine.inverse(matrix))
+    good = np.ones(len(points), bool)
+    ignore = example["ignore"]
+    if more_ignore is not None and len(more_ignore):
+        ignore = np.concatenate([ignore, more_ignore])
+    if not example["complete"] and len(example["boxes"]):
+        boxes = example["boxes"]
+        margin = SURROUNDINGS * (boxes[:, 2:] - boxes[:, :2]).max(1, keepdims=True)
+        good &= _inside(points, np.concatenate([boxes[:, :2] - margin, boxes[:, 2:] + margin], 1))
+    if len(ignore):
+        bad = _inside(points, ignore)
+        joints = example["xy"][example["visible"] > 0]
+        if bad.any() and len(joints):
+            reach = (2 * stride / affine.scale_of(matrix)) ** 2
+            apart = ((points[bad, None] - joints[None]) ** 2).sum(-1)
+            bad[bad] = apart.min(1) > reach
+        good &= ~bad
+    if mask_outside:
+        high, wide = example["image"].shape[:2]
+        good &= _inside(points, np.array([[-0.5, -0.5, wide - 0.5, high - 0.5]]))
+    return good.reshape(len(rows), len(columns)).astype(np.float32)
+
+
+def _inside(points: np.ndarray, boxes: np.ndarray) -> np.ndarray:
+    """(N,) whether each point lies in any of the boxes (K, 4)."""
+    after = (points[:, None] >= boxes[None, :, :2]).all(-1)
+    return np.asarray((after & (points[:, None] <= boxes[None, :, 2:]).all(-1)).any(1))
+
+
+def _finish(
+    example: Example,
+    pixels: np.ndarray,
+    matrix: np.ndarray,
+    flipped: bool,
+    max_people: int,
+    stride: int,
+    *,
+    mask_outside: bool,
+    first: int | None,
+) -> Example:
+    """Move the joints with the picture, and bring the people to a fixed number."""
+    height, width = pixels.shape[:2]
+    xy = affine.move(example["xy"], matrix)
+    visible, joint_mask = example["visible"], example["joint_mask"]
+    inside = ((xy >= 0) & (xy <= (width - 1, height - 1))).all(-1) & (visible > 0)
+    order = np.argsort(-inside.sum(1), kind="stable")
+    if first is not None:
+        order = np.concatenate([[first], order[order != first]])
+    kept, rest = order[:max_people], order[max_people:]
+    rest = rest[inside[rest].any(1)]
+    cells = area_mask(
+        example,
+        matrix,
+        (height, width),
+        stride,
+        mask_outside=mask_outside,
+        more_ignore=example["boxes"][rest],
+    )
+    if flipped:
+        xy, visible, joint_mask = xy[:, MIRROR], visible[:, MIRROR], joint_mask[MIRROR]
+    out_xy = np.zeros((max_people, xy.shape[1], 2), np.float32)
+    out_visible = np.zeros((max_people, xy.shape[1]), np.uint8)
+    out_xy[: len(kept)] = np.where(visible[kept][..., None] > 0, xy[kept], 0)
+    out_visible[: len(kept)] = visible[kept]
+    return {
+        "image": pixels,
+        "xy": out_xy,
+        "visible": out_visible,
+        "joint_mask": joint_mask,
+        "area_mask": cells,
+        "matrix": matrix.astype(np.float32),
+        "overflow": np.asarray(len(rest), np.int32),
+        "id": example["id"],
+    }
