@@ -1,0 +1,11 @@
+"""Trains any system (contract.System) on any feed (contract.Feed); knows none of them.
+
+settings.py    the `optimizer` and `train` sections of a config, checked (no jax)
+mesh.py        devices, processes, and where arrays lie
+optim.py       optax: schedule, clipping, per-part factors, accumulation; the moving average
+step.py        the state and the one jitted training step
+loop.py        fit: steps, evaluation, checkpoints, stop conditions, resume
+evaluate.py    one padded pass over held-out examples
+checkpoint.py  everything on disk: runs, exported weights, and what guards them
+report.py      progress, metrics.jsonl, TensorBoard
+"""

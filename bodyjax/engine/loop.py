@@ -1,0 +1,496 @@
+"""fit: trains any system on any feed, and goes on where it stopped.
+
+Started again with the same config and folder, a run continues from its last checkpoint with the
+same bits as one that was never stopped; a finished run says so. On SIGTERM and Ctrl-C the step in
+progress is finished, a checkpoint is written and Interrupted is raised; launchers exit with 3. A
+second Ctrl-C stops at once.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from types import FrameType, TracebackType
+from typing import Any
+
+import jax
+import numpy as np
+
+from bodyjax.contract import Feed, System, Variables
+from bodyjax.engine import checkpoint as ckpt
+from bodyjax.engine import mesh as meshes
+from bodyjax.engine import optim, settings
+from bodyjax.engine import step as steps
+from bodyjax.engine.evaluate import make_evaluator
+from bodyjax.engine.report import Report, clock, plain
+from bodyjax.engine.settings import TrainSettings
+from bodyjax.errors import CheckpointError, ConfigError, DataError, UserError
+
+EXIT_INTERRUPTED = 3
+"""What a launcher exits with after Interrupted."""
+
+
+class Interrupted(Exception):
+    """SIGTERM or Ctrl-C came; the run was saved at `step` in `checkpoint`."""
+
+    def __init__(self, step: int, checkpoint: Path) -> None:
+        self.step, self.checkpoint = step, checkpoint
+        super().__init__(
+            f"stopped and saved at step {step}: {checkpoint}; the same command goes on from here"
+        )
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """What a run came to. `metrics` of the last evaluation; `reason` names the stop condition;
+    `checkpoint` is the best one where a metric chooses, else the newest; `waited_share` is the
+    share of training time in which the device had nothing to do for want of data (0 to 1)."""
+
+    step: int
+    metrics: dict[str, Any]
+    reason: str
+    checkpoint: Path
+    waited_share: float
+
+
+@dataclass
+class Progress:
+    """What decides about the rest of the run; saved with every checkpoint."""
+
+    best: float | None = None
+    best_step: int | None = None
+    stale: int = 0
+    """Evaluations since the best one."""
+    metrics: dict[str, Any] = field(default_factory=dict)
+    finished: str | None = None
+    seconds: float = 0.0
+
+
+def fit(
+    system: System,
+    feed: Feed,
+    config: Any,
+    workdir: str | Path,
+    *,
+    initial_variables: Variables | None = None,
+    meta: dict[str, Any] | None = None,
+) -> FitResult:
+    """Trains `system` on `feed` as `config.train` and `config.optimizer` say.
+
+    `initial_variables` replace what system.init gives, part by part ("params", "batch_stats",
+    "frozen"). `meta` (JSON values: "labels", "skeleton", ...) is kept in every checkpoint.
+    Raises UserErrors; Interrupted after a signal.
+    """
+    return _Fit(system, feed, config, Path(workdir), initial_variables, meta or {}).run()
+
+
+class _Fit:
+    """One call of fit, in the order in which things happen."""
+
+    def __init__(
+        self,
+        system: System,
+        feed: Feed,
+        config: Any,
+        workdir: Path,
+        initial_variables: Variables | None,
+        meta: dict[str, Any],
+    ) -> None:
+        self.system, self.feed, self.workdir, self.meta = system, feed, workdir, meta
+        self.config = settings.plain(config)
+        self.train: TrainSettings = settings.train(self.config.get("train", {}))
+        self.optimizer = settings.optimizer(self.config.get("optimizer", {}))
+        settings.check_together(self.optimizer, self.train)
+        self.mesh = meshes.make_mesh(self.train.model_parallel)
+        meshes.check_batch_size(feed.batch_size, self.mesh)
+        self.initial_variables = initial_variables or {}
+        self.total = min(self.train.steps, self.train.stop.steps or self.train.steps)
+        self.rate = optim.schedule(self.optimizer, self.train.steps)
+        self.notes: list[str] = []
+
+    def run(self) -> FitResult:
+        self.workdir.mkdir(parents=True, exist_ok=True)
+        good = ckpt.latest_good(self.workdir, self.notes.append)
+        record = self._check_same_run(good) if good else None
+        self.progress = Progress(**record["progress"]) if record else Progress()
+        start = int(record["step"]) if record else 0
+        self.report = Report(self.workdir, start, self.total, quiet=not meshes.is_first())
+        try:
+            for note in self.notes:
+                self.report.say(note)
+            if record and self._is_finished(record):
+                self.report.say(
+                    f"{self.workdir}: this run is finished at step {start}; "
+                    "use another folder to train anew"
+                )
+                return self._result(start, 0.0)
+            if good:
+                self.report.say(f"going on from step {start} ({good})")
+            ckpt.discard(self.workdir, good)
+            self._prepare(good, record)
+            self.checkpoints = ckpt.Run(self.workdir, self.train.keep)
+            try:
+                with _Signals() as signals:
+                    return self._loop(start, signals)
+            finally:
+                self.checkpoints.close()
+        finally:
+            self.report.close()
+
+    # -- before the first step --
+
+    def _check_same_run(self, good: Path) -> dict[str, Any]:
+        """The record of the checkpoint to go on from; CheckpointError if it's of another run."""
+        record = ckpt.read_record(good)
+        hint = "use another folder, or the same values"
+        if record["system"] != self.config.get("system", ""):
+            raise CheckpointError(
+                f"holds a run of system {record['system']!r}", file=self.workdir, hint=hint
+            )
+        changed = settings.differences(record["config"], self.config)
+        if changed:
+            raise CheckpointError(
+                f"the config differs from the run there: {'; '.join(changed[:5])}",
+                file=self.workdir,
+                hint=hint,
+            )
+        if record["fingerprint"] != self.feed.fingerprint:
+            raise CheckpointError(
+                "the data are not those of the run there", file=self.workdir, hint=hint
+            )
+        now = ckpt.versions()
+        other = [f"{k} {v} -> {now.get(k)}" for k, v in record["versions"].items() if v != now[k]]
+        if other:
+            self.notes.append(f"other versions than before, bits may differ: {', '.join(other)}")
+        return record
+
+    def _is_finished(self, record: dict[str, Any]) -> bool:
+        then, now = record["config"].get("train", {}), self.config.get("train", {})
+        if any(then.get(name) != now.get(name) for name in ("steps", "stop")):
+            self.progress.finished = None  # other limits than before: the run may go on
+        return self.progress.finished is not None or int(record["step"]) >= self.total
+
+    def _prepare(self, good: Path | None, record: dict[str, Any] | None) -> None:
+        """Sets state, frozen, and the compiled functions."""
+        optimizer = optim.make_optimizer(self.optimizer, self.train.steps)
+        seed_key = jax.random.key(int(self.config.get("seed", 0)))
+        init_key, run_key = jax.random.split(seed_key)
+        specs = self.system.batch_spec(self.feed.batch_size)
+        batch = steps.shapes(specs)
+        self.batch_names = set(specs)
+        if record is None:
+            variables = jax.device_get(self._initial(init_key))
+        else:
+            variables = jax.eval_shape(self.system.init, init_key)
+            if record["frozen"] is not None:
+                frozen = ckpt.restore_frozen(self.workdir, record["frozen"])
+                variables = {**variables, "frozen": jax.device_get(frozen)}
+
+        def init(variables: Any, key: jax.Array) -> steps.TrainState:
+            ema = self.optimizer.ema > 0
+            return steps.init_state(self.system, optimizer, variables, batch, key, ema)
+
+        shapes = jax.eval_shape(init, variables, run_key)
+        where = meshes.shardings(shapes, self.mesh)
+        frozen = variables.get("frozen", {})
+        self.frozen = jax.device_put(frozen, meshes.shardings(frozen, self.mesh))
+        if good is None:
+            self.state = jax.jit(init, out_shardings=where)(variables, run_key)
+            self.frozen_sum = ckpt.save_frozen(self.workdir, self.frozen)
+        else:
+            self.state = _restore(good, shapes, where, self.mesh)
+            self.frozen_sum = record["frozen"] if record else None
+        self.metric_names = list(shapes.window.sums)
+        self.step = steps.make_step(
+            self.system, optimizer, self.optimizer, shapes, self.frozen, self.mesh
+        )
+        self.evaluate = make_evaluator(self.system, self.mesh)
+        count = sum(int(np.prod(leaf.shape)) for leaf in jax.tree.leaves(shapes.params))
+        self.report.say(
+            f"{count:,} parameters, {jax.device_count()} {jax.devices()[0].platform} device(s) in "
+            f"{jax.process_count()} process(es), batch {self.feed.batch_size}, "
+            f"{self.total} steps"
+        )
+
+    def _initial(self, key: jax.Array) -> Variables:
+        variables = dict(jax.jit(self.system.init)(key))
+        for part, tree in self.initial_variables.items():
+            if part != "frozen" or variables.get("frozen"):
+                ckpt.check_variables(tree, variables.get(part, {}), f"initial {part}")
+            variables[part] = tree
+        for name, leaf in ckpt.flatten(variables["params"]).items():
+            if leaf.dtype != np.float32:
+                raise ConfigError(f"parameter {name} is {leaf.dtype}: parameters are float32")
+        return variables
+
+    # -- the steps --
+
+    def _loop(self, start: int, signals: _Signals) -> FitResult:
+        batches = self._batches(start)
+        timer = _Timer(self.progress.seconds, start + 1)
+        saved: Path | None = None
+        previous = last = None
+        for step in range(start + 1, self.total + 1):
+            batch = timer.fetch(batches, last)
+            self.state, token = self.step(self.state, self.frozen, batch)
+            if previous is not None:
+                previous.block_until_ready()  # at most two steps wait on the device
+            previous, last = last, token
+            timer.stepped(token)
+            self.report.advance(step)
+
+            reason = "steps" if step == self.total else None
+            if step % self.train.log_every == 0 or step == self.total:
+                reason = self._log(step, timer) or reason
+            evaluates = bool(self.train.eval_every) and step % self.train.eval_every == 0
+            saves = bool(self.train.save_every) and step % self.train.save_every == 0
+            if evaluates or reason:
+                with timer.aside():
+                    reason = self._evaluate(step, timer) or reason
+            self.progress.finished = reason
+            saved = None
+            if evaluates or saves or reason:
+                with timer.aside():
+                    saved = self._save(step, timer)
+            if reason:
+                batches.close()
+                share = timer.waited_share()
+                self.report.say(
+                    f"finished at step {step}: {_REASONS[reason]}; {clock(timer.seconds())} in all, "
+                    f"start {timer.start:.1f} s, waited for data {share:.1%} of the training time"
+                )
+                return self._result(step, share)
+            # processes agree at the log lines; a process alone stops at once
+            alone = jax.process_count() == 1
+            if (signals.caught if alone else step % self.train.log_every == 0) and (
+                meshes.any_process(signals.caught)
+            ):
+                batches.close()
+                saved = saved or self._save(step, timer)
+                stopped = Interrupted(step, saved)
+                self.report.say(str(stopped))
+                raise stopped
+        raise AssertionError("the loop ends by a reason")
+
+    def _batches(self, start: int) -> Iterator[dict[str, jax.Array]]:
+        for index, batch in enumerate(self.feed.train_batches(start)):
+            missing = self.batch_names - set(batch)
+            if missing:
+                raise DataError(f"the data have no {', '.join(sorted(missing))} for this system")
+            used = {name: batch[name] for name in self.batch_names}
+            if index == 0:
+                self._check_shapes(used)
+            yield meshes.to_device(used, self.mesh)
+        raise DataError("the stream of training batches came to an end")
+
+    def _check_shapes(self, batch: dict[str, np.ndarray]) -> None:
+        local = self.feed.batch_size // jax.process_count()
+        for name, spec in self.system.batch_spec(local).items():
+            if tuple(batch[name].shape) != tuple(spec.shape):
+                raise DataError(
+                    f"{name} has shape {tuple(batch[name].shape)}, the system eats {spec.shape}"
+                )
+
+    def _log(self, step: int, timer: _Timer) -> str | None:
+        means = self._averages(step)
+        waited, rate = timer.lap(step)
+        means = {
+            **means,
+            "rate": float(self.rate((step - 1) // self.optimizer.accumulate)),
+            "steps_per_second": rate,
+            "waited_share": waited,
+        }
+        self.report.train(step, timer.seconds(), means, rate)
+        empty = steps.empty_window(self.metric_names)
+        self.state = self.state._replace(window=meshes.replicate(_fresh(empty), self.mesh))
+        limit = self.train.stop.loss
+        return "loss" if limit is not None and means["loss"] <= limit else None
+
+    def _averages(self, step: int) -> dict[str, float]:
+        """Means since the last log; a UserError when a loss was not finite."""
+        means, bad = steps.averages(self.state.window)
+        if bad < 0:
+            return means
+        good = next(iter(ckpt.candidates(self.workdir)), None)
+        last = f"the last good checkpoint is {good}" if good else "there is no checkpoint yet"
+        raise UserError(
+            f"the loss or its gradient is not a finite number at step {bad + 1}",
+            hint=f"lower optimizer.rate or set optimizer.clip; {last}",
+        )
+
+    def _evaluate(self, step: int, timer: _Timer) -> str | None:
+        self._averages(step)
+        variables = {
+            "params": self.state.ema if self.optimizer.ema else self.state.params,
+            "batch_stats": self.state.batch_stats,
+            "frozen": self.frozen,
+        }
+        metrics = self.evaluate(variables, self.feed.eval_batches())
+        progress, best = self.progress, self.train.best
+        progress.metrics = plain(metrics)
+        if metrics:
+            self.report.evaluation(step, timer.seconds(), metrics)
+        if not best.metric:
+            return None
+        value = progress.metrics.get(best.metric)
+        if best.metric not in metrics:
+            raise ConfigError(
+                f"evaluation gives no {best.metric!r}",
+                place="train.best.metric",
+                hint=f"it gives: {', '.join(metrics) or 'nothing (no held-out examples)'}",
+            )
+        sign = 1 if best.mode == "max" else -1
+        if value is not None and (progress.best is None or sign * value > sign * progress.best):
+            progress.best, progress.best_step, progress.stale = value, step, 0
+        else:
+            progress.stale += 1
+        limit = self.train.stop.plateau
+        return "plateau" if limit is not None and progress.stale >= limit else None
+
+    def _save(self, step: int, timer: _Timer) -> Path:
+        self._averages(step)  # never over a good checkpoint with a bad one
+        self.progress.seconds = timer.seconds()
+        record = {
+            "system": self.config.get("system", ""),
+            "config": self.config,
+            "meta": self.meta,
+            "metrics": self.progress.metrics,
+            "batches_served": step,
+            "fingerprint": self.feed.fingerprint,
+            "frozen": self.frozen_sum,
+            "progress": asdict(self.progress),
+        }
+        model, train = steps.pack(self.state)
+        if self.progress.best_step == step:
+            self.checkpoints.save("best", step, model, train, record)
+        return self.checkpoints.save("newest", step, model, train, record)
+
+    def _result(self, step: int, waited_share: float) -> FitResult:
+        progress = self.progress
+        kind, number = "newest", step
+        if progress.best_step is not None:
+            kind, number = "best", progress.best_step
+        folder = self.workdir / kind / str(number)
+        return FitResult(
+            step, progress.metrics, progress.finished or "steps", folder, waited_share
+        )
+
+
+_REASONS = {
+    "steps": "all steps are done",
+    "loss": "the training loss reached train.stop.loss",
+    "plateau": "no better evaluation for train.stop.plateau times",
+}
+
+
+def _fresh(window: steps.Window) -> steps.Window:
+    return jax.tree.map(np.asarray, window)
+
+
+def _restore(folder: Path, shapes: steps.TrainState, where: Any, mesh: Any) -> steps.TrainState:
+    """A TrainState from a checkpoint, each array where the mesh wants it."""
+    placed = jax.tree.map(
+        lambda leaf, place: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place),
+        shapes,
+        where,
+    )
+    key = jax.eval_shape(jax.random.key_data, shapes.key)
+    plain_key = jax.ShapeDtypeStruct(key.shape, key.dtype, sharding=meshes.replicated(mesh))
+    model = {"params": placed.params, "batch_stats": placed.batch_stats, "ema": placed.ema}
+    rest = placed._replace(params={}, batch_stats={}, ema={}, key=plain_key)
+    return steps.unpack(
+        ckpt.restore(folder, "model", model), ckpt.restore(folder, "train", {"train": rest})
+    )
+
+
+class _Signals:
+    """Notes SIGTERM and SIGINT while it is open; a second SIGINT is a KeyboardInterrupt."""
+
+    def __init__(self) -> None:
+        self.caught = False
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> _Signals:
+        if threading.current_thread() is threading.main_thread():  # Python allows no other
+            for number in (signal.SIGTERM, signal.SIGINT):
+                self._before[number] = signal.signal(number, self._note)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        self.caught = True
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+class _Timer:
+    """Where the time of a run goes. Training time leaves out the first step (compilation, start
+    of the readers: `start`), evaluations and checkpoints."""
+
+    def __init__(self, before: float, first: int) -> None:
+        self._begin = time.perf_counter() - before
+        self._entered = time.perf_counter()
+        self.start = 0.0
+        self._from: float | None = None
+        self._aside = self._waited = 0.0
+        self._lap = (0.0, 0.0, first)
+
+    def seconds(self) -> float:
+        """Since the run began, over all its resumes."""
+        return time.perf_counter() - self._begin
+
+    def fetch(self, batches: Iterator[Any], token: jax.Array | None) -> Any:
+        """The next batch. Its time counts as waiting when the device, whose last step gave
+        `token`, ran out of work before the batch was there."""
+        begin = time.perf_counter()
+        batch = next(batches)
+        if token is not None and token.is_ready():
+            self._waited += time.perf_counter() - begin
+        return batch
+
+    def stepped(self, token: jax.Array) -> None:
+        if self._from is None:
+            token.block_until_ready()
+            self._from = time.perf_counter()
+            self.start = self._from - self._entered
+
+    def aside(self) -> _Aside:
+        """with timer.aside(): what is not training time."""
+        return _Aside(self)
+
+    def training(self) -> float:
+        return time.perf_counter() - (self._from or 0.0) - self._aside
+
+    def waited_share(self) -> float:
+        return min(self._waited / max(self.training(), 1e-9), 1.0)
+
+    def lap(self, step: int) -> tuple[float, float]:
+        """(share of waiting, steps/s) since the last lap."""
+        now = (self.training(), self._waited, step)
+        seconds = max(now[0] - self._lap[0], 1e-9)
+        share = min((now[1] - self._lap[1]) / seconds, 1.0)
+        rate = (step - self._lap[2]) / seconds
+        self._lap = now
+        return share, rate
+
+
+class _Aside:
+    def __init__(self, timer: _Timer) -> None:
+        self._timer = timer
+
+    def __enter__(self) -> None:
+        self._begin = time.perf_counter()
+
+    def __exit__(self, *_: Any) -> None:
+        self._timer._aside += time.perf_counter() - self._begin

@@ -1,0 +1,136 @@
+"""Devices, processes, and where arrays lie.
+
+All devices form one mesh with two axes: a batch is split over "data"; parameters are copied to
+every device, or split over "model" where the config says `train.model_parallel` > 1. The axes
+are Auto: the compiler puts in the communication, and a step gives the same numbers on any mesh.
+"""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+
+from bodyjax.errors import ConfigError, UserError
+
+
+def initialize_processes(coordinator: str, count: int, index: int, timeout: int = 60) -> None:
+    """Joins this process to a run of `count` processes; call before anything else uses jax.
+
+    `coordinator` is HOST:PORT of process 0, the same text for all; `index` is 0 .. count - 1.
+    The other processes wait up to `timeout` seconds for process 0 and raise a UserError when it
+    does not answer. (Once connected, jax itself ends a process whose peer never comes.)
+    """
+    host, _, port = coordinator.rpartition(":")
+    if not host or not port.isdigit():
+        raise ConfigError(f"coordinator {coordinator!r} is not HOST:PORT")
+    if not 0 <= index < count:
+        raise ConfigError(f"process {index} is not one of 0 .. {count - 1}")
+    if index > 0:
+        _wait_for(host, int(port), timeout)
+    jax.distributed.initialize(coordinator, count, index, initialization_timeout=timeout)
+
+
+def _wait_for(host: str, port: int, timeout: int) -> None:
+    end = time.monotonic() + timeout
+    while True:
+        try:
+            socket.create_connection((host, port), timeout=1).close()
+            return
+        except OSError as error:
+            if time.monotonic() > end:
+                raise UserError(
+                    f"no answer from process 0 at {host}:{port} in {timeout} s",
+                    hint="start process 0 there first, or check the address",
+                ) from error
+            time.sleep(0.2)
+
+
+def make_mesh(model_parallel: int = 1) -> Mesh:
+    """A mesh of all devices of all processes, shape (devices / model_parallel, model_parallel)."""
+    count = jax.device_count()
+    if count % model_parallel:
+        raise ConfigError(
+            f"{count} devices do not divide into groups of {model_parallel}",
+            place="train.model_parallel",
+        )
+    shape = (count // model_parallel, model_parallel)
+    return jax.make_mesh(shape, ("data", "model"), axis_types=(AxisType.Auto,) * 2)
+
+
+def replicated(mesh: Mesh) -> NamedSharding:
+    """The sharding of what every device holds whole."""
+    return NamedSharding(mesh, PartitionSpec())
+
+
+def over_batch(mesh: Mesh) -> NamedSharding:
+    """The sharding of what is split along its first axis."""
+    return NamedSharding(mesh, PartitionSpec("data"))
+
+
+def shardings(tree: Any, mesh: Mesh) -> Any:
+    """A sharding for every leaf of a tree of parameters, optimiser state or shapes.
+
+    With a "model" axis of n > 1, leaves of two and more dimensions are split along the last one
+    where n divides it (the moments of a parameter lie as the parameter does: the rule only looks
+    at shapes). All else is replicated.
+    """
+    parts = mesh.shape["model"]
+
+    def place(leaf: Any) -> NamedSharding:
+        shape = leaf.shape
+        if parts > 1 and len(shape) >= 2 and shape[-1] % parts == 0:
+            return NamedSharding(mesh, PartitionSpec(*(None,) * (len(shape) - 1), "model"))
+        return replicated(mesh)
+
+    return jax.tree.map(place, tree)
+
+
+def replicate(tree: Any, mesh: Mesh) -> Any:
+    """Host arrays (the same in every process) as device arrays that every device holds whole."""
+    return jax.device_put(tree, replicated(mesh))
+
+
+def to_device(batch: Mapping[str, np.ndarray], mesh: Mesh) -> dict[str, jax.Array]:
+    """This process's slice of a batch, (B / processes, ...) each -> global arrays (B, ...)."""
+    sharding = over_batch(mesh)
+    return {
+        name: jax.make_array_from_process_local_data(sharding, np.asarray(value))
+        for name, value in batch.items()
+    }
+
+
+def check_batch_size(size: int, mesh: Mesh) -> None:
+    """A ConfigError unless a global batch of `size` divides evenly over the mesh."""
+    if size % mesh.shape["data"]:
+        raise ConfigError(
+            f"a batch of {size} does not divide over {mesh.shape['data']} devices",
+            hint="choose a multiple as batch size",
+        )
+
+
+def is_first() -> bool:
+    """True in the process that writes reports and says things."""
+    return jax.process_index() == 0
+
+
+def barrier(name: str) -> None:
+    """Waits until every process is here."""
+    if jax.process_count() > 1:
+        from jax.experimental import multihost_utils
+
+        multihost_utils.sync_global_devices(name)
+
+
+def any_process(flag: bool) -> bool:
+    """True when `flag` is true in some process; every process has to call it."""
+    if jax.process_count() == 1:
+        return flag
+    from jax.experimental import multihost_utils
+
+    return bool(multihost_utils.process_allgather(np.asarray(flag)).any())

@@ -1,0 +1,130 @@
+"""The optimiser of a config: optax, joined in the order in which a gradient passes through."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from bodyjax.engine import settings
+from bodyjax.engine.settings import OptimizerSettings
+from bodyjax.errors import ConfigError
+
+Path = tuple[Any, ...]
+
+
+def make_optimizer(
+    config: Mapping[str, Any] | OptimizerSettings, steps: int
+) -> optax.GradientTransformation:
+    """The gradient transformation of `config.optimizer` for a run of `steps` batches.
+
+    Gradients of parameters with multiplier 0 are dropped first (they don't count in the norm and
+    have no moments), then: clipping by global norm, Adam or momentum, decoupled weight decay
+    (Loshchilov and Hutter 2019; for sgd the gradient's own L2 term), rate, multipliers. With
+    `accumulate` k the mean gradient of k batches passes through at every k-th batch.
+    """
+    chosen = config if isinstance(config, OptimizerSettings) else settings.optimizer(config)
+    decay = optax.add_decayed_weights(chosen.weight_decay, mask=decayed)
+    parts: list[optax.GradientTransformation] = []
+    if chosen.clip > 0:
+        parts.append(optax.clip_by_global_norm(chosen.clip))
+    if chosen.name == "sgd":
+        parts += [decay] if chosen.weight_decay else []
+        parts.append(optax.trace(decay=0.9, nesterov=True))
+    else:
+        parts.append(optax.scale_by_adam())
+        parts += [decay] if chosen.weight_decay else []
+    parts.append(optax.scale_by_learning_rate(schedule(chosen, steps)))
+    if chosen.multipliers:
+        parts.append(_scale_by_path(chosen.multipliers))
+    optimizer = optax.chain(*parts)
+    if chosen.multipliers:
+        groups = {"trained": optimizer, "fixed": optax.set_to_zero()}
+        optimizer = optax.partition(groups, lambda tree: _groups(tree, chosen.multipliers))
+    if chosen.accumulate > 1:
+        optimizer = optax.MultiSteps(optimizer, chosen.accumulate).gradient_transformation()
+    return optimizer
+
+
+def schedule(chosen: OptimizerSettings, steps: int) -> optax.Schedule:
+    """Update number -> learning rate, over `steps` batches (steps / accumulate updates)."""
+    updates = max(steps // chosen.accumulate, 1)
+    warmup = min(chosen.warmup // chosen.accumulate, updates)
+    if chosen.decay == "onecycle":
+        rising = warmup / updates if warmup else 0.3
+        return optax.cosine_onecycle_schedule(updates, chosen.rate, pct_start=rising)
+    rest = max(updates - warmup, 1)
+    after: Callable[[Any], Any]
+    if chosen.decay == "cosine":
+        after = optax.cosine_decay_schedule(chosen.rate, rest, alpha=chosen.final)
+    elif chosen.decay == "exponential":
+        after = optax.exponential_decay(chosen.rate, rest, chosen.final)
+    else:
+        after = optax.constant_schedule(chosen.rate)
+    if not warmup:
+        return after
+    # from rate / warmup, not from 0: the first update is not lost
+    rise = optax.linear_schedule(chosen.rate / warmup, chosen.rate, max(warmup - 1, 1))
+    return optax.join_schedules([rise, after], [warmup])
+
+
+def decayed(params: Any) -> Any:
+    """True for the leaves that weight decay shrinks: matrices and kernels, no bias, no norm."""
+
+    def holds(path: Path, leaf: Any) -> bool:
+        return leaf.ndim > 1 and _name(path).rpartition("/")[2] not in ("bias", "scale")
+
+    return jax.tree_util.tree_map_with_path(holds, params)
+
+
+def moving_average(ema: Any, params: Any, decay: float, update: jax.Array) -> Any:
+    """ema + (1 - d) (params - ema), d = min(decay, (1 + update) / (10 + update)).
+
+    `update` counts the updates before this one; the small d of the first updates keeps the
+    random start out of the average.
+    """
+    count = update.astype(jnp.float32)
+    d = jnp.minimum(decay, (1 + count) / (10 + count))
+    return jax.tree.map(lambda old, new: old + (1 - d) * (new - old), ema, params)
+
+
+def _groups(tree: Any, multipliers: Mapping[str, float]) -> Any:
+    names = [_name(path) for path, _ in jax.tree_util.tree_leaves_with_path(tree)]
+    for prefix in multipliers:
+        if not any(_under(name, prefix) for name in names):
+            known = ", ".join(sorted({name.partition("/")[0] for name in names}))
+            raise ConfigError(
+                "no parameter has this prefix",
+                place=f"optimizer.multipliers[{prefix!r}]",
+                hint=f"parameters: {known}",
+            )
+    return jax.tree_util.tree_map_with_path(
+        lambda path, _: "trained" if _factor(path, multipliers) > 0 else "fixed", tree
+    )
+
+
+def _scale_by_path(multipliers: Mapping[str, float]) -> optax.GradientTransformation:
+    def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
+        del params
+        scaled = jax.tree_util.tree_map_with_path(
+            lambda path, leaf: leaf * _factor(path, multipliers), updates
+        )
+        return scaled, state
+
+    return optax.GradientTransformation(lambda params: optax.EmptyState(), update)
+
+
+def _factor(path: Path, multipliers: Mapping[str, float]) -> float:
+    matching = [prefix for prefix in multipliers if _under(_name(path), prefix)]
+    return multipliers[max(matching, key=len)] if matching else 1.0
+
+
+def _under(name: str, prefix: str) -> bool:
+    return name == prefix or name.startswith(prefix + "/")
+
+
+def _name(path: Path) -> str:
+    return jax.tree_util.keystr(path, simple=True, separator="/")

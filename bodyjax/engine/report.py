@@ -1,0 +1,137 @@
+"""What a run tells: lines or a bar on the terminal, metrics.jsonl, TensorBoard event files.
+
+Each line of metrics.jsonl is {"step", "kind": "train" | "eval", "seconds", name: value, ...};
+`seconds` counts the run's own time, over all its resumes.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+
+class Report:
+    """Writes for one process; with `quiet` (any process but the first) it does nothing.
+
+    On a terminal a bar shows loss, rate and time left; elsewhere a line is printed at each log.
+    `step` is where the run goes on: later lines of an earlier, killed process are taken out.
+    """
+
+    def __init__(self, workdir: Path, step: int, steps: int, quiet: bool = False) -> None:
+        self._quiet = quiet
+        self._steps = steps
+        self._bar: Any = None
+        if quiet:
+            return
+        from tensorboardX import SummaryWriter
+
+        path = workdir / "metrics.jsonl"
+        cut_after(path, step)
+        self._lines = path.open("a", encoding="utf-8")
+        self._events = SummaryWriter(
+            str(workdir / "events"), purge_step=step + 1 if step else None
+        )
+        if sys.stderr.isatty():
+            from tqdm import tqdm
+
+            self._bar = tqdm(total=steps, initial=step, unit="step", dynamic_ncols=True)
+
+    def say(self, text: str) -> None:
+        """One line on stderr, above the bar where there is one."""
+        if self._quiet:
+            return
+        if self._bar is not None:
+            self._bar.write(text, file=sys.stderr)
+        else:
+            print(text, file=sys.stderr, flush=True)
+
+    def advance(self, step: int) -> None:
+        """Moves the bar."""
+        if self._bar is not None:
+            self._bar.update(step - self._bar.n)
+
+    def train(self, step: int, seconds: float, metrics: dict[str, Any], rate: float) -> None:
+        """A log line of training; `rate` in steps/s."""
+        self._write("train", step, seconds, metrics)
+        if self._bar is not None:
+            self._bar.set_postfix_str(f"loss {metrics['loss']:.4g}", refresh=False)
+            return
+        left = clock((self._steps - step) / rate) if rate > 0 else "?"
+        speed = f"{rate:.3g} steps/s, {left} left"
+        self.say(f"step {step}/{self._steps}  {speed}  {numbers(metrics)}")
+
+    def evaluation(self, step: int, seconds: float, metrics: dict[str, Any]) -> None:
+        """The result of a pass over the held-out examples."""
+        self._write("eval", step, seconds, metrics)
+        self.say(f"step {step}/{self._steps}  held out  {numbers(metrics)}")
+
+    def close(self) -> None:
+        if self._quiet:
+            return
+        if self._bar is not None:
+            self._bar.close()
+        self._lines.close()
+        self._events.close()
+
+    def _write(self, kind: str, step: int, seconds: float, metrics: dict[str, Any]) -> None:
+        if self._quiet:
+            return
+        line = {"step": step, "kind": kind, "seconds": round(seconds, 3), **plain(metrics)}
+        self._lines.write(json.dumps(line) + "\n")
+        self._lines.flush()
+        for name, value in metrics.items():
+            if np.ndim(value) == 0:
+                self._events.add_scalar(f"{kind}/{name}", float(value), step)
+        self._events.flush()
+
+
+def cut_after(path: Path, step: int) -> None:
+    """Drops the lines of metrics.jsonl beyond `step`, and a line cut short by a kill."""
+    if not path.exists():
+        return
+    kept = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            entry = json.loads(line)
+        except json.JSONDecodeError:
+            continue
+        if entry.get("step", step + 1) <= step:
+            kept.append(line + "\n")
+    temporary = path.with_suffix(".tmp")
+    temporary.write_text("".join(kept), encoding="utf-8")
+    os.replace(temporary, path)
+
+
+def plain(metrics: dict[str, Any]) -> dict[str, Any]:
+    """Metrics as JSON values: floats, arrays as lists, None for what is not a finite number."""
+
+    def value(x: Any) -> Any:
+        if isinstance(x, list):
+            return [value(item) for item in x]
+        if isinstance(x, float):
+            return x if np.isfinite(x) else None
+        return x
+
+    return {
+        name: value(x if isinstance(x, str) or x is None else np.asarray(x).tolist())
+        for name, x in metrics.items()
+    }
+
+
+def numbers(metrics: dict[str, Any]) -> str:
+    """The scalars of `metrics` in one line."""
+    return "  ".join(
+        f"{name} {float(x):.4g}" for name, x in metrics.items() if x is not None and np.ndim(x) == 0
+    )
+
+
+def clock(seconds: float) -> str:
+    """1:02:03, or 2:03 below an hour."""
+    minutes, second = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{second:02}" if hours else f"{minutes}:{second:02}"

@@ -1,0 +1,226 @@
+"""The `optimizer` and `train` sections of a config, checked field by field. Imports no jax.
+
+A config may leave any field out; a field that doesn't exist here, or of another type, is a
+ConfigError that names it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeVar, get_type_hints
+
+from bodyjax.errors import ConfigError
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class OptimizerSettings:
+    """`config.optimizer`. Steps are batches; with `accumulate` k, k batches make one update."""
+
+    name: str = "adamw"
+    """adamw, adam or sgd (Nesterov momentum 0.9)."""
+    rate: float = 1e-3
+    """The highest learning rate."""
+    warmup: int = 0
+    """Steps of linear rise from 0 (with onecycle: length of the rising part, 0 = 30 %)."""
+    decay: str = "constant"
+    """cosine, exponential, onecycle or constant."""
+    final: float = 0.0
+    """The rate at the last step as a share of `rate` (cosine, exponential)."""
+    clip: float = 0.0
+    """Largest global norm of the gradient; 0 = unlimited."""
+    weight_decay: float = 0.0
+    """Not on biases, norms and other vectors."""
+    multipliers: dict[str, float] = field(default_factory=dict)
+    """Path prefix of parameters ('backbone/stem') to a factor of the rate; 0 = never changed.
+    The longest prefix holds."""
+    accumulate: int = 1
+    """Batches averaged into one update."""
+    ema: float = 0.0
+    """Decay of the moving average of parameters used in evaluation; 0 = none."""
+
+
+@dataclass(frozen=True)
+class Best:
+    """`config.train.best`: the evaluation metric that chooses the checkpoint to keep."""
+
+    metric: str = ""
+    mode: str = "max"
+
+
+@dataclass(frozen=True)
+class Stop:
+    """`config.train.stop`: what ends a run before `train.steps`."""
+
+    loss: float | None = None
+    """The mean training loss between two log lines is at most this."""
+    steps: int | None = None
+    """This many steps are done (the schedule still spans `train.steps`)."""
+    plateau: int | None = None
+    """This many evaluations one after another brought no better `train.best.metric`."""
+
+
+@dataclass(frozen=True)
+class TrainSettings:
+    """`config.train`."""
+
+    steps: int = 1000
+    """Batches; also the length of the schedule."""
+    log_every: int = 50
+    eval_every: int = 0
+    """Steps between evaluations; 0 = at the end only."""
+    save_every: int = 0
+    """Steps between checkpoints beside those at every evaluation; 0 = none beside."""
+    keep: int = 2
+    """Newest checkpoints kept."""
+    model_parallel: int = 1
+    """Devices that share one copy of the parameters; the rest of the mesh is over the batch."""
+    compute_dtype: str = "float32"
+    """float32 or bfloat16, read by systems; parameters and losses stay float32."""
+    best: Best = Best()
+    stop: Stop = Stop()
+
+
+FREE = (
+    "train.steps",
+    "train.log_every",
+    "train.eval_every",
+    "train.save_every",
+    "train.keep",
+    "train.model_parallel",
+    "train.stop",
+    "data.workers",
+)
+"""Fields that may differ when a run goes on; all others must be as they were."""
+
+
+def optimizer(config: Mapping[str, Any]) -> OptimizerSettings:
+    """Checks `config.optimizer`."""
+    settings = _read(config, OptimizerSettings, "optimizer")
+    _choice(settings.name, ("adamw", "adam", "sgd"), "optimizer.name")
+    _choice(settings.decay, ("cosine", "exponential", "onecycle", "constant"), "optimizer.decay")
+    _check(settings.rate > 0, "optimizer.rate", settings.rate, "above 0")
+    _check(settings.warmup >= 0, "optimizer.warmup", settings.warmup, "at least 0")
+    _check(0 <= settings.final <= 1, "optimizer.final", settings.final, "from 0 to 1")
+    _check(settings.clip >= 0, "optimizer.clip", settings.clip, "at least 0")
+    _check(settings.weight_decay >= 0, "optimizer.weight_decay", settings.weight_decay, ">= 0")
+    _check(settings.accumulate >= 1, "optimizer.accumulate", settings.accumulate, "at least 1")
+    _check(0 <= settings.ema < 1, "optimizer.ema", settings.ema, "from 0 to below 1")
+    if settings.decay == "exponential":
+        _check(settings.final > 0, "optimizer.final", settings.final, "above 0 with exponential")
+    if settings.name == "adam":
+        _check(
+            settings.weight_decay == 0,
+            "optimizer.weight_decay",
+            settings.weight_decay,
+            "0 with adam (adamw has it)",
+        )
+    for prefix, factor in settings.multipliers.items():
+        is_factor = isinstance(factor, int | float) and factor >= 0
+        _check(is_factor, f"optimizer.multipliers[{prefix!r}]", factor, "at least 0")
+    return settings
+
+
+def train(config: Mapping[str, Any]) -> TrainSettings:
+    """Checks `config.train`."""
+    settings = _read(config, TrainSettings, "train")
+    _check(settings.steps >= 1, "train.steps", settings.steps, "at least 1")
+    _check(settings.log_every >= 1, "train.log_every", settings.log_every, "at least 1")
+    _check(settings.eval_every >= 0, "train.eval_every", settings.eval_every, "at least 0")
+    _check(settings.save_every >= 0, "train.save_every", settings.save_every, "at least 0")
+    _check(settings.keep >= 1, "train.keep", settings.keep, "at least 1")
+    _check(settings.model_parallel >= 1, "train.model_parallel", settings.model_parallel, ">= 1")
+    _choice(settings.compute_dtype, ("float32", "bfloat16"), "train.compute_dtype")
+    _choice(settings.best.mode, ("max", "min"), "train.best.mode")
+    if settings.stop.plateau is not None:
+        _check(settings.stop.plateau >= 1, "train.stop.plateau", settings.stop.plateau, ">= 1")
+        _check(bool(settings.best.metric), "train.stop.plateau", "set", "used with train.best")
+    return settings
+
+
+def check_together(optimizer: OptimizerSettings, train: TrainSettings) -> None:
+    """What neither section can check alone."""
+    _check(
+        train.steps % optimizer.accumulate == 0,
+        "train.steps",
+        train.steps,
+        f"a multiple of optimizer.accumulate ({optimizer.accumulate})",
+    )
+    _check(
+        optimizer.warmup < train.steps,
+        "optimizer.warmup",
+        optimizer.warmup,
+        f"below train.steps ({train.steps})",
+    )
+
+
+def plain(config: Any) -> dict[str, Any]:
+    """A ConfigDict or dict as JSON values (tuples become lists)."""
+    values = config.to_dict() if hasattr(config, "to_dict") else dict(config)
+    try:
+        return json.loads(json.dumps(values, allow_nan=False))
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"the config holds a value that JSON has not: {error}") from error
+
+
+def differences(old: Any, new: Any, place: str = "") -> list[str]:
+    """Lines 'field: old -> new' for two plain configs, fields in FREE left out."""
+    if place in FREE or old == new:
+        return []
+    if not (isinstance(old, dict) and isinstance(new, dict)):
+        return [f"{place}: {json.dumps(old)} -> {json.dumps(new)}"]
+    lines = []
+    for name in sorted({*old, *new}):
+        inner = f"{place}.{name}" if place else name
+        lines += differences(old.get(name), new.get(name), inner)
+    return lines
+
+
+def _read(config: Mapping[str, Any], kind: type[T], place: str) -> T:
+    hints = get_type_hints(kind)
+    values = {}
+    for name, value in config.items():
+        if name not in hints:
+            near = difflib.get_close_matches(name, hints, 1)
+            hint = f"did you mean {near[0]}?" if near else f"fields: {', '.join(hints)}"
+            raise ConfigError("there is no such field", place=f"{place}.{name}", hint=hint)
+        values[name] = _typed(value, hints[name], f"{place}.{name}")
+    return kind(**values)
+
+
+def _typed(value: Any, hint: Any, place: str) -> Any:
+    if isinstance(hint, type) and dataclasses.is_dataclass(hint):
+        if isinstance(value, hint):
+            return value
+        if not isinstance(value, Mapping):
+            raise ConfigError(f"{value!r} is not a section of fields", place=place)
+        return _read(value, hint, place)
+    if hint in (float | None, int | None):
+        return None if value is None else _typed(value, float if float in _args(hint) else int, place)
+    if hint is float and isinstance(value, int | float) and not isinstance(value, bool):
+        return float(value)
+    if hint is int and isinstance(value, int) and not isinstance(value, bool):
+        return value
+    if hint is str and isinstance(value, str):
+        return value
+    if hint == dict[str, float] and isinstance(value, Mapping):
+        return dict(value)
+    raise ConfigError(f"{value!r} is not of type {getattr(hint, '__name__', hint)}", place=place)
+
+
+def _args(hint: Any) -> tuple[Any, ...]:
+    return tuple(hint.__args__)
+
+
+def _choice(value: str, choices: tuple[str, ...], place: str) -> None:
+    _check(value in choices, place, value, f"one of {', '.join(choices)}")
+
+
+def _check(holds: bool, place: str, value: Any, wanted: str) -> None:
+    if not holds:
+        raise ConfigError(f"{value!r} should be {wanted}", place=place)

@@ -1,0 +1,169 @@
+"""The state of a training run and the one jitted step that changes it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax.sharding import Mesh
+
+from bodyjax.contract import ArraySpec, System, Variables
+from bodyjax.engine import mesh as meshes
+from bodyjax.engine import optim
+from bodyjax.engine.settings import OptimizerSettings
+
+
+class Window(NamedTuple):
+    """What steps have added up since the last log line.
+
+    `sums` is name -> (sum of value * weight, sum of weight), float32 scalars; `bad` is the first
+    step with a loss or gradient that is not finite, -1 while there was none.
+    """
+
+    sums: dict[str, tuple[jax.Array, jax.Array]]
+    bad: jax.Array
+
+
+class TrainState(NamedTuple):
+    """Everything a step changes. `ema` is {} where there is no moving average."""
+
+    step: jax.Array
+    params: Any
+    batch_stats: Any
+    opt_state: Any
+    ema: Any
+    key: jax.Array
+    window: Window
+
+
+Step = Callable[[TrainState, Any, Any], tuple[TrainState, jax.Array]]
+
+
+def init_state(
+    system: System,
+    optimizer: optax.GradientTransformation,
+    variables: Variables,
+    batch: dict[str, jax.ShapeDtypeStruct],
+    key: jax.Array,
+    ema: bool,
+) -> TrainState:
+    """The state before the first step; traceable. `batch` gives shapes only."""
+    _, aux = jax.eval_shape(system.loss, variables, batch, key)
+    names = sorted({"loss", "grad_norm", *aux.metrics})
+    params = variables["params"]
+    return TrainState(
+        step=jnp.int32(0),
+        params=params,
+        batch_stats=variables.get("batch_stats", {}),
+        opt_state=optimizer.init(params),
+        ema=jax.tree.map(jnp.copy, params) if ema else {},
+        key=key,
+        window=empty_window(names),
+    )
+
+
+def empty_window(names: list[str]) -> Window:
+    return Window({name: (jnp.float32(0), jnp.float32(0)) for name in names}, jnp.int32(-1))
+
+
+def make_step(
+    system: System,
+    optimizer: optax.GradientTransformation,
+    settings: OptimizerSettings,
+    state: TrainState,
+    frozen: Any,
+    mesh: Mesh,
+) -> Any:
+    """jit of (state, frozen, batch) -> (state, token); `state` and `frozen` may be shapes.
+
+    The state given is donated: its buffers are used for the state that comes back. `frozen` is
+    an argument, so no parameter becomes a constant of the program. The key of a step is
+    fold_in(key, step). `token` is a copy of the loss to wait for; nothing in here is read by the
+    host.
+    """
+
+    def train_step(
+        state: TrainState, frozen: Any, batch: dict[str, jax.Array]
+    ) -> tuple[TrainState, jax.Array]:
+        key = jax.random.fold_in(state.key, state.step)
+
+        def objective(params: Any) -> tuple[jax.Array, Any]:
+            variables = {"params": params, "batch_stats": state.batch_stats, "frozen": frozen}
+            loss, aux = system.loss(variables, batch, key)
+            return loss.astype(jnp.float32), aux
+
+        (loss, aux), grads = jax.value_and_grad(objective, has_aux=True)(state.params)
+        norm = optax.global_norm(grads)
+        updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
+        params = optax.apply_updates(state.params, updates)
+        metrics = {"loss": (loss, 1.0), "grad_norm": (norm, 1.0), **aux.metrics}
+        finite = jnp.isfinite(loss) & jnp.isfinite(norm)
+        return TrainState(
+            step=state.step + 1,
+            params=params,
+            batch_stats=aux.batch_stats,
+            opt_state=opt_state,
+            ema=_average(state, params, settings),
+            key=state.key,
+            window=_add(state.window, metrics, finite, state.step),
+        ), loss
+
+    where = meshes.shardings(state, mesh)
+    return jax.jit(
+        train_step,
+        in_shardings=(where, meshes.shardings(frozen, mesh), meshes.over_batch(mesh)),
+        out_shardings=(where, meshes.replicated(mesh)),
+        donate_argnums=0,
+    )
+
+
+def _average(state: TrainState, params: Any, settings: OptimizerSettings) -> Any:
+    if not settings.ema:
+        return state.ema
+    update = state.step // settings.accumulate
+    ema = optim.moving_average(state.ema, params, settings.ema, update)
+    changed = (state.step + 1) % settings.accumulate == 0
+    return jax.tree.map(lambda new, old: jnp.where(changed, new, old), ema, state.ema)
+
+
+def _add(window: Window, metrics: dict[str, Any], finite: jax.Array, step: jax.Array) -> Window:
+    sums = {}
+    for name, (total, count) in window.sums.items():
+        value, weight = (jnp.asarray(x, jnp.float32) for x in metrics[name])
+        # a metric of weight 0 (no labelled example in the batch) may be 0/0: it adds nothing
+        sums[name] = (total + jnp.where(weight > 0, value * weight, 0), count + weight)
+    bad = jnp.where((window.bad < 0) & ~finite, step, window.bad)
+    return Window(sums, bad)
+
+
+def averages(window: Window) -> tuple[dict[str, float], int]:
+    """Host side: the mean of every metric that had any weight, and the first bad step or -1."""
+    sums, bad = jax.device_get(window)
+    means = {
+        name: float(total / count) for name, (total, count) in sorted(sums.items()) if count > 0
+    }
+    return means, int(bad)
+
+
+def shapes(specs: dict[str, ArraySpec]) -> dict[str, jax.ShapeDtypeStruct]:
+    """A system's batch_spec as shapes that jax can trace."""
+    return {
+        name: jax.ShapeDtypeStruct(spec.shape, np.dtype(spec.dtype)) for name, spec in specs.items()
+    }
+
+
+def pack(state: TrainState) -> tuple[dict[str, Any], dict[str, Any]]:
+    """(what predicts, what only training needs) for a checkpoint; the key as plain integers."""
+    model = {"params": state.params, "batch_stats": state.batch_stats, "ema": state.ema}
+    rest = state._replace(params={}, batch_stats={}, ema={}, key=jax.random.key_data(state.key))
+    return model, {"train": rest}
+
+
+def unpack(model: dict[str, Any], train: dict[str, Any]) -> TrainState:
+    """The inverse of pack."""
+    rest: TrainState = train["train"]
+    return rest._replace(**model, key=jax.random.wrap_key_data(rest.key))
