@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
@@ -28,7 +29,8 @@ def masked_l2(prediction: ArrayLike, target: ArrayLike, mask: ArrayLike) -> Arra
     """Batch mean of the sum over cells and channels of W * (prediction - target)^2.
 
     prediction, target: (B, H, W, C); mask: W >= 0, broadcastable to them, as (B, H, W, 1).
-    Source: Cao et al., "Realtime multi-person 2D pose estimation using part affinity fields", eq. 5.
+    Source: Cao et al., "Realtime multi-person 2D pose estimation using part affinity fields",
+    CVPR 2017, eq. 5.
     """
     weight = jnp.asarray(mask, jnp.float32)
     squares = weight * jnp.square(_difference(prediction, target, weight))
@@ -181,36 +183,34 @@ def bone_ratio(
     bones; mean_lengths: (L,) > 0; visible: (B, J), a bone with an absent joint is left out of its
     group; weight: (B,), 0 for pictures that have 3D labels. over "person": r_i is of each person,
     as in the formula; "batch": r_i is the mean over all counted bones of the batch.
-    Source: CN 111260774 B, formula (2); Zhou et al., "Towards 3D human pose estimation in the wild".
+    Source: CN 111260774 B, formula (2); Zhou et al., "Towards 3D human pose estimation in the
+    wild", ICCV 2017.
     """
     if over not in ("person", "batch"):
         raise ValueError(f'over is "person" or "batch", not {over!r}')
     points = jnp.asarray(joints, jnp.float32)
     batch = points.shape[0]
-    seen = jnp.ones(points.shape[:2], bool) if visible is None else jnp.asarray(visible) > 0
     weights = jnp.ones(batch) if weight is None else jnp.asarray(weight, jnp.float32)
+    seen = jnp.ones(points.shape[:2], bool) if visible is None else jnp.asarray(visible) > 0
     seen = seen & (weights != 0)[:, None]
-    ends = jnp.asarray(bones, jnp.int32)
-    counted = seen[:, ends[:, 0]] & seen[:, ends[:, 1]]
     points = jnp.where(seen[..., None], points, 0.0)
-    squares = jnp.sum(jnp.square(points[:, ends[:, 0]] - points[:, ends[:, 1]]), axis=-1)
+    first, second = np.asarray(bones).T
+    squares = jnp.sum(jnp.square(points[:, first] - points[:, second]), axis=-1)
     # The length of a bone of length 0 has no gradient: 0 is taken.
     some = squares > 0
     lengths = jnp.where(some, jnp.sqrt(jnp.where(some, squares, 1.0)), 0.0)
     ratios = lengths / jnp.asarray(mean_lengths, jnp.float32)
-    total = jnp.zeros(batch)
-    for group in groups.values() if isinstance(groups, Mapping) else groups:
-        index = jnp.asarray(tuple(group), jnp.int32)
-        ratio, there = ratios[:, index], counted[:, index]
-        number = jnp.maximum(jnp.sum(there, axis=1), 1)
-        sums = jnp.sum(jnp.where(there, ratio, 0.0), axis=1)
-        if over == "person":
-            mean = sums / number
-        else:
-            mean = jnp.full(batch, jnp.sum(sums) / jnp.maximum(jnp.sum(there), 1))
-        spread = jnp.where(there, jnp.square(ratio - mean[:, None]), 0.0)
-        total = total + jnp.sum(spread, axis=1) / number
-    return jnp.sum(weights * total) / batch
+
+    lists = list(groups.values() if isinstance(groups, Mapping) else groups)
+    member = np.array([np.isin(np.arange(len(bones)), group) for group in lists])
+    there = member & (seen[:, first] & seen[:, second])[:, None, :]  # (B, groups, L)
+    ratio = jnp.where(there, ratios[:, None, :], 0.0)
+    axes = -1 if over == "person" else (0, -1)
+    count = jnp.maximum(jnp.sum(there, axis=axes, keepdims=True), 1)
+    mean = jnp.sum(ratio, axis=axes, keepdims=True) / count
+    spread = jnp.sum(jnp.where(there, jnp.square(ratio - mean), 0.0), axis=-1)
+    each = spread / jnp.maximum(jnp.sum(there, axis=-1), 1)
+    return jnp.sum(weights * jnp.sum(each, axis=-1)) / batch
 
 
 def cross_entropy(
