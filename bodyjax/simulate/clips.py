@@ -1,0 +1,264 @@
+"""The embedded data as files: labelled mp4 clips in a cache folder, made on first use.
+
+    ROOT/{train,valid,test}/CLASS/00012.mp4     H.264
+    ROOT/{train,valid,test}/CLASS/00012.json    labels (see `describe`)
+    ROOT/manifest.json                          spec, version, SHA-256 of every file
+
+`ensure` makes what is missing, damaged or outdated, and nothing else. Splits differ in bodies,
+cameras and seeds: every clip has a seed of its own.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import multiprocessing
+import os
+import subprocess
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from bodyjax.errors import ConfigError, DataError, VideoError
+from bodyjax.simulate import film
+from bodyjax.simulate.film import Clip, picture
+from bodyjax.simulate.motion import COMMANDS
+
+__all__ = ["VERSION", "ClipSpec", "classes", "describe", "ensure", "picture"]
+
+VERSION = 1
+"""Version of the generator: raised with every change of its pixels, so that caches are remade."""
+
+SPLITS = ("train", "valid", "test")
+KINDS = {"commands": COMMANDS}
+
+
+@dataclass(frozen=True)
+class ClipSpec:
+    """A set of clips: kind "commands" or "exercises"; clips per class in each split; size (W, H),
+    both even; frames per second; range of frames; seed."""
+
+    kind: str = "commands"
+    train: int = 40
+    valid: int = 8
+    test: int = 12
+    size: tuple[int, int] = (192, 144)
+    fps: float = 15.0
+    length: tuple[int, int] = (40, 64)
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise ConfigError(f"no simulated set {self.kind!r}", hint=f"one of {', '.join(KINDS)}")
+        if any(side <= 0 or side % 2 for side in self.size):
+            raise ConfigError(f"size {self.size} must be even and positive (H.264, 4:2:0)")
+        if not 8 <= self.length[0] <= self.length[1]:
+            raise ConfigError(f"length {self.length} must be a range of at least 8 frames")
+        if min(self.train, self.valid, self.test) < 0 or self.fps <= 0:
+            raise ConfigError("clips per class and frames per second must not be negative")
+
+
+def classes(spec: ClipSpec) -> tuple[str, ...]:
+    """Class names of a set, in their order."""
+    return KINDS[spec.kind]
+
+
+def clip_seed(spec: ClipSpec, split: str, label: str, index: int) -> int:
+    """The seed of one clip, below 2**63: other clips, classes, splits and sets get others."""
+    name = f"{spec.kind}/{spec.seed}/{split}/{label}/{index}"
+    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big") >> 1
+
+
+def expected(spec: ClipSpec) -> Iterator[tuple[str, str, int, str]]:
+    """(split, class, index, path below the root without ending) of every clip of the set."""
+    for split in SPLITS:
+        for label in classes(spec):
+            for index in range(getattr(spec, split)):
+                yield split, label, index, f"{split}/{label}/{index:05d}"
+
+
+def ensure(
+    spec: ClipSpec,
+    cache: Path | None = None,
+    *,
+    workers: int | None = None,
+    progress: bool = True,
+) -> Path:
+    """The folder with all clips of `spec`; missing, damaged and outdated ones are made first.
+
+    cache: folder of all sets, default $BODYJAX_CACHE, else ~/.cache/bodyjax. workers: processes
+    (started by spawn; default one per core, at most 8); 0 works in this process. DataError where
+    the folder cannot be written. A run that is stopped loses at most the clips of its last moments:
+    the next one goes on.
+    """
+    root = (cache or default_cache()) / f"{spec.kind}-{_digest(asdict(spec))[:12]}"
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(
+            f"cannot make the cache: {error.strerror}", file=str(root), hint="set BODYJAX_CACHE"
+        ) from error
+    jobs = {path: (split, label, index) for split, label, index, path in expected(spec)}
+    known = _read_manifest(root, spec)
+    good = {path: known[path] for path in jobs if path in known and _intact(root, known[path])}
+    todo = [path for path in jobs if path not in good]
+    if not todo:
+        return root
+    _remove_leftovers(root)
+    if workers is None:
+        workers = min(os.cpu_count() or 1, 8)
+    tasks = [(spec, str(root), *jobs[path], path) for path in todo]
+    bar = tqdm(
+        total=len(jobs), initial=len(good), desc=f"simulated {spec.kind}", unit="clip",
+        disable=not progress,
+    )  # fmt: skip
+    try:
+        for number, (path, sums) in enumerate(_results(tasks, workers), 1):
+            good[path] = sums
+            bar.update()
+            if number % 25 == 0:
+                _write_manifest(root, spec, good)
+    finally:
+        bar.close()
+        _write_manifest(root, spec, good)
+    return root
+
+
+def default_cache() -> Path:
+    """$BODYJAX_CACHE, else ~/.cache/bodyjax."""
+    return Path(os.environ.get("BODYJAX_CACHE") or Path.home() / ".cache" / "bodyjax")
+
+
+def _results(tasks: list[tuple], workers: int) -> Iterator[tuple[str, dict[str, str]]]:
+    """(path, sums) of every task as it is done."""
+    if workers == 0 or len(tasks) == 1:
+        yield from map(_make, tasks)
+        return
+    # never fork: the caller may hold a device or threads
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(min(workers, len(tasks)), mp_context=context) as pool:
+        futures = [pool.submit(_make, task) for task in tasks]
+        try:
+            for future in as_completed(futures):
+                yield future.result()
+        finally:
+            for future in futures:
+                future.cancel()
+
+
+def _make(task: tuple) -> tuple[str, dict[str, str]]:
+    """Make one clip: its mp4 and, last, its JSON. Returns its path and the SHA-256 of both."""
+    spec, root, split, label, index, path = task
+    seed = clip_seed(spec, split, label, index)
+    clip = film.clip(label, seed, size=spec.size, fps=spec.fps, length=spec.length)
+    base = Path(root) / path
+    base.parent.mkdir(parents=True, exist_ok=True)
+    sums = {}
+    temporary = base.with_name(f".{base.name}.{os.getpid()}.tmp.mp4")
+    try:
+        write_h264(temporary, clip.film.frames, spec.fps)
+        sums[f"{path}.mp4"] = _sha256(temporary)
+        temporary.rename(base.with_suffix(".mp4"))
+    finally:
+        temporary.unlink(missing_ok=True)
+    text = json.dumps(describe(clip, seed), separators=(",", ":"))
+    sums[f"{path}.json"] = hashlib.sha256(text.encode()).hexdigest()
+    _write_text(base.with_suffix(".json"), text)
+    return path, sums
+
+
+def describe(clip: Clip, seed: int) -> dict:
+    """The label file of a clip.
+
+    class, seed, fps, size [W, H], frames, repetitions, fault (a name or null), guilty (joint names
+    that make the fault), joints (COCO17 names), xy (T, P, J, 2) pixels, visible (T, P, J) in {0
+    outside, 1 hidden, 2 seen}, xyz (T, P, J, 3) and h36m (T, P, 17, 3) mm in the camera frame,
+    camera {matrix, rotation, position}."""
+    made = clip.film
+    return {
+        "class": clip.label,
+        "seed": seed,
+        "version": VERSION,
+        "fps": clip.fps,
+        "size": list(made.camera.size),
+        "frames": len(made.frames),
+        **clip.details,
+        "joints": list(film.COCO),
+        "h36m_joints": list(film.H36M),
+        "xy": np.round(made.xy, 3).tolist(),
+        "visible": made.visible.tolist(),
+        "xyz": np.round(made.xyz, 2).tolist(),
+        "h36m": np.round(made.h36m, 2).tolist(),
+        "camera": made.camera.to_json(),
+    }
+
+
+def write_h264(path: Path, frames: np.ndarray, fps: float) -> None:
+    """Write (T, H, W, 3) uint8 as H.264 (crf 23, a keyframe every 12 frames), one thread: the same
+    frames give the same file. VideoError with ffmpeg's last line where it fails."""
+    import imageio_ffmpeg  # 165 MB binary: found when needed
+
+    height, width = frames.shape[1:3]
+    command = [
+        *(imageio_ffmpeg.get_ffmpeg_exe(), "-y", "-v", "error", "-nostdin"),
+        *("-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{width}x{height}", "-r", str(fps)),
+        *("-i", "pipe:0", "-an", "-c:v", "libx264", "-preset", "veryfast", "-crf", "23"),
+        *("-g", "12", "-pix_fmt", "yuv420p", "-threads", "1", "-map_metadata", "-1"),
+        *("-fflags", "+bitexact", "-movflags", "+faststart", str(path)),
+    ]
+    done = subprocess.run(command, input=frames.tobytes(), capture_output=True, check=False)
+    if done.returncode:
+        lines = done.stderr.decode(errors="replace").strip().splitlines() or ["no message"]
+        raise VideoError(f"ffmpeg could not write the clip: {lines[-1]}", file=str(path))
+
+
+def _read_manifest(root: Path, spec: ClipSpec) -> dict[str, dict[str, str]]:
+    """path -> sums of the clips that a manifest of this spec and version names; {} otherwise."""
+    try:
+        manifest = json.loads((root / "manifest.json").read_text())
+        same = manifest["version"] == VERSION and manifest["spec"] == _plain(asdict(spec))
+        return dict(manifest["clips"]) if same else {}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+
+
+def _write_manifest(root: Path, spec: ClipSpec, clips: dict[str, dict[str, str]]) -> None:
+    manifest = {"version": VERSION, "spec": asdict(spec), "clips": dict(sorted(clips.items()))}
+    _write_text(root / "manifest.json", json.dumps(manifest, indent=1))
+
+
+def _intact(root: Path, sums: dict[str, str]) -> bool:
+    """Whether the files of a clip are there with the contents that the manifest names."""
+    try:
+        return len(sums) == 2 and all(_sha256(root / name) == sums[name] for name in sums)
+    except (OSError, TypeError):
+        return False
+
+
+def _remove_leftovers(root: Path) -> None:
+    """Unfinished files of runs that were stopped."""
+    for leftover in root.rglob(".*.tmp*"):
+        leftover.unlink(missing_ok=True)
+
+
+def _write_text(path: Path, text: str) -> None:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary.write_text(text)
+    temporary.rename(path)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _plain(value: dict) -> dict:
+    return json.loads(json.dumps(value))
+
+
+def _digest(value: dict) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()

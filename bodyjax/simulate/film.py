@@ -1,0 +1,250 @@
+"""From people, place and camera to pictures with exact labels: `film` joins the parts, `clip` makes
+one labelled clip, `picture` one labelled picture of 1-4 people. The same seed gives the same pixels.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from bodyjax import skeleton
+from bodyjax.simulate import motion, render, scene
+from bodyjax.simulate.body import (
+    Array,
+    Body,
+    Pose,
+    Solid,
+    at_frames,
+    draw_body,
+    joints,
+    moved,
+    pose_points,
+    solids,
+)
+from bodyjax.simulate.render import Camera, Light, Look
+
+COCO = skeleton.get("coco17").joints
+H36M = skeleton.get("h36m17").joints
+STREAMS = ("scene", "body", "setting", "motion", "sensor")
+"""Independent random streams of a clip; only "motion" is drawn knowing the class."""
+
+
+@dataclass(frozen=True)
+class Person:
+    """Who is filmed: body, pose over T frames, look and the cut of the clothes."""
+
+    body: Body
+    pose: Pose
+    look: Look
+    clothes: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Film:
+    """T frames with exact labels of P people, COCO17 joints in J.
+
+    frames (T, H, W, 3) uint8; xy (T, P, J, 2) pixels; visible (T, P, J) in {0 outside, 1 hidden,
+    2 seen}; xyz (T, P, J, 3) and h36m (T, P, 17, 3) mm in the camera frame (x right, y down, z
+    forward); depth (T, H, W) mm along z, inf where there is only sky."""
+
+    frames: Array
+    xy: Array
+    visible: Array
+    xyz: Array
+    h36m: Array
+    depth: Array
+    camera: Camera
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One labelled clip: its film, class, frames per second and what the label says beside them."""
+
+    film: Film
+    label: str
+    fps: float
+    details: dict = field(default_factory=dict)
+
+
+def generator(seed: int, stream: str) -> np.random.Generator:
+    """The Philox generator of one of STREAMS of the clip `seed`."""
+    sequence = np.random.SeedSequence((seed, STREAMS.index(stream)))
+    return np.random.Generator(np.random.Philox(sequence))
+
+
+def film(
+    people: list[Person],
+    camera: Camera,
+    light: Light,
+    place: scene.Place,
+    rng: np.random.Generator,
+    things: list[tuple[list[Solid], Look]] | None = None,
+) -> Film:
+    """Draw people (all of the same T) and things before a place. rng is the sensor's: noise, blur,
+    exposure."""
+    posed = [pose_points(p.body, p.pose) for p in people]
+    groups = []
+    for p, (at, frames) in zip(people, posed, strict=True):
+        filled = solids(p.body, at, frames, p.clothes)
+        groups.append(
+            (filled, p.look, frames["trunk"][..., 1], frames["head"], p.body.length["head"])
+        )
+    count = len(posed[0][0]["pelvis"])
+    nothing = np.zeros((count, 3))
+    for parts, paint in things or []:
+        groups.append((parts, paint, nothing, np.zeros((count, 3, 3)), 0.0))
+    drawn = render.Solids(camera, groups)
+
+    xyz = np.stack([camera.view(joints(at, COCO)) for at, _ in posed], 1)
+    h36m = np.stack([camera.view(joints(at, H36M)) for at, _ in posed], 1)
+    thickness = np.stack([_thickness(p.body) for p in people])
+    spots = np.concatenate(
+        [_spots(p.body, at) for p, (at, _) in zip(people, posed, strict=True)], 1
+    )
+
+    width, height = camera.size
+    depth = np.repeat(place.depth[None], count, 0)
+    visible = np.empty(xyz.shape[:3], np.int8)
+    pictures = np.empty((count, height, width, 3), np.uint8)
+    develop = _Sensor(rng, camera.size)
+    dark = float(rng.uniform(0.25, 0.7))
+    for t in range(count):
+        picture = place.picture.copy()
+        scene.shadow(place, picture, spots[t], camera, dark)
+        found = render.draw(drawn, t, camera, light)
+        if found is not None:
+            (x0, y0, x1, y1), colour, cover, near, _ = found
+            part = picture[y0:y1, x0:x1]
+            part *= (1 - cover)[..., None]
+            part += colour
+            np.minimum(depth[t, y0:y1, x0:x1], near, out=depth[t, y0:y1, x0:x1])
+        visible[t] = render.visibility(camera, xyz[t], depth[t], thickness)
+        pictures[t] = develop(picture)
+    return Film(pictures, camera.project(xyz), visible, xyz, h36m, depth, camera)
+
+
+class _Sensor:
+    """Exposure, contrast, blur and noise of one camera, the same for all frames of a clip."""
+
+    def __init__(self, rng: np.random.Generator, size: tuple[int, int]):
+        width, height = size
+        self.size = size
+        self.rng = rng
+        self.gain = float(255 * rng.uniform(0.75, 1.15))
+        self.offset = float(rng.uniform(-12, 14))
+        self.blur = float(rng.choice([0.0, 0.0, 0.12, 0.22]))
+        level = float(np.exp(rng.uniform(np.log(0.5), np.log(7))))
+        self.noise = rng.standard_normal((height + 32, width + 32, 3), np.float32) * level
+
+    def __call__(self, picture: Array) -> Array:
+        """(H, W, 3) light to uint8; noise is a fresh cut of the clip's noise field."""
+        width, height = self.size
+        y, x = self.rng.integers(0, 33, 2)
+        if self.blur:
+            for axis in (0, 1):
+                picture = (1 - 2 * self.blur) * picture + self.blur * (
+                    np.roll(picture, 1, axis) + np.roll(picture, -1, axis)
+                )
+        values = picture * np.float32(self.gain)
+        values += self.noise[y : y + height, x : x + width]
+        values += np.float32(self.offset + 0.5)
+        return np.clip(values, 0, 255, out=values).astype(np.uint8)
+
+
+def _thickness(body: Body) -> Array:
+    """(J,) mm: how far a COCO17 joint may lie under the surface of its own part."""
+    r = body.radius
+    side = {"shoulder": 1.3 * r["upper_arm"], "elbow": 1.3 * r["elbow"], "wrist": 1.3 * r["wrist"],
+            "hip": 1.3 * r["pelvis"], "knee": 1.3 * r["knee"], "ankle": 1.4 * r["ankle"],
+            "nose": 10.0, "eye": 15.0, "ear": 15.0}  # fmt: skip
+    return np.array([30.0 + side[name.split("_")[-1]] for name in COCO])
+
+
+def _spots(body: Body, at: dict[str, Array]) -> Array:
+    """(T, N, 4) world x, y, z and half width of the parts that shade the floor."""
+    r = body.radius
+    halves = {"pelvis": r["pelvis"] * 1.5, "thorax": r["chest"] * 1.6, "head": r["head"]}
+    halves |= {f"{s}_{n}": r["foot"] * 2.2 for s in ("left", "right") for n in ("heel", "toe")}
+    halves |= {f"{s}_{n}": r["knee"] for s in ("left", "right") for n in ("knee", "wrist")}
+    return np.stack(
+        [
+            np.concatenate([np.maximum(at[n], [-1e9, 0, -1e9]), np.full((len(at[n]), 1), w)], -1)
+            for n, w in halves.items()
+        ],
+        axis=1,
+    )
+
+
+def clip(
+    label: str,
+    seed: int,
+    *,
+    size: tuple[int, int] = (192, 144),
+    fps: float = 15.0,
+    length: tuple[int, int] = (40, 80),
+) -> Clip:
+    """One clip of a command (motion.COMMANDS) by its seed: size (W, H), length is the range of
+    frames. Body, clothes, place, light, camera, length and setting depend on the seed alone."""
+    who, around = generator(seed, "body"), generator(seed, "scene")
+    when = generator(seed, "setting")
+    body = draw_body(who)
+    look, clothes = scene.draw_look(who)
+    setting = motion.draw_setting(when, int(when.integers(length[0], length[1] + 1)), fps)
+    pose, count = motion.command(label, body, setting, generator(seed, "motion"))
+    # room for a raised arm, whatever the movement
+    extent = 1.30 * body.height
+    target = np.array([0.0, 0.47 * extent, 0.0])
+    camera = scene.draw_camera(around, size, target, extent, yaw=(-50, 50))
+    light, place = scene.draw_light(around, camera), scene.draw_place(around, camera)
+    person = Person(body, pose, look, clothes)
+    made = film([person], camera, light, place, generator(seed, "sensor"))
+    return Clip(made, label, fps, {"repetitions": count, "fault": None, "guilty": []})
+
+
+def picture(seed: int, size: tuple[int, int] = (192, 144), people: int = 1) -> dict[str, Array]:
+    """One picture of `people` persons in random poses with exact labels.
+
+    Returns image (H, W, 3) uint8, xy (P, 17, 2), visible (P, 17), xyz and h36m (P, 17, 3) mm in the
+    camera frame, depth (H, W) mm, joints as COCO17. People may be cut by the picture's edge and
+    hide each other. size is (W, H)."""
+    if people < 1:
+        raise ValueError(f"people must be at least 1, not {people}")
+    around, who = generator(seed, "scene"), generator(seed, "body")
+    crowd = []
+    spread = 500.0 * (people - 1)
+    for k in range(people):
+        body = draw_body(who)
+        look, clothes = scene.draw_look(who)
+        pose = _moment(who, body)
+        yaw = who.uniform(-70, 70) if who.random() < 0.75 else who.uniform(-180, 180)
+        x = 0.0 if k == 0 else (k - (people - 1) / 2) * 900 + who.uniform(-350, 350)
+        z = 0.0 if k == 0 else who.uniform(-1.6, 1.2) * (400 + spread)
+        crowd.append(Person(body, moved(pose, np.radians(yaw), x, z), look, clothes))
+    at, _ = pose_points(crowd[0].body, crowd[0].pose)
+    points = np.concatenate([at[n] for n in COCO])
+    low, high = points.min(0), points.max(0)
+    tall = max(900.0, float((high - low).max()))
+    # the first person takes 40 to 170 % of the picture's height, often cut
+    extent = tall * float(np.exp(around.uniform(np.log(0.6), np.log(2.2)))) * 1.1
+    target = (low + high) / 2 + around.normal(0, 0.09, 3) * tall
+    camera = scene.draw_camera(around, size, target, extent, yaw=(-30, 30))
+    light, place = scene.draw_light(around, camera), scene.draw_place(around, camera)
+    made = film(crowd, camera, light, place, generator(seed, "sensor"))
+    return {
+        "image": made.frames[0],
+        "xy": made.xy[0],
+        "visible": made.visible[0],
+        "xyz": made.xyz[0],
+        "h36m": made.h36m[0],
+        "depth": made.depth[0],
+    }
+
+
+def _moment(rng: np.random.Generator, body: Body) -> Pose:
+    """One frame (T = 1) of a random command or everyday pose."""
+    if rng.random() < 0.45:
+        setting = motion.draw_setting(rng, 40, 15.0)
+        pose, _ = motion.command(str(rng.choice(motion.COMMANDS)), body, setting, rng)
+        return at_frames(pose, np.array([int(rng.integers(40))]))
+    return motion.everyday(body, rng)
