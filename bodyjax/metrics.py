@@ -1,0 +1,523 @@
+"""Measures of joints and of classes, as functions of arrays and as folds over batches.
+
+Device functions work under jit and vmap; the folds (`Classification`, `Keypoints`, `Joints3D`) keep
+int32 counts and float32 sums, and `compute` divides them on the host in float64. Rows where
+batch["mask"] is False are padding and count nowhere. COCO's AP is in `coco_eval`, bootstrap
+intervals in `intervals`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.typing import ArrayLike
+
+from bodyjax.contract import Batch
+from bodyjax.errors import ConfigError
+from bodyjax.skeleton import LSP14, Skeleton
+
+LIMB_PARTS = ("shoulder", "elbow", "wrist", "hip", "knee", "ankle")
+"""The 12 limb joints of a skeleton are left and right of these."""
+
+TORSO = ("left_shoulder", "right_hip")
+"""The two joints whose distance is the reference length of PCK."""
+
+
+# Joints in the picture.
+
+
+class PckCounts(NamedTuple):
+    """right, counted: (J,) int32; left_out, pictures: () int32, pictures without a usable length
+    and all that had one."""
+
+    right: Array
+    counted: Array
+    left_out: Array
+    pictures: Array
+
+
+def pck_counts(
+    prediction: ArrayLike,
+    target: ArrayLike,
+    visible: ArrayLike,
+    reference_length: ArrayLike,
+    threshold: float = 0.2,
+    *,
+    minimum: float = 0.0,
+    mask: ArrayLike | None = None,
+) -> PckCounts:
+    """Which labelled joints lie within threshold * reference_length of their label.
+
+    prediction, target: (..., J, 2) pixels, NaN for a joint that was not found, which is wrong;
+    visible: (..., J), 0 is not labelled; reference_length: (...,) pixels; pictures where it is NaN,
+    0 or below `minimum` are left out and counted; mask: (...,), False for padding.
+    """
+    labelled = jnp.asarray(visible) > 0
+    length = jnp.broadcast_to(jnp.asarray(reference_length, jnp.float32), labelled.shape[:-1])
+    rows = jnp.ones(length.shape, bool) if mask is None else jnp.asarray(mask, bool)
+    usable = (length > 0) & (length >= minimum) & jnp.isfinite(length)
+    counted = labelled & (rows & usable)[..., None]
+    offset = jnp.asarray(prediction, jnp.float32) - jnp.asarray(target, jnp.float32)
+    near = jnp.linalg.norm(offset, axis=-1) <= threshold * length[..., None]
+    over = tuple(range(labelled.ndim - 1))
+    return PckCounts(
+        jnp.sum(near & counted, axis=over, dtype=jnp.int32),
+        jnp.sum(counted, axis=over, dtype=jnp.int32),
+        jnp.sum(rows & ~usable, dtype=jnp.int32),
+        jnp.sum(rows & usable, dtype=jnp.int32),
+    )
+
+
+def pck(
+    prediction: ArrayLike,
+    target: ArrayLike,
+    visible: ArrayLike,
+    reference_length: ArrayLike,
+    threshold: float = 0.2,
+) -> Array:
+    """Percentage of correct keypoints as a share in [0, 1], pooled over all counted joints.
+
+    Arguments as `pck_counts`, which gives it per joint; NaN where no joint is counted.
+    Source: Yang and Ramanan, "Articulated human detection with flexible mixtures of parts".
+    """
+    counts = pck_counts(prediction, target, visible, reference_length, threshold)
+    return jnp.sum(counts.right) / jnp.sum(counts.counted)
+
+
+def pckh(
+    prediction: ArrayLike,
+    target: ArrayLike,
+    visible: ArrayLike,
+    head_length: ArrayLike,
+    threshold: float = 0.5,
+) -> Array:
+    """PCK with the head's length (neck to head top) as reference (Andriluka et al., CVPR 2014)."""
+    return pck(prediction, target, visible, head_length, threshold)
+
+
+def reference_length(
+    target: ArrayLike, visible: ArrayLike, skeleton: Skeleton, pair: tuple[str, str] = TORSO
+) -> Array:
+    """Distance of two labelled joints, (..., J, 2) -> (...,); NaN where one is not labelled."""
+    first, second = (skeleton.index(joint) for joint in pair)
+    xy, labelled = jnp.asarray(target, jnp.float32), jnp.asarray(visible) > 0
+    length = jnp.linalg.norm(xy[..., first, :] - xy[..., second, :], axis=-1)
+    return jnp.where(labelled[..., first] & labelled[..., second], length, jnp.nan)
+
+
+def sigmas(skeleton: Skeleton) -> np.ndarray:
+    """The OKS constants of a skeleton, (J,); ConfigError where none were published or given."""
+    if skeleton.sigmas is None:
+        raise ConfigError(
+            f"skeleton {skeleton.name!r} has no sigmas, so OKS and AP are not defined for it",
+            hint="give it sigmas, convert its joints to coco17, or ask for PCK",
+        )
+    return np.asarray(skeleton.sigmas, np.float32)
+
+
+def oks(
+    xy: ArrayLike,
+    target: ArrayLike,
+    visible: ArrayLike,
+    area: ArrayLike,
+    sigmas: ArrayLike,
+    box: ArrayLike | None = None,
+) -> Array:
+    """Object keypoint similarity in [0, 1] of each person to its label: (...,).
+
+    xy, target: (..., J, 2) pixels; visible: (..., J); area: (...,) pixels^2; sigmas: (J,), from
+    `sigmas(skeleton)`. Leading axes broadcast: (P, 1, J, 2) with (1, G, J, 2) gives all pairs. A
+    joint that is NaN in xy adds 0. A person without labelled joints gets 0, or with `box` (..., 4)
+    as x, y, width, height what pycocotools gives: the similarity to its box doubled in size.
+    Source: COCO keypoint evaluation (cocodataset.org/#keypoints-eval).
+    """
+    if sigmas is None:
+        raise ConfigError("OKS needs one sigma a joint", hint="metrics.sigmas(skeleton)")
+    points, labelled = jnp.asarray(xy, jnp.float32), jnp.asarray(visible) > 0
+    offset = points - jnp.where(labelled[..., None], jnp.asarray(target, jnp.float32), 0.0)
+    number = jnp.sum(labelled, axis=-1)
+    counted = jnp.broadcast_to(labelled, offset.shape[:-1])
+    if box is not None:
+        edges = jnp.asarray(box, jnp.float32)[..., None, :]
+        low, high = edges[..., :2] - edges[..., 2:], edges[..., :2] + 2 * edges[..., 2:]
+        outside = jnp.maximum(low - points, 0.0) + jnp.maximum(points - high, 0.0)
+        nothing = (number == 0)[..., None]
+        offset = jnp.where(nothing[..., None], outside, offset)
+        counted = counted | nothing
+    scale = jnp.asarray(area, jnp.float32)[..., None] + np.spacing(1.0)
+    variance = jnp.square(2 * jnp.asarray(sigmas, jnp.float32))
+    similarity = jnp.exp(-jnp.sum(jnp.square(offset), axis=-1) / variance / scale / 2)
+    similarity = jnp.where(counted & ~jnp.isnan(similarity), similarity, 0.0)
+    return jnp.sum(similarity, axis=-1) / jnp.maximum(jnp.sum(counted, axis=-1), 1)
+
+
+@dataclass(frozen=True)
+class Keypoints:
+    """PCK of one person a picture, per joint, over all joints and over the 12 limb joints; PCKh
+    where `head` names two joints; mean OKS where `with_oks` (needs sigmas and batch["area"]).
+
+    Reads outputs["xy"] (B, J, 2), NaN where missing; batch["xy"], batch["visible"], batch["mask"].
+    """
+
+    skeleton: Skeleton
+    threshold: float = 0.2
+    torso: tuple[str, str] = TORSO
+    minimum: float = 10.0
+    head: tuple[str, str] | None = None
+    with_oks: bool = False
+
+    def __post_init__(self) -> None:
+        for joint in (*self.torso, *(self.head or ())):
+            self.skeleton.index(joint)
+        if self.with_oks:
+            sigmas(self.skeleton)
+
+    def init(self) -> dict[str, Any]:
+        joints, zero = np.zeros(len(self.skeleton.joints), np.int32), np.zeros((), np.int32)
+        counts = PckCounts(joints, joints, zero, zero)  # type: ignore[arg-type]
+        state: dict[str, Any] = {"pck": counts}
+        if self.head:
+            state["pckh"] = counts
+        if self.with_oks:
+            state["oks"] = (np.zeros((), np.float32), zero)
+        return state
+
+    def update(self, state: dict[str, Any], outputs: Any, batch: Batch) -> dict[str, Any]:
+        found, target, visible = outputs["xy"], batch["xy"], batch["visible"]
+        mask = _rows(batch, len(target))
+        torso = reference_length(target, visible, self.skeleton, self.torso)
+        fresh: dict[str, Any] = {
+            "pck": pck_counts(
+                found, target, visible, torso, self.threshold, minimum=self.minimum, mask=mask
+            )
+        }
+        if self.head:
+            head = reference_length(target, visible, self.skeleton, self.head)
+            fresh["pckh"] = pck_counts(found, target, visible, head, 0.5, mask=mask)
+        if self.with_oks:
+            value = oks(found, target, visible, batch["area"], sigmas(self.skeleton))
+            rows = mask & jnp.any(jnp.asarray(visible) > 0, axis=-1)
+            fresh["oks"] = (jnp.sum(jnp.where(rows, value, 0.0)), jnp.sum(rows, dtype=jnp.int32))
+        return jax.tree.map(jnp.add, state, fresh)
+
+    def compute(self, state: dict[str, Any]) -> dict[str, Any]:
+        result = _pck_report(state["pck"], self.skeleton, "pck")
+        if self.head:
+            result |= _pck_report(state["pckh"], self.skeleton, "pckh")
+        if self.with_oks:
+            result["oks"] = _ratio(*state["oks"])
+        return result
+
+
+def _pck_report(counts: PckCounts, skeleton: Skeleton, name: str) -> dict[str, Any]:
+    """Shares per joint and pooled, with what they were counted over."""
+    right, counted = np.asarray(counts.right), np.asarray(counts.counted)
+    limbs = [i for i, joint in enumerate(skeleton.joints) if joint.split("_")[-1] in LIMB_PARTS]
+    suffix = "" if name == "pck" else f"_{name}"
+    return {
+        name: _ratio(right.sum(), counted.sum()),
+        f"{name}_limbs": _ratio(right[limbs].sum(), counted[limbs].sum()),
+        f"n{suffix}": int(counts.pictures),
+        f"n_joints{suffix}": int(counted.sum()),
+        f"n_limb_joints{suffix}": int(counted[limbs].sum()),
+        f"left_out{suffix}": int(counts.left_out),
+        f"per_joint{suffix}": {
+            joint: _ratio(right[i], counted[i]) for i, joint in enumerate(skeleton.joints)
+        },
+    }
+
+
+def lsp_pck(
+    prediction: np.ndarray,
+    joints: np.ndarray,
+    labelled: np.ndarray,
+    threshold: float = 0.2,
+    minimum: float = 10.0,
+) -> dict[str, Any]:
+    """PCK@0.2 of LSP pictures in NumPy, float64: the figure that detectors are compared by.
+
+    prediction, joints: (n, 14, 2) pixels of the stored picture in LSP14 order, prediction NaN where
+    missing (wrong); labelled: (n, 14) bool. Pictures whose torso (left shoulder to right hip) is
+    not labelled or under `minimum` pixels are left out and counted. "pck_limbs" is over the 12
+    limb joints, "pck" over all 14.
+    """
+    prediction, joints = np.asarray(prediction, np.float64), np.asarray(joints, np.float64)
+    labelled = np.asarray(labelled, bool)
+    first, second = (LSP14.index(joint) for joint in TORSO)
+    torso = np.linalg.norm(joints[:, first] - joints[:, second], axis=-1)
+    there = labelled[:, first] & labelled[:, second]
+    usable = there & (torso >= minimum)
+    distance = np.linalg.norm(prediction - joints, axis=-1)
+    counted = labelled & usable[:, None]
+    with np.errstate(invalid="ignore"):
+        right = counted & (distance <= threshold * torso[:, None])
+    counts = PckCounts(right.sum(0), counted.sum(0), (~usable).sum(), usable.sum())
+    report = _pck_report(counts, LSP14, "pck")
+    report["left_out_reasons"] = {
+        "torso not labelled": int((~there).sum()),
+        "torso too short": int((there & ~usable).sum()),
+    }
+    return report
+
+
+# Joints in space.
+
+
+def joint_errors(prediction: ArrayLike, target: ArrayLike, root: int | None = None) -> Array:
+    """Distance of each joint to its label, (..., J, 3) -> (..., J), in their unit (mm).
+
+    With `root` both poses are moved so that this joint is the origin.
+    """
+    ours, theirs = jnp.asarray(prediction, jnp.float32), jnp.asarray(target, jnp.float32)
+    if root is not None:
+        ours = ours - ours[..., root : root + 1, :]
+        theirs = theirs - theirs[..., root : root + 1, :]
+    return jnp.linalg.norm(ours - theirs, axis=-1)
+
+
+def procrustes(prediction: ArrayLike, target: ArrayLike, visible: ArrayLike | None = None) -> Array:
+    """prediction turned, scaled and moved onto target with least squares, never mirrored.
+
+    prediction, target: (..., J, D); visible: (..., J), joints of 0 do not steer the fit.
+    Source: Umeyama 1991; Gower 1975.
+    """
+    ours, theirs = jnp.asarray(prediction, jnp.float32), jnp.asarray(target, jnp.float32)
+    seen = jnp.ones(ours.shape[:-1], bool) if visible is None else jnp.asarray(visible) > 0
+    weight = jnp.broadcast_to(seen, ours.shape[:-1])[..., None]
+    count = jnp.maximum(jnp.sum(weight, axis=-2, keepdims=True), 1)
+
+    def centred(points: Array) -> tuple[Array, Array]:
+        middle = jnp.sum(jnp.where(weight, points, 0.0), axis=-2, keepdims=True) / count
+        return jnp.where(weight, points - middle, 0.0), middle
+
+    (a, middle), (b, onto) = centred(ours), centred(theirs)
+    # Sums, not a matrix product: accelerators may multiply in fewer bits.
+    covariance = jnp.sum(a[..., :, None] * b[..., None, :], axis=-3)
+    u, values, vt = jnp.linalg.svd(covariance)
+    product = jnp.sum(u[..., :, :, None] * vt[..., None, :, :], axis=-2)
+    sign = jnp.where(jnp.linalg.det(product) < 0, -1.0, 1.0)
+    signs = jnp.ones(values.shape).at[..., -1].set(sign)
+    rotation = jnp.sum((u * signs[..., None, :])[..., :, :, None] * vt[..., None, :, :], axis=-2)
+    size = jnp.sum(jnp.square(a), axis=(-2, -1))
+    scale = jnp.sum(values * signs, axis=-1) / jnp.where(size > 0, size, 1.0)
+    moved = jnp.sum((ours - middle)[..., :, :, None] * rotation[..., None, :, :], axis=-2)
+    return scale[..., None, None] * moved + onto
+
+
+def mpjpe(
+    prediction: ArrayLike,
+    target: ArrayLike,
+    visible: ArrayLike | None = None,
+    root: int | None = None,
+) -> Array:
+    """Mean per-joint position error over all counted joints, in the unit of the input (mm).
+
+    prediction, target: (..., J, 3); visible: (..., J), 0 is not counted; root: the joint at which
+    both poses are laid together first (None: absolute positions). Source: Ionescu et al. 2014.
+    """
+    return _counted_mean(joint_errors(prediction, target, root), visible)
+
+
+def pa_mpjpe(prediction: ArrayLike, target: ArrayLike, visible: ArrayLike | None = None) -> Array:
+    """MPJPE after `procrustes`: rotation, scale and place do not count, a mirror image does."""
+    return _counted_mean(joint_errors(procrustes(prediction, target, visible), target), visible)
+
+
+def pck3d(
+    prediction: ArrayLike,
+    target: ArrayLike,
+    visible: ArrayLike | None = None,
+    root: int | None = None,
+    threshold: float = 150.0,
+) -> Array:
+    """Share of counted joints within `threshold` mm (Mehta et al., 3DV 2017)."""
+    near = joint_errors(prediction, target, root) <= threshold
+    return _counted_mean(near.astype(jnp.float32), visible)
+
+
+AUC_THRESHOLDS = np.linspace(0, 150, 31)
+"""Thresholds of the area under the 3D PCK curve, mm (Mehta et al., 3DV 2017)."""
+
+
+def auc3d(
+    prediction: ArrayLike,
+    target: ArrayLike,
+    visible: ArrayLike | None = None,
+    root: int | None = None,
+) -> Array:
+    """Mean of `pck3d` over 0, 5, ..., 150 mm."""
+    near = joint_errors(prediction, target, root)[..., None] <= AUC_THRESHOLDS
+    return _counted_mean(jnp.mean(near.astype(jnp.float32), axis=-1), visible)
+
+
+def _counted_mean(values: Array, visible: ArrayLike | None) -> Array:
+    """Mean where visible > 0; NaN where nothing is."""
+    if visible is None:
+        return jnp.mean(values)
+    counted = jnp.broadcast_to(jnp.asarray(visible) > 0, values.shape)
+    return jnp.sum(jnp.where(counted, values, 0.0)) / jnp.sum(counted)
+
+
+@dataclass(frozen=True)
+class Joints3D:
+    """MPJPE, PA-MPJPE, PCK3D@150 and AUC, pooled and MPJPE per joint; poses meet at `root`.
+
+    Reads outputs["xyz"] and batch["xyz"] (B, J, 3) mm, batch["visible"] (B, J), batch["mask"]. A
+    pose without a labelled root is left out and counted.
+    """
+
+    skeleton: Skeleton
+    root: str = "pelvis"
+
+    def __post_init__(self) -> None:
+        self.skeleton.index(self.root)
+
+    def init(self) -> dict[str, Any]:
+        zeros, count = np.zeros(len(self.skeleton.joints), np.float32), np.zeros((), np.int32)
+        state: dict[str, Any] = dict.fromkeys(("mpjpe", "pa_mpjpe", "pck3d", "auc3d"), zeros)
+        return state | {"counted": zeros.astype(np.int32), "poses": count, "left_out": count}
+
+    def update(self, state: dict[str, Any], outputs: Any, batch: Batch) -> dict[str, Any]:
+        root, target, found = self.skeleton.index(self.root), batch["xyz"], outputs["xyz"]
+        mask, visible = _rows(batch, len(target)), jnp.asarray(batch["visible"]) > 0
+        usable = mask & visible[:, root]
+        counted = visible & usable[:, None]
+        errors = joint_errors(found, target, root)
+        aligned = joint_errors(procrustes(found, target, counted), target)
+        near = errors[..., None] <= AUC_THRESHOLDS
+        each = {
+            "mpjpe": errors,
+            "pa_mpjpe": aligned,
+            "pck3d": errors <= AUC_THRESHOLDS[-1],
+            "auc3d": jnp.mean(near.astype(jnp.float32), axis=-1),
+        }
+        fresh: dict[str, Any] = {
+            name: jnp.sum(jnp.where(counted, value, 0.0), axis=0) for name, value in each.items()
+        }
+        fresh["counted"] = jnp.sum(counted, axis=0, dtype=jnp.int32)
+        fresh["poses"] = jnp.sum(usable, dtype=jnp.int32)
+        fresh["left_out"] = jnp.sum(mask & ~usable, dtype=jnp.int32)
+        return jax.tree.map(jnp.add, state, fresh)
+
+    def compute(self, state: dict[str, Any]) -> dict[str, Any]:
+        counted = np.asarray(state["counted"])
+        result: dict[str, Any] = {
+            name: _ratio(np.asarray(state[name], np.float64).sum(), counted.sum())
+            for name in ("mpjpe", "pa_mpjpe", "pck3d", "auc3d")
+        }
+        result |= {"n": int(state["poses"]), "left_out": int(state["left_out"])}
+        result["per_joint"] = {
+            joint: _ratio(np.asarray(state["mpjpe"])[i], counted[i])
+            for i, joint in enumerate(self.skeleton.joints)
+        }
+        return result
+
+
+# Classes.
+
+
+def confusion_matrix(
+    labels: ArrayLike, predictions: ArrayLike, classes: int, mask: ArrayLike | None = None
+) -> Array:
+    """(C, C) int32, rows are labels, columns predictions; (...,) int inputs, mask (...,)."""
+    labels, predictions = jnp.asarray(labels).ravel(), jnp.asarray(predictions).ravel()
+    counted = (labels >= 0) & (labels < classes) & (predictions >= 0) & (predictions < classes)
+    if mask is not None:
+        counted = counted & jnp.asarray(mask, bool).ravel()
+    place = jnp.where(counted, labels * classes + predictions, classes * classes)
+    counts = jnp.zeros(classes * classes + 1, jnp.int32).at[place].add(1)
+    return counts[:-1].reshape(classes, classes)
+
+
+def accuracy(labels: ArrayLike, logits: ArrayLike, top: int = 1) -> Array:
+    """Share of rows whose label is among the `top` highest logits: (B,), (B, C) -> ()."""
+    _, best = jax.lax.top_k(jnp.asarray(logits), top)
+    return jnp.mean(jnp.any(best == jnp.asarray(labels)[..., None], axis=-1))
+
+
+def mean_class_accuracy(confusion: ArrayLike) -> float:
+    """Mean recall of the classes that occur as labels, which is also the balanced accuracy (host).
+
+    confusion: (C, >= C), rows are labels; columns beyond C count as wrong. NaN where it is empty.
+    """
+    counts = np.asarray(confusion, np.float64)
+    occurs = counts.sum(axis=1) > 0
+    if not occurs.any():
+        return float("nan")
+    return float(np.mean(np.diagonal(counts)[occurs] / counts.sum(axis=1)[occurs]))
+
+
+balanced_accuracy = mean_class_accuracy
+
+
+@dataclass(frozen=True)
+class Classification:
+    """Top-1, top-k, mean-class accuracy and the confusion matrix of C classes.
+
+    Reads outputs["logits"] (B, C) (or outputs, if it is an array), batch["label"] (B,) int and
+    batch["mask"]. Rows with a label outside [0, C) are left out and counted; rows with NaN among
+    the logits are wrong and counted as without prediction.
+    """
+
+    labels: tuple[str, ...]
+    top: int = 3
+
+    def init(self) -> dict[str, Any]:
+        classes, zero = len(self.labels), np.zeros((), np.int32)
+        return {
+            "confusion": np.zeros((classes, classes + 1), np.int32),
+            "top": zero,
+            "left_out": zero,
+        }
+
+    def update(self, state: dict[str, Any], outputs: Any, batch: Batch) -> dict[str, Any]:
+        logits = jnp.asarray(outputs["logits"] if isinstance(outputs, Mapping) else outputs)
+        labels, classes = jnp.asarray(batch["label"]), len(self.labels)
+        mask = _rows(batch, len(labels))
+        known = mask & (labels >= 0) & (labels < classes)
+        valid = ~jnp.any(jnp.isnan(logits), axis=-1)
+        best = jax.lax.top_k(logits, min(self.top, classes))[1]
+        column = jnp.where(valid, best[:, 0], classes)
+        row = jnp.where(known, labels, classes)
+        counts = jnp.zeros((classes + 1, classes + 1), jnp.int32).at[row, column].add(1)
+        hit = known & valid & jnp.any(best == labels[:, None], axis=-1)
+        fresh = {
+            "confusion": counts[:-1],
+            "top": jnp.sum(hit, dtype=jnp.int32),
+            "left_out": jnp.sum(mask & ~known, dtype=jnp.int32),
+        }
+        return jax.tree.map(jnp.add, state, fresh)
+
+    def compute(self, state: dict[str, Any]) -> dict[str, Any]:
+        counts = np.asarray(state["confusion"])
+        total, right = counts.sum(), np.diagonal(counts)
+        mean = mean_class_accuracy(counts)
+        return {
+            "accuracy": _ratio(right.sum(), total),
+            f"top{min(self.top, len(self.labels))}": _ratio(state["top"], total),
+            "mean_class_accuracy": mean,
+            "balanced_accuracy": mean,
+            "n": int(total),
+            "left_out": int(state["left_out"]),
+            "without_prediction": int(counts[:, -1].sum()),
+            "per_class": {
+                label: _ratio(right[i], counts[i].sum()) for i, label in enumerate(self.labels)
+            },
+            "confusion": counts[:, :-1],
+        }
+
+
+def _rows(batch: Batch, size: int) -> Array:
+    """batch["mask"], or all rows where the batch has none."""
+    return jnp.asarray(batch["mask"], bool) if "mask" in batch else jnp.ones(size, bool)
+
+
+def _ratio(part: Any, whole: Any) -> float:
+    """part / whole in float64, NaN where whole is 0."""
+    return float(np.float64(part) / np.float64(whole)) if whole else float("nan")
