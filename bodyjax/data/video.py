@@ -20,30 +20,40 @@ from __future__ import annotations
 
 import os
 import stat
-import subprocess
-import tempfile
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
 import av
-import imageio_ffmpeg
 import numpy as np
-from av.video.reformatter import VideoReformatter
 from numpy.typing import ArrayLike, NDArray
 
+from bodyjax.data.encode import write_video
 from bodyjax.errors import VideoError
 
+__all__ = ["Video", "open_video", "write_video"]
+
 FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi"
-WRITTEN = (".mp4", ".mkv", ".mov", ".avi")
 _OPTIONS = {"format_whitelist": FORMATS, "protocol_whitelist": "file"}
-# One packet is one frame in these. Elsewhere (VP8 has packets that show nothing, old AVIs pack two
-# frames in one) the frames are counted by decoding once.
-_ONE_FRAME_A_PACKET = {"h264", "hevc", "mjpeg", "vp9", "av1"}
+# Where one packet is known to be one frame, with its own time. Elsewhere (AVI stores no times, VP8
+# has packets that show nothing, interlaced H.264 may split a frame) the frames are counted by
+# decoding once.
+_ONE_A_PACKET = {
+    ("mov,mp4,m4a,3gp,3g2,mj2", "h264"),
+    ("mov,mp4,m4a,3gp,3g2,mj2", "hevc"),
+    ("mov,mp4,m4a,3gp,3g2,mj2", "av1"),
+    ("matroska,webm", "h264"),
+    ("matroska,webm", "hevc"),
+    ("matroska,webm", "vp9"),
+    ("matroska,webm", "av1"),
+    ("avi", "mjpeg"),
+}
 
 Frames = NDArray[np.uint8]
 
@@ -97,10 +107,13 @@ class Video:
         ticks = self._index.pts - self._index.pts[0]
         return ticks * float(self._index.time_base)
 
-    def read(self, frame_numbers: ArrayLike) -> Frames:
+    def read(self, frame_numbers: ArrayLike, threads: int | None = None) -> Frames:
         """Exactly these frames, in the order asked for: (k, height, width, 3) uint8 RGB.
 
         `frame_numbers`: (k,) integers in [0, frames), in any order, repeats allowed.
+        `threads`: decoders at work; by default one a core (at most 4) where that pays. Give 1 where
+        several clips are read at once: it costs the least processor time.
+
         Raises VideoError where a number is out of range, the file has changed since it was opened,
         or decoding fails.
         """
@@ -110,76 +123,98 @@ class Video:
             return out
         if numbers.min() < 0 or numbers.max() >= self.frames:
             raise VideoError(
-                f"frames {numbers.min()}..{numbers.max()} were asked for, it has {self.frames}",
+                f"frames {numbers.min()} to {numbers.max()} were asked for, it has {self.frames}",
                 file=self.path,
             )
         self._check_unchanged()
-        rows, inverse = np.unique(numbers, return_inverse=True)
-        if len(rows) == len(numbers):
-            self._read_into(rows, out, np.argsort(inverse))
-            return out
-        unique = np.empty((len(rows), *out.shape[1:]), np.uint8)
-        self._read_into(rows, unique, np.arange(len(rows)))
-        return unique[inverse]
+        unique, row = np.unique(numbers, return_index=True)
+        if not (self._index.seekable and self._seek_into(unique, out, row, threads)):
+            wanted = dict(zip(unique.tolist(), row.tolist(), strict=True))
+            for number, frame in enumerate(self._count_to(int(unique[-1]) + 1)):
+                if number in wanted:
+                    out[wanted[number]] = _rgb(frame, self._index, self.path)
+        if len(unique) < len(numbers):
+            out = out[row[np.searchsorted(unique, numbers)]]
+        return out
 
     def iter_frames(self, start: int = 0, stop: int | None = None) -> Iterator[Frames]:
         """Frames start, start + 1, ... before `stop` (default: all), each (height, width, 3) uint8.
 
-        One frame is in memory at a time. Raises VideoError where the file ends early or breaks.
+        One frame is in memory at a time. Raises VideoError where the file breaks or ends early.
         """
         stop = self.frames if stop is None else stop
         if not 0 <= start <= stop <= self.frames:
             raise VideoError(
-                f"frames {start}..{stop} were asked for, it has {self.frames}", file=self.path
+                f"frames {start} to {stop} were asked for, it has {self.frames}", file=self.path
             )
-        if start == stop:
-            return
         self._check_unchanged()
-        with _opened(self.path) as (container, stream):
-            stream.thread_type = "AUTO"
-            number = 0
-            if self._index.seekable and start > 0:
-                [run] = _plan(self._index, np.array([start]), np.array([0]))
-                container.seek(run.key_pts, stream=stream, backward=True)
-                first = self._index.pts[start]
-                number = start
-            else:
-                first = None
-            painter = _Painter(self.path, self._index)
-            for frame in container.decode(stream):
-                if first is not None:
-                    if frame.pts < first:
-                        continue
-                    if frame.pts != first:
-                        raise VideoError("seeking failed", file=self.path, place=f"frame {start}")
-                    first = None
-                if number >= start:
-                    yield np.ascontiguousarray(painter.rgb(frame))
-                number += 1
-                if number == stop:
-                    return
-        raise VideoError(
-            f"decoding ends after {number} of {self.frames} frames",
-            file=self.path,
-            hint="the file is damaged",
-        )
+        frames = self._seek_to(start, stop) if self._index.seekable and start else None
+        if frames is None:
+            frames = islice(self._count_to(stop), start, None)
+        for frame in frames:
+            yield np.ascontiguousarray(_rgb(frame, self._index, self.path))
 
     def _check_unchanged(self) -> None:
         if _file_state(self.path) != self._state:
             raise VideoError("the file has changed since it was opened", file=self.path)
 
-    def _read_into(self, numbers: NDArray[np.int64], out: Frames, rows: NDArray[np.int64]) -> None:
-        """Frames `numbers` (ascending, no repeats) into `out[rows]`."""
-        if self._index.seekable:
+    def _seek_into(
+        self, numbers: NDArray[np.int64], out: Frames, rows: NDArray[np.int64], threads: int | None
+    ) -> bool:
+        """Frames `numbers` (ascending, no repeats) into `out[rows]`; False where one is missed."""
+        threads = threads or min(_cores(), 4)
+        shares, thread_type = _share(_plan(self._index, numbers, rows), self._index, threads)
+
+        def work(share: list[_Run]) -> bool:
             with _opened(self.path) as (container, stream):
-                painter = _Painter(self.path, self._index)
-                runs = _plan(self._index, numbers, rows)
-                if all(_decode_run(container, stream, run, painter, out) for run in runs):
-                    return
-        wanted = dict(zip(numbers.tolist(), rows.tolist(), strict=True))
-        for number, frame in enumerate(self.iter_frames(0, int(numbers[-1]) + 1)):
-            if number in wanted:
-                out[wanted[number]] = frame
+                stream.thread_type = thread_type
+                stream.codec_context.thread_count = threads
+                return all(
+                    _decode_run(container, stream, run, self._index, self.path, out)
+                    for run in share
+                )
+
+        if len(shares) == 1:
+            return work(shares[0])
+        with ThreadPoolExecutor(len(shares)) as pool:
+            return all(list(pool.map(work, shares)))
+
+    def _seek_to(self, start: int, stop: int) -> Iterator[Any] | None:
+        """Decoded frames from `start`, reached by a seek; None where it lands elsewhere."""
+        [run] = _plan(self._index, np.array([start]), np.array([0]))
+        first = self._index.pts[start]
+
+        def after_seek() -> Iterator[Any]:
+            with _opened(self.path) as (container, stream):
+                stream.thread_type = "AUTO"
+                container.seek(run.key_pts, stream=stream, backward=True)
+                for frame in container.decode(stream):
+                    if frame.pts is None or frame.pts >= first:
+                        yield frame
+
+        frames = after_seek()
+        landed = next(frames, None)
+        if landed is None or landed.pts != first:
+            return None
+        return self._counted(chain([landed], frames), start, stop)
+
+    def _count_to(self, stop: int) -> Iterator[Any]:
+        """Decoded frames 0, 1, ... before `stop`, counted from the start of the file."""
+        with _opened(self.path) as (container, stream):
+            stream.thread_type = "AUTO"
+            yield from self._counted(container.decode(stream), 0, stop)
+
+    def _counted(self, frames: Iterator[Any], start: int, stop: int) -> Iterator[Any]:
+        number = start
+        for frame in islice(frames, stop - start):
+            number += 1
+            yield frame
+        if number < stop:
+            raise VideoError(
+                f"decoding ends after {number} of {self.frames} frames",
+                file=self.path,
+                hint="the file is damaged",
+            )
 
 
 def open_video(path: str | os.PathLike[str]) -> Video:
@@ -203,65 +238,6 @@ def open_video(path: str | os.PathLike[str]) -> Video:
     fps = stated if stated and abs(stated - mean) <= 0.01 * mean else mean
     size = (height, width) if index.turn[0] else (width, height)
     return Video(full, n, fps, size, duration, index, state)
-
-
-def write_video(
-    path: str | os.PathLike[str], frames: Iterable[NDArray[np.uint8]] | Frames, fps: float
-) -> None:
-    """Write (height, width, 3) uint8 RGB frames as H.264, yuv420p, at a constant rate.
-
-    `frames`: an array (n, height, width, 3) or any iterable of frames of one size; one frame is in
-    memory at a time. The ending chooses the container: .mp4, .mkv, .mov or .avi. H.264 stores even
-    sizes only: an odd width or height gets its last column or row twice, so pixel coordinates
-    stay true and the file is one pixel larger. There is a keyframe every 12 frames, which makes
-    sampled reading cheap. The same frames give the same file on every machine.
-
-    The file appears under its name when it is complete; an error leaves nothing behind.
-    Raises VideoError for no frames, frames that differ in size or type, or a failing encoder.
-    """
-    target = Path(os.path.abspath(path))
-    if target.suffix.lower() not in WRITTEN:
-        raise VideoError(
-            "the ending does not name a video", file=target, hint=f"use {', '.join(WRITTEN)}"
-        )
-    if not fps > 0:
-        raise VideoError(f"fps is {fps}", file=target, hint="give a rate above 0")
-    if not target.parent.is_dir():
-        raise VideoError("the folder is missing", file=target.parent)
-    iterator = iter(frames)
-    try:
-        first = np.asarray(next(iterator))
-    except StopIteration:
-        raise VideoError("there are no frames to write", file=target) from None
-    _check_frame(first, first.shape, 0, target)
-    part = target.with_name(f".{target.stem}.{os.getpid()}{target.suffix}")
-    with tempfile.TemporaryFile() as log:
-        encoder = subprocess.Popen(
-            _encode_command(part, first.shape, fps), stdin=subprocess.PIPE, stderr=log
-        )
-        assert encoder.stdin is not None
-        try:
-            try:
-                encoder.stdin.write(_even(first).tobytes())
-                for number, frame in enumerate(iterator, start=1):
-                    _check_frame(np.asarray(frame), first.shape, number, target)
-                    encoder.stdin.write(_even(np.asarray(frame)).tobytes())
-                encoder.stdin.close()
-            except BrokenPipeError:
-                pass  # the exit code and the log say why
-            if encoder.wait() != 0:
-                log.seek(0)
-                lines = log.read().decode(errors="replace").strip().splitlines()
-                raise VideoError(
-                    f"writing failed: {lines[-1] if lines else 'the encoder stopped'}", file=target
-                )
-            os.replace(part, target)
-        finally:
-            if encoder.poll() is None:
-                encoder.kill()
-                encoder.wait()
-            encoder.stdin.close()
-            part.unlink(missing_ok=True)
 
 
 # ---------------------------------------------------------------------------------------- opening
@@ -311,80 +287,99 @@ def _is_cover(stream: Any) -> bool:
 
 @lru_cache(maxsize=1024)
 def _indexed(name: str, size: int, changed: int) -> _Index:
+    """The index of a file; `size` and `changed` are part of the key under which it is kept."""
     path = Path(name)
-    with _opened(path) as (container, stream):
-        first = next(container.decode(stream), None)
-        if first is None:
-            raise VideoError("no frame can be decoded", file=path)
-        codec, rate, time_base = stream.codec_context.name, stream.average_rate, stream.time_base
-    pts, keys, shown, last = _list_packets(path)
-    seekable = None not in pts and len(set(pts)) == len(pts)
-    trusted = codec in _ONE_FRAME_A_PACKET and not first.interlaced_frame
-    if not (seekable and trusted):
+    listed = _list_packets(path)
+    pts, keys, shown, seekable = listed.pts, listed.keys, listed.shown, listed.distinct
+    if not (listed.one_frame_a_packet and seekable):
         counted = _count_frames(path)
-        listed = sorted(p for p, s in zip(pts, shown, strict=True) if s) if seekable else None
-        if counted != listed:
-            n = len(counted)
-            if None in counted or counted != sorted(set(counted)):
-                step = round(1 / (rate * time_base)) if rate else 1
-                counted = [i * step for i in range(n)]
-            pts, keys, shown, seekable = counted, [True] * n, [True] * n, False
+        if not seekable or counted != sorted(p for p, s in zip(pts, shown, strict=True) if s):
+            n, seekable = len(counted), False
+            pts = [i * listed.step for i in range(n)] if None in counted else sorted(counted)
+            keys = shown = [True] * n
     every = np.array(pts, np.int64)
     position = np.flatnonzero(shown)
     position = position[np.argsort(every[position], kind="stable")]
     key_order = np.flatnonzero(keys)
     if not len(position):
         raise VideoError("it has no frames", file=path)
-    gap = np.diff(every[position])
     return _Index(
         pts=every[position],
         order=position,
         key_order=key_order,
         key_pts=every[key_order],
-        time_base=time_base,
+        time_base=listed.time_base,
         seekable=seekable and len(key_order) > 0,
-        last=last or (int(np.median(gap)) if len(gap) else 0),
-        rate=rate,
-        width=first.width,
-        height=first.height,
-        turn=_turn(first),
+        last=listed.last,
+        rate=listed.rate,
+        width=listed.first.width,
+        height=listed.first.height,
+        turn=_turn(listed.first),
     )
 
 
-def _list_packets(path: Path) -> tuple[list[Any], list[bool], list[bool], int]:
-    """Presentation time, keyframe?, shown? of each picture packet in file order, and the ticks that
-    the last one lasts. A file that ends before the time it states, or inside a packet, is refused.
+@dataclass
+class _Packets:
+    """The picture packets of a file, in file order, and its first frame."""
+
+    time_base: Fraction
+    rate: Fraction | None
+    step: int  # ticks a frame, by the stated rate
+    one_frame_a_packet: bool
+    first: Any
+    last: int  # ticks that the last packet lasts
+    pts: list[Any]  # presentation time; None where the file has none
+    keys: list[bool]  # keyframe?
+    shown: list[bool]  # False: an edit list leaves it out
+
+    @property
+    def distinct(self) -> bool:
+        return None not in self.pts and len(set(self.pts)) == len(self.pts)
+
+
+def _list_packets(path: Path) -> _Packets:
+    """One pass over the file. A file that ends inside a packet, or before the time it states, is
+    refused: decoding alone often says nothing.
     """
-    pts: list[Any] = []
-    keys: list[bool] = []
-    shown: list[bool] = []
-    last, last_pts, end, broken = 0, None, 0.0, False
     with _opened(path) as (container, stream):
+        rate, decoder = stream.average_rate, stream.codec_context
+        step = max(round(1 / (rate * stream.time_base)), 1) if rate else 1
+        kind = (container.format.name, decoder.name)
+        listed = _Packets(
+            stream.time_base, rate, step, kind in _ONE_A_PACKET, None, step, [], [], []
+        )
+        end, latest, broken = 0.0, None, False
         for packet in container.demux():
-            if not packet.size:
+            if packet.size:
+                time = packet.pts if packet.pts is not None else packet.dts
+                if time is not None:
+                    end = max(end, float((time + (packet.duration or 0)) * packet.time_base))
+                broken = broken or packet.is_corrupt
+            if packet.stream is not stream:
                 continue
-            start = packet.pts if packet.pts is not None else packet.dts
-            if start is not None:
-                end = max(end, float((start + (packet.duration or 0)) * packet.time_base))
-            broken = broken or packet.is_corrupt
-            if packet.stream is stream:
-                pts.append(packet.pts)
-                keys.append(packet.is_keyframe)
-                shown.append(not packet.is_discard)
-                if start is not None and (last_pts is None or start > last_pts):
-                    last_pts, last = start, packet.duration or 0
-        stated = container.duration / 1e6 if container.duration else None
-        frame = float(1 / stream.average_rate) if stream.average_rate else 0.0
-    if broken or (stated is not None and end < stated - max(0.1, 3 * frame)):
+            if listed.first is None:
+                listed.first = next(iter(decoder.decode(packet if packet.size else None)), None)
+            if packet.size:
+                listed.pts.append(packet.pts)
+                listed.keys.append(packet.is_keyframe)
+                listed.shown.append(not packet.is_discard)
+                if time is not None and (latest is None or time > latest):
+                    latest, listed.last = time, packet.duration or step
+        stated = container.duration / 1e6 if container.duration else 0.0
+    if broken or end < stated - max(0.1, 3 / float(rate or 30)):
         raise VideoError(
-            f"it ends at {end:.2f} s" + (f" of {stated:.2f} s" if stated else ""),
+            f"it ends at {end:.2f} s of {stated:.2f} s",
             file=path,
             hint="the file is cut off; copy it again",
         )
-    return pts, keys, shown, last
+    if listed.first is None:
+        raise VideoError("no frame can be decoded", file=path)
+    if listed.first.interlaced_frame:  # a frame may be split into two packets
+        listed.one_frame_a_packet = False
+    return listed
 
 
-def _count_frames(path: Path) -> list[int | None]:
+def _count_frames(path: Path) -> list[Any]:
     """Presentation times of all frames, in the order in which the decoder gives them."""
     with _opened(path) as (container, stream):
         stream.thread_type = "AUTO"
@@ -429,8 +424,33 @@ def _plan(index: _Index, numbers: NDArray[np.int64], rows: NDArray[np.int64]) ->
     return [whole] if sum(r.cost for r in runs) > 0.8 * whole.cost else runs
 
 
-def _decode_run(container: Any, stream: Any, run: _Run, painter: _Painter, out: Frames) -> bool:
-    """Decode one run into its rows of `out`; False where a frame did not come."""
+def _share(runs: list[_Run], index: _Index, threads: int) -> tuple[list[list[_Run]], str]:
+    """Runs for each decoder, and how a decoder uses threads.
+
+    Seeks make the frame threads of a decoder dear, so many short runs go to several decoders, each
+    without threads; one long run goes to one decoder with frame threads. Little work stays alone.
+    """
+    cost = sum(run.cost for run in runs)
+    if threads == 1 or cost * index.width * index.height < 10e6:
+        return [runs], "NONE"
+    if max(run.cost for run in runs) > cost / 2:
+        return [runs], "FRAME"
+    shares: list[list[_Run]] = [[] for _ in range(min(threads, len(runs)))]
+    for run in sorted(runs, key=lambda run: run.cost, reverse=True):
+        min(shares, key=lambda share: sum(r.cost for r in share)).append(run)
+    return [sorted(share, key=lambda run: run.key_pts) for share in shares], "NONE"
+
+
+def _cores() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _decode_run(
+    container: Any, stream: Any, run: _Run, index: _Index, path: Path, out: Frames
+) -> bool:
+    """Decode one run into its rows of `out`; False where the seek or a frame went astray."""
     decoder = stream.codec_context
     container.seek(run.key_pts, stream=stream, backward=True)
     missing, waiting, landed = dict(run.wanted), set(run.wanted), False
@@ -439,7 +459,7 @@ def _decode_run(container: Any, stream: Any, run: _Run, painter: _Painter, out: 
         for frame in frames:
             row = missing.pop(frame.pts, None)
             if row is not None:
-                out[row] = painter.rgb(frame)
+                out[row] = _rgb(frame, index, path)
 
     for packet in container.demux(stream):
         if not packet.size:
@@ -453,73 +473,23 @@ def _decode_run(container: Any, stream: Any, run: _Run, painter: _Painter, out: 
         waiting.discard(packet.pts)
         if not waiting:
             break
-    keep(decoder.decode(None))  # what the decoder still holds back; no further packet is needed
+    # The decoder holds frames back until it has seen what follows; draining it saves feeding that.
+    keep(decoder.decode(None))
     return not missing
 
 
-class _Painter:
-    """Turns decoded frames into RGB arrays, the right way up."""
-
-    def __init__(self, path: Path, index: _Index) -> None:
-        self._path, self._index = path, index
-        self._reformatter = VideoReformatter()
-
-    def rgb(self, frame: Any) -> Frames:
-        """(height, width, 3) uint8."""
-        index = self._index
-        if (frame.width, frame.height) != (index.width, index.height):
-            raise VideoError(
-                f"a frame is {frame.width}x{frame.height}, "
-                f"the first is {index.width}x{index.height}",
-                file=self._path,
-                hint="the picture size must not change inside a video",
-            )
-        plane = self._reformatter.reformat(frame, format="rgb24", threads=1).planes[0]
-        lines = np.frombuffer(memoryview(plane), np.uint8).reshape(frame.height, plane.line_size)
-        image = lines[:, : frame.width * 3].reshape(frame.height, frame.width, 3)
-        transpose, left_right, top_bottom = index.turn
-        if transpose:
-            image = image.swapaxes(0, 1)
-        return image[:: -1 if top_bottom else 1, :: -1 if left_right else 1]
-
-
-# ---------------------------------------------------------------------------------------- writing
-
-
-def _check_frame(frame: NDArray[Any], shape: tuple[int, ...], number: int, target: Path) -> None:
-    if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2:] != (3,) or frame.size == 0:
+def _rgb(frame: Any, index: _Index, path: Path) -> Frames:
+    """A decoded frame as (height, width, 3) uint8 RGB, the right way up."""
+    if (frame.width, frame.height) != (index.width, index.height):
         raise VideoError(
-            f"shape {frame.shape} of {frame.dtype} is no picture",
-            file=target,
-            place=f"frame {number}",
-            hint="give (height, width, 3) uint8 RGB",
+            f"a frame is {frame.width}x{frame.height}, the first {index.width}x{index.height}",
+            file=path,
+            hint="the picture size must not change inside a video",
         )
-    if frame.shape != shape:
-        raise VideoError(
-            f"shape {frame.shape}, the first frame has {shape}",
-            file=target,
-            place=f"frame {number}",
-        )
-
-
-def _even(frame: Frames) -> Frames:
-    """The frame with its last row or column twice where its height or width is odd."""
-    height, width, _ = frame.shape
-    if height % 2 or width % 2:
-        return np.pad(frame, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
-    return frame
-
-
-def _encode_command(path: Path, shape: tuple[int, ...], fps: float) -> list[str]:
-    """FFmpeg's command line. The thread count is fixed: x264's output depends on it."""
-    height, width = shape[0] + shape[0] % 2, shape[1] + shape[1] % 2
-    rate = Fraction(fps).limit_denominator(1001)
-    return [
-        imageio_ffmpeg.get_ffmpeg_exe(),
-        *("-v", "error", "-nostdin", "-y"),
-        *("-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{width}x{height}", "-r", str(rate)),
-        *("-i", "pipe:0", "-an", "-c:v", "libx264", "-pix_fmt", "yuv420p", "-crf", "20"),
-        *("-g", "12", "-threads", "2", "-flags:v", "+bitexact", "-fflags", "+bitexact"),
-        *(("-movflags", "+faststart") if path.suffix.lower() in (".mp4", ".mov") else ()),
-        f"file:{path}",
-    ]
+    plane = frame.reformat(format="rgb24", threads=1).planes[0]
+    lines = np.frombuffer(memoryview(plane), np.uint8).reshape(frame.height, plane.line_size)
+    image = lines[:, : frame.width * 3].reshape(frame.height, frame.width, 3)
+    transpose, left_right, top_bottom = index.turn
+    if transpose:
+        image = image.swapaxes(0, 1)
+    return image[:: -1 if top_bottom else 1, :: -1 if left_right else 1]
