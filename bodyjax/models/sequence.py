@@ -329,29 +329,21 @@ class _Projection(nn.Module):
 
 
 class _Weights(nn.Module):
-    """LSTMParams as module parameters; the forget gate starts open (bias 1)."""
+    """LSTMParams as module parameters, uniform within 1 / sqrt(H); forget gates start open."""
 
     width: int
 
     @nn.compact
     def __call__(self, inputs: int) -> LSTMParams:
+        def uniform(key: Array, shape: tuple[int, ...]) -> Array:
+            return jax.random.uniform(key, shape, minval=-1.0, maxval=1.0) * self.width**-0.5
+
         def bias(key: Array, shape: tuple[int, ...]) -> Array:
-            return jnp.zeros(shape).at[self.width : 2 * self.width].set(1.0)
+            return uniform(key, shape).at[self.width : 2 * self.width].add(1.0)
 
-        def recurrent(key: Array, shape: tuple[int, ...]) -> Array:
-            blocks = [
-                nn.initializers.orthogonal()(part, (self.width, self.width))
-                for part in jax.random.split(key, 4)
-            ]
-            return jnp.concatenate(blocks, axis=1)
-
-        # Glorot for each gate: the fan of the joined kernel would be four gates wide
-        glorot = nn.initializers.variance_scaling(
-            2.0 * inputs / (inputs + self.width), "fan_in", "uniform"
-        )
         return LSTMParams(
-            self.param("kernel", glorot, (inputs, 4 * self.width)),
-            self.param("recurrent", recurrent, (self.width, 4 * self.width)),
+            self.param("kernel", uniform, (inputs, 4 * self.width)),
+            self.param("recurrent", uniform, (self.width, 4 * self.width)),
             self.param("bias", bias, (4 * self.width,)),
         )
 

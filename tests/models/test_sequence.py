@@ -113,7 +113,7 @@ def random_batch(seed, batch=3, steps=9, features=7):
 def test_padding_of_any_content_and_length_does_not_matter(pooling, bidirectional):
     x, mask = random_batch(0)
     model = SequenceClassifier(5, 16, 2, bidirectional, pooling, projection=8)
-    variables = jax.jit(model.init)(jax.random.key(0), x, mask)
+    variables = start(model, x, mask)
     logits, attention = jax.jit(model.apply)(variables, x, mask)
     assert logits.shape == (3, 5)
     assert attention.shape == mask.shape
@@ -125,6 +125,13 @@ def test_padding_of_any_content_and_length_does_not_matter(pooling, bidirectiona
     np.testing.assert_allclose(again.logits, logits, atol=1e-6)
 
 
+def start(model, *inputs, **options):
+    """Parameters of the right shapes without compiling an initialisation."""
+    rng = np.random.default_rng(11)
+    shapes = jax.eval_shape(model.init, jax.random.key(0), *inputs, **options)
+    return jax.tree.map(lambda leaf: jnp.asarray(rng.normal(0, 0.3, leaf.shape), "float32"), shapes)
+
+
 @pytest.mark.parametrize("pooling", ["mean", "attention", "mean_max"])
 def test_frame_by_frame_is_the_whole_sequence(pooling):
     x, _ = random_batch(1, steps=12)
@@ -133,7 +140,7 @@ def test_frame_by_frame_is_the_whole_sequence(pooling):
     present = jnp.asarray(rng.random(x.shape) < 0.8)
     condition = jnp.asarray([0, 2, 1])
     model = SequenceClassifier(4, 16, 2, pooling=pooling, projection=8, conditions=3)
-    variables = jax.jit(model.init)(jax.random.key(1), x, mask, condition=condition)
+    variables = start(model, x, mask, condition=condition)
     whole = jax.jit(model.apply)
 
     @jax.jit
@@ -155,7 +162,7 @@ def test_a_missing_feature_is_not_a_zero():
     x, mask = random_batch(3)
     present = jnp.ones(x.shape, bool).at[..., 2].set(False)
     model = SequenceClassifier(3, 8, 1, projection=4)
-    variables = jax.jit(model.init)(jax.random.key(0), x, mask)
+    variables = start(model, x, mask)
     variables["params"]["projector"]["missing"] = jnp.arange(7.0)
     apply = jax.jit(model.apply)
     out = apply(variables, x, mask, present=present).logits
@@ -170,7 +177,7 @@ def test_a_missing_feature_is_not_a_zero():
 def test_each_condition_has_its_own_head():
     x, mask = random_batch(4)
     model = SequenceClassifier(2, 8, 1, projection=4, conditions=3)
-    variables = jax.jit(model.init)(jax.random.key(0), x, mask, condition=jnp.zeros(3, int))
+    variables = start(model, x, mask, condition=jnp.zeros(3, int))
     same = x[:1].repeat(3, 0), mask[:1].repeat(3, 0)
     logits = jax.jit(model.apply)(variables, *same, condition=jnp.arange(3)).logits
     assert np.abs(logits[0] - logits[1]).max() > 1e-4
@@ -183,7 +190,7 @@ def test_nothing_unmasked_gives_finite_values_and_gradients():
     mask = mask.at[0].set(False)
     for pooling in ("mean", "attention", "mean_max"):
         model = SequenceClassifier(2, 8, 1, pooling=pooling)
-        variables = jax.jit(model.init)(jax.random.key(0), x, mask)
+        variables = start(model, x, mask)
 
         def total(variables, x, model=model):
             return model.apply(variables, x, mask).logits.sum()
@@ -195,7 +202,7 @@ def test_nothing_unmasked_gives_finite_values_and_gradients():
 def test_unroll_and_vmap_give_the_same():
     x, mask = random_batch(6)
     plain = SequenceClassifier(3, 8, 2)
-    variables = jax.jit(plain.init)(jax.random.key(0), x, mask)
+    variables = start(plain, x, mask)
     expected = jax.jit(plain.apply)(variables, x, mask).logits
     unrolled = jax.jit(SequenceClassifier(3, 8, 2, unroll=4).apply)(variables, x, mask).logits
     np.testing.assert_allclose(unrolled, expected, atol=1e-6)
@@ -207,7 +214,7 @@ def test_unroll_and_vmap_give_the_same():
 def test_dropout_needs_a_key_and_changes_the_output():
     x, mask = random_batch(7)
     model = SequenceClassifier(3, 8, 2, dropout=0.5, input_dropout=0.2, projection=4)
-    variables = jax.jit(model.init)(jax.random.key(0), x, mask)
+    variables = start(model, x, mask)
     noisy = jax.jit(
         lambda key: model.apply(variables, x, mask, deterministic=False, rngs={"dropout": key})
     )
@@ -229,6 +236,17 @@ def test_mistakes_are_said():
     with pytest.raises(ValueError, match="pooling"):
         SequenceClassifier(2, pooling="max").init(jax.random.key(0), x, mask)
     model = SequenceClassifier(2, 8, 1, bidirectional=True)
-    variables = jax.jit(model.init)(jax.random.key(0), x, mask)
+    variables = start(model, x, mask)
     with pytest.raises(ValueError, match="streamed"):
         model.apply(variables, 1, method="start")
+
+
+def test_first_parameters_are_small_and_forget_gates_open():
+    x, mask = random_batch(10)
+    model = SequenceClassifier(2, 16, 1, projection=4, conditions=2)
+    params = jax.jit(model.init)(jax.random.key(0), x, mask, condition=jnp.zeros(3, int))["params"]
+    lstm = params["lstm0_forward"]
+    assert np.abs(lstm["recurrent"]).max() <= 16**-0.5
+    assert lstm["recurrent"].std() > 0.5 * 16**-0.5
+    assert lstm["bias"][16:32].min() >= 0.75 > np.abs(lstm["bias"][:16]).max()
+    assert not np.any(params["projector"]["missing"])
