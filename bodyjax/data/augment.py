@@ -150,7 +150,7 @@ def area_mask(
 def _inside(points: np.ndarray, boxes: np.ndarray) -> np.ndarray:
     """(N,) whether each point lies in any of the boxes (K, 4)."""
     after = (points[:, None] >= boxes[None, :, :2]).all(-1)
-    return np.asarray((after & (points[:, None] <= boxes[None, :, 2:]).all(-1)).any(1))
+    return np.any(after & (points[:, None] <= boxes[None, :, 2:]).all(-1), axis=1)
 
 
 def _finish(

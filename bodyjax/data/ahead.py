@@ -1,0 +1,186 @@
+"""Reading ahead of the training loop: threads, a queue, and a limit on how long one example takes.
+
+Everything here keeps the order of what it is given.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import queue
+import struct
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bodyjax.contract import Source
+from bodyjax.errors import DataError
+
+Example = dict[str, np.ndarray]
+
+
+def from_threads(
+    read: Callable[[int], Example], first: int, last: int, share: int, stopping: threading.Event
+) -> Iterator[Example]:
+    """Batches whose examples daemon threads read ahead, one batch at most."""
+    count = min(os.cpu_count() or 1, share, 16)
+    lanes = [queue.Queue[Any](max(1, share // count)) for _ in range(count)]
+
+    def run(lane: int) -> None:
+        for position in range(first + lane, last, count):
+            if stopping.is_set() or not _put(lanes[lane], _outcome(read, position), stopping):
+                return
+
+    for lane in range(count):
+        threading.Thread(target=run, args=(lane,), daemon=True, name=f"read-{lane}").start()
+    examples = []
+    for position in range(first, last):
+        outcome = _get(lanes[(position - first) % count], stopping)
+        if stopping.is_set():
+            return
+        examples.append(_value(outcome))
+        if len(examples) == share:
+            yield stack(examples)
+            examples = []
+
+
+def in_background(
+    batches: Iterator[Example],
+    stopping: threading.Event,
+    watch: Watch,
+    source: Source,
+    timeout_s: float,
+) -> Iterator[Example]:
+    """The same batches, taken by a thread ahead of the caller, with a limit on waiting."""
+    ready: queue.Queue[Any] = queue.Queue(1)
+
+    def run() -> None:
+        while not stopping.is_set():
+            outcome = _outcome(next, batches)
+            if not _put(ready, outcome, stopping) or isinstance(outcome, _Failure):
+                return
+
+    threading.Thread(target=run, daemon=True, name="batches").start()
+    while True:
+        waiting = time.monotonic()
+        while True:
+            try:
+                outcome = ready.get(timeout=min(1.0, timeout_s / 4))
+                break
+            except queue.Empty:
+                _check(watch, source, timeout_s, time.monotonic() - waiting)
+        if isinstance(outcome, _Failure) and isinstance(outcome.error, StopIteration):
+            return
+        yield _value(outcome)
+
+
+def _check(watch: Watch, source: Source, timeout_s: float, waited: float) -> None:
+    """Raise DataError where one example takes too long, or nothing is read at all."""
+    longest = watch.longest()
+    if longest and longest[1] > timeout_s:
+        name = example_name(source, longest[0])
+        raise DataError(f"{name} takes more than {timeout_s:g} s to read; its reader hangs")
+    if longest is None and waited > timeout_s + 60:
+        raise DataError(f"nothing was read for {waited:.0f} s; the readers hang")
+
+
+@dataclasses.dataclass(frozen=True)
+class _Failure:
+    error: BaseException
+
+
+def _outcome(call: Callable[[Any], Any], argument: Any) -> Any:
+    try:
+        return call(argument)
+    except BaseException as error:
+        return _Failure(error)
+
+
+def _value(outcome: Any) -> Any:
+    if not isinstance(outcome, _Failure):
+        return outcome
+    if isinstance(outcome.error, RuntimeError) and "Worker process" in str(outcome.error):
+        raise DataError(f"a reading process ended: {outcome.error}") from outcome.error
+    raise outcome.error
+
+
+def _put(lane: queue.Queue[Any], item: Any, stopping: threading.Event) -> bool:
+    while not stopping.is_set():
+        try:
+            lane.put(item, timeout=0.2)
+            return True
+        except queue.Full:
+            pass
+    return False
+
+
+def _get(lane: queue.Queue[Any], stopping: threading.Event) -> Any:
+    while not stopping.is_set():
+        try:
+            return lane.get(timeout=0.2)
+        except queue.Empty:
+            pass
+    return None
+
+
+class Watch:
+    """What each reader is at, in one small file a thread, so that other processes can see it."""
+
+    def __init__(self, folder: str) -> None:
+        self.folder = folder
+        self._mine = threading.local()
+
+    def __getstate__(self) -> str:
+        return self.folder
+
+    def __setstate__(self, folder: str) -> None:
+        self.__init__(folder)  # type: ignore[misc]
+
+    def begin(self, index: int) -> None:
+        """This thread starts to read an example."""
+        if not hasattr(self._mine, "file"):
+            path = Path(self.folder, f"{os.getpid()}-{threading.get_ident()}")
+            self._mine.file = open(path, "wb", buffering=0)  # noqa: SIM115 (lives with the thread)
+        self._write(index)
+
+    def end(self) -> None:
+        """This thread has read it."""
+        self._write(-1)
+
+    def _write(self, index: int) -> None:
+        os.pwrite(self._mine.file.fileno(), struct.pack("<qd", index, time.monotonic()), 0)
+
+    def longest(self) -> tuple[int, float] | None:
+        """Index of the example that has been read for the longest time now, and the seconds."""
+        now, found = time.monotonic(), []
+        for file in Path(self.folder).iterdir():
+            data = file.read_bytes()
+            if len(data) == 16:
+                index, since = struct.unpack("<qd", data)
+                if index >= 0:
+                    found.append((now - since, index))
+        return (max(found)[1], max(found)[0]) if found else None
+
+
+def stack(examples: Sequence[Example]) -> Example:
+    """Examples as one batch; DataError where they have other names or shapes."""
+    first = examples[0]
+    for example in examples:
+        if example.keys() != first.keys():
+            raise DataError(f"examples with {sorted(first)} and {sorted(example)} in one batch")
+    try:
+        return {name: np.stack([example[name] for example in examples]) for name in first}
+    except ValueError:
+        name = next(n for n in first if len({np.shape(e[n]) for e in examples}) > 1)
+        shapes = sorted({np.shape(example[name]) for example in examples})
+        raise DataError(f"{name} has shapes {shapes[0]} and {shapes[1]} in one batch") from None
+
+
+def example_name(source: Source, index: int) -> str:
+    """What errors call an example: its file where the source has names."""
+    name = getattr(source, "name", None)
+    return str(name(index)) if callable(name) else f"example {index}"
