@@ -7,5 +7,6 @@ step.py        the state and the one jitted training step
 loop.py        fit: steps, evaluation, checkpoints, stop conditions, resume
 evaluate.py    one padded pass over held-out examples
 checkpoint.py  everything on disk: runs, exported weights, and what guards them
+timing.py      where the time goes, waiting for data included
 report.py      progress, metrics.jsonl, TensorBoard
 """

@@ -218,6 +218,7 @@ def discard(workdir: Path, good: Path | None) -> None:
     """Removes what a run that goes on from `good` will write again: all later checkpoints, and
     an unusable one of the same step."""
     step = int(good.name) if good else -1
+    meshes.barrier(f"chosen in {workdir}")
     if meshes.is_first():
         for folder in candidates(workdir):
             if int(folder.name) > step or (int(folder.name) == step and not _holds(folder)):
@@ -278,7 +279,9 @@ def _orbax_restore(folder: Path, flat: Mapping[str, Any]) -> dict[str, Any]:
 # ---- loading what was trained ---------------------------------------------------------------
 
 
-def load(path: str | os.PathLike[str], which: str = "best", system: str | None = None) -> Checkpoint:
+def load(
+    path: str | os.PathLike[str], which: str = "best", system: str | None = None
+) -> Checkpoint:
     """A trained model from a run's folder, one of its steps, or exported weights.
 
     path: DIR of a run (its `which` = "best" or "newest" checkpoint; newest where there is no
@@ -350,7 +353,7 @@ def _load_run(folder: Path, which: str) -> Checkpoint:
 
 def _load_step(folder: Path) -> Checkpoint:
     record = read_record(folder)
-    model = _read_arrays(folder, record)
+    model = read_arrays(folder, "model")
     params = model.get("ema") or model.get("params", {})
     frozen: Any = {}
     if record["frozen"] is not None:
@@ -373,16 +376,17 @@ def restore_frozen(workdir: Path, digest: str) -> Any:
     verify(folder)
     if sha256(folder / SUMS) != digest:
         raise CheckpointError("the frozen parameters are of another run", file=folder)
-    return _read_arrays(folder, read_record(folder))
+    return read_arrays(folder, "model")
 
 
-def _read_arrays(folder: Path, record: Mapping[str, Any]) -> dict[str, Any]:
+def read_arrays(folder: Path, item: str) -> dict[str, Any]:
+    """An item ("model" or "train") as nested dicts, whole, on this process's first device."""
     one = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
     flat = {
         name: jax.ShapeDtypeStruct(tuple(shape), jnp.dtype(dtype), sharding=one)
-        for name, (shape, dtype) in record["arrays"]["model"].items()
+        for name, (shape, dtype) in read_record(folder)["arrays"][item].items()
     }
-    return nest(_orbax_restore(folder / "model", flat))
+    return nest(_orbax_restore(folder / item, flat))
 
 
 def _described(record: Mapping[str, Any], place: Path) -> dict[str, Any]:
@@ -427,7 +431,8 @@ def export(
     for part, weights in (frozen_from or {}).items():
         references[part] = _reference(part, weights, frozen.pop(part, None))
     flat = flatten({**checkpoint.variables, "frozen": frozen})
-    stored, dtypes = {}, {}
+    stored: dict[str, Any] = {}
+    dtypes: dict[str, str] = {}
     for name, leaf in flat.items():
         value = np.asarray(leaf)
         if value.dtype == np.float32 and "batch_stats" not in name.split("/"):

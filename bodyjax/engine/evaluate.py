@@ -28,9 +28,7 @@ def make_evaluator(system: System, mesh: Mesh) -> Evaluator:
 
     compiled = jax.jit(add, donate_argnums=0, out_shardings=meshes.replicated(mesh))
 
-    def evaluate(
-        variables: Variables, batches: Iterable[dict[str, np.ndarray]]
-    ) -> dict[str, Any]:
+    def evaluate(variables: Variables, batches: Iterable[dict[str, np.ndarray]]) -> dict[str, Any]:
         # numpy copies: initial arrays may share one buffer, which can't be donated twice
         total = meshes.replicate(jax.tree.map(np.array, metrics.init()), mesh)
         seen = False

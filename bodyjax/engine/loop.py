@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import signal
 import threading
-import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import FrameType, TracebackType
@@ -28,6 +27,7 @@ from bodyjax.engine import step as steps
 from bodyjax.engine.evaluate import make_evaluator
 from bodyjax.engine.report import Report, clock, plain
 from bodyjax.engine.settings import TrainSettings
+from bodyjax.engine.timing import Timer
 from bodyjax.errors import CheckpointError, ConfigError, DataError, UserError
 
 EXIT_INTERRUPTED = 3
@@ -109,7 +109,7 @@ class _Fit:
         meshes.check_batch_size(feed.batch_size, self.mesh)
         self.initial_variables = initial_variables or {}
         self.total = min(self.train.steps, self.train.stop.steps or self.train.steps)
-        self.rate = optim.schedule(self.optimizer, self.train.steps)
+        self.rate = jax.jit(optim.schedule(self.optimizer, self.train.steps))
         self.notes: list[str] = []
 
     def run(self) -> FitResult:
@@ -151,7 +151,9 @@ class _Fit:
             raise CheckpointError(
                 f"holds a run of system {record['system']!r}", file=self.workdir, hint=hint
             )
-        changed = settings.differences(record["config"], self.config)
+        changed = settings.differences(
+            settings.expanded(record["config"]), settings.expanded(self.config)
+        )
         if changed:
             raise CheckpointError(
                 f"the config differs from the run there: {'; '.join(changed[:5])}",
@@ -169,8 +171,8 @@ class _Fit:
         return record
 
     def _is_finished(self, record: dict[str, Any]) -> bool:
-        then, now = record["config"].get("train", {}), self.config.get("train", {})
-        if any(then.get(name) != now.get(name) for name in ("steps", "stop")):
+        then = settings.train(record["config"].get("train", {}))
+        if (then.steps, then.stop) != (self.train.steps, self.train.stop):
             self.progress.finished = None  # other limits than before: the run may go on
         return self.progress.finished is not None or int(record["step"]) >= self.total
 
@@ -205,6 +207,7 @@ class _Fit:
             self.state = _restore(good, shapes, where, self.mesh)
             self.frozen_sum = record["frozen"] if record else None
         self.metric_names = list(shapes.window.sums)
+        self.rate(np.int32(0))  # compiled here, not at the first log
         self.step = steps.make_step(
             self.system, optimizer, self.optimizer, shapes, self.frozen, self.mesh
         )
@@ -231,8 +234,7 @@ class _Fit:
 
     def _loop(self, start: int, signals: _Signals) -> FitResult:
         batches = self._batches(start)
-        timer = _Timer(self.progress.seconds, start + 1)
-        saved: Path | None = None
+        timer = Timer(self.progress.seconds, start + 1)
         previous = last = None
         for step in range(start + 1, self.total + 1):
             batch = timer.fetch(batches, last)
@@ -244,39 +246,33 @@ class _Fit:
             self.report.advance(step)
 
             reason = "steps" if step == self.total else None
-            if step % self.train.log_every == 0 or step == self.total:
+            if _due(step, self.train.log_every) or reason:
                 reason = self._log(step, timer) or reason
-            evaluates = bool(self.train.eval_every) and step % self.train.eval_every == 0
-            saves = bool(self.train.save_every) and step % self.train.save_every == 0
-            if evaluates or reason:
-                with timer.aside():
-                    reason = self._evaluate(step, timer) or reason
-            self.progress.finished = reason
             saved = None
-            if evaluates or saves or reason:
-                with timer.aside():
+            with timer.aside():
+                if _due(step, self.train.eval_every) or reason:
+                    reason = self._evaluate(step, timer) or reason
+                    self.progress.finished = reason
+                    saved = self._save(step, timer)
+                elif _due(step, self.train.save_every):
                     saved = self._save(step, timer)
             if reason:
                 batches.close()
-                share = timer.waited_share()
-                self.report.say(
-                    f"finished at step {step}: {_REASONS[reason]}; {clock(timer.seconds())} in all, "
-                    f"start {timer.start:.1f} s, waited for data {share:.1%} of the training time"
-                )
-                return self._result(step, share)
-            # processes agree at the log lines; a process alone stops at once
-            alone = jax.process_count() == 1
-            if (signals.caught if alone else step % self.train.log_every == 0) and (
-                meshes.any_process(signals.caught)
-            ):
+                return self._finish(step, reason, timer)
+            if self._stopped(step, signals):
                 batches.close()
-                saved = saved or self._save(step, timer)
-                stopped = Interrupted(step, saved)
-                self.report.say(str(stopped))
-                raise stopped
+                stop = Interrupted(step, saved or self._save(step, timer))
+                self.report.say(str(stop))
+                raise stop
         raise AssertionError("the loop ends by a reason")
 
-    def _batches(self, start: int) -> Iterator[dict[str, jax.Array]]:
+    def _stopped(self, step: int, signals: _Signals) -> bool:
+        if jax.process_count() == 1:
+            return signals.caught
+        # several processes have to stop at the same step: they agree at the log lines
+        return _due(step, self.train.log_every) and meshes.any_process(signals.caught)
+
+    def _batches(self, start: int) -> Generator[dict[str, jax.Array], None, None]:
         for index, batch in enumerate(self.feed.train_batches(start)):
             missing = self.batch_names - set(batch)
             if missing:
@@ -295,18 +291,18 @@ class _Fit:
                     f"{name} has shape {tuple(batch[name].shape)}, the system eats {spec.shape}"
                 )
 
-    def _log(self, step: int, timer: _Timer) -> str | None:
+    def _log(self, step: int, timer: Timer) -> str | None:
         means = self._averages(step)
         waited, rate = timer.lap(step)
         means = {
             **means,
-            "rate": float(self.rate((step - 1) // self.optimizer.accumulate)),
+            "learning_rate": float(self.rate(np.int32((step - 1) // self.optimizer.accumulate))),
             "steps_per_second": rate,
             "waited_share": waited,
         }
         self.report.train(step, timer.seconds(), means, rate)
         empty = steps.empty_window(self.metric_names)
-        self.state = self.state._replace(window=meshes.replicate(_fresh(empty), self.mesh))
+        self.state = self.state._replace(window=meshes.replicate(empty, self.mesh))
         limit = self.train.stop.loss
         return "loss" if limit is not None and means["loss"] <= limit else None
 
@@ -322,7 +318,7 @@ class _Fit:
             hint=f"lower optimizer.rate or set optimizer.clip; {last}",
         )
 
-    def _evaluate(self, step: int, timer: _Timer) -> str | None:
+    def _evaluate(self, step: int, timer: Timer) -> str | None:
         self._averages(step)
         variables = {
             "params": self.state.ema if self.optimizer.ema else self.state.params,
@@ -351,7 +347,7 @@ class _Fit:
         limit = self.train.stop.plateau
         return "plateau" if limit is not None and progress.stale >= limit else None
 
-    def _save(self, step: int, timer: _Timer) -> Path:
+    def _save(self, step: int, timer: Timer) -> Path:
         self._averages(step)  # never over a good checkpoint with a bad one
         self.progress.seconds = timer.seconds()
         record = {
@@ -369,15 +365,25 @@ class _Fit:
             self.checkpoints.save("best", step, model, train, record)
         return self.checkpoints.save("newest", step, model, train, record)
 
+    def _finish(self, step: int, reason: str, timer: Timer) -> FitResult:
+        share = timer.waited_share()
+        self.report.say(
+            f"finished at step {step}: {_REASONS[reason]}; {clock(timer.seconds())} in all, "
+            f"start {timer.start:.1f} s, waited for data {share:.1%} of the training time"
+        )
+        return self._result(step, share)
+
     def _result(self, step: int, waited_share: float) -> FitResult:
         progress = self.progress
         kind, number = "newest", step
         if progress.best_step is not None:
             kind, number = "best", progress.best_step
         folder = self.workdir / kind / str(number)
-        return FitResult(
-            step, progress.metrics, progress.finished or "steps", folder, waited_share
-        )
+        return FitResult(step, progress.metrics, progress.finished or "steps", folder, waited_share)
+
+
+def _due(step: int, every: int) -> bool:
+    return bool(every) and step % every == 0
 
 
 _REASONS = {
@@ -385,10 +391,6 @@ _REASONS = {
     "loss": "the training loss reached train.stop.loss",
     "plateau": "no better evaluation for train.stop.plateau times",
 }
-
-
-def _fresh(window: steps.Window) -> steps.Window:
-    return jax.tree.map(np.asarray, window)
 
 
 def _restore(folder: Path, shapes: steps.TrainState, where: Any, mesh: Any) -> steps.TrainState:
@@ -432,65 +434,3 @@ class _Signals:
     def _note(self, number: int, frame: FrameType | None) -> None:
         self.caught = True
         signal.signal(signal.SIGINT, signal.default_int_handler)
-
-
-class _Timer:
-    """Where the time of a run goes. Training time leaves out the first step (compilation, start
-    of the readers: `start`), evaluations and checkpoints."""
-
-    def __init__(self, before: float, first: int) -> None:
-        self._begin = time.perf_counter() - before
-        self._entered = time.perf_counter()
-        self.start = 0.0
-        self._from: float | None = None
-        self._aside = self._waited = 0.0
-        self._lap = (0.0, 0.0, first)
-
-    def seconds(self) -> float:
-        """Since the run began, over all its resumes."""
-        return time.perf_counter() - self._begin
-
-    def fetch(self, batches: Iterator[Any], token: jax.Array | None) -> Any:
-        """The next batch. Its time counts as waiting when the device, whose last step gave
-        `token`, ran out of work before the batch was there."""
-        begin = time.perf_counter()
-        batch = next(batches)
-        if token is not None and token.is_ready():
-            self._waited += time.perf_counter() - begin
-        return batch
-
-    def stepped(self, token: jax.Array) -> None:
-        if self._from is None:
-            token.block_until_ready()
-            self._from = time.perf_counter()
-            self.start = self._from - self._entered
-
-    def aside(self) -> _Aside:
-        """with timer.aside(): what is not training time."""
-        return _Aside(self)
-
-    def training(self) -> float:
-        return time.perf_counter() - (self._from or 0.0) - self._aside
-
-    def waited_share(self) -> float:
-        return min(self._waited / max(self.training(), 1e-9), 1.0)
-
-    def lap(self, step: int) -> tuple[float, float]:
-        """(share of waiting, steps/s) since the last lap."""
-        now = (self.training(), self._waited, step)
-        seconds = max(now[0] - self._lap[0], 1e-9)
-        share = min((now[1] - self._lap[1]) / seconds, 1.0)
-        rate = (step - self._lap[2]) / seconds
-        self._lap = now
-        return share, rate
-
-
-class _Aside:
-    def __init__(self, timer: _Timer) -> None:
-        self._timer = timer
-
-    def __enter__(self) -> None:
-        self._begin = time.perf_counter()
-
-    def __exit__(self, *_: Any) -> None:
-        self._timer._aside += time.perf_counter() - self._begin

@@ -16,10 +16,8 @@ from bodyjax.errors import ConfigError
 Path = tuple[Any, ...]
 
 
-def make_optimizer(
-    config: Mapping[str, Any] | OptimizerSettings, steps: int
-) -> optax.GradientTransformation:
-    """The gradient transformation of `config.optimizer` for a run of `steps` batches.
+def make_optimizer(config: Any, steps: int) -> optax.GradientTransformation:
+    """The gradient transformation for a run of `steps` batches; `config` is `config.optimizer`.
 
     Gradients of parameters with multiplier 0 are dropped first (they don't count in the norm and
     have no moments), then: clipping by global norm, Adam or momentum, decoupled weight decay

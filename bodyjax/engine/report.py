@@ -33,9 +33,7 @@ class Report:
         path = workdir / "metrics.jsonl"
         cut_after(path, step)
         self._lines = path.open("a", encoding="utf-8")
-        self._events = SummaryWriter(
-            str(workdir / "events"), purge_step=step + 1 if step else None
-        )
+        self._events = SummaryWriter(str(workdir / "events"), purge_step=step + 1 if step else None)
         if sys.stderr.isatty():
             from tqdm import tqdm
 
@@ -63,7 +61,8 @@ class Report:
             return
         left = clock((self._steps - step) / rate) if rate > 0 else "?"
         speed = f"{rate:.3g} steps/s, {left} left"
-        self.say(f"step {step}/{self._steps}  {speed}  {numbers(metrics)}")
+        rest = {name: x for name, x in metrics.items() if name != "steps_per_second"}
+        self.say(f"step {step}/{self._steps}  {speed}  {numbers(rest)}")
 
     def evaluation(self, step: int, seconds: float, metrics: dict[str, Any]) -> None:
         """The result of a pass over the held-out examples."""

@@ -99,9 +99,9 @@ FREE = (
 """Fields that may differ when a run goes on; all others must be as they were."""
 
 
-def optimizer(config: Mapping[str, Any]) -> OptimizerSettings:
+def optimizer(config: Any) -> OptimizerSettings:
     """Checks `config.optimizer`."""
-    settings = _read(config, OptimizerSettings, "optimizer")
+    settings = _read(plain(config), OptimizerSettings, "optimizer")
     _choice(settings.name, ("adamw", "adam", "sgd"), "optimizer.name")
     _choice(settings.decay, ("cosine", "exponential", "onecycle", "constant"), "optimizer.decay")
     _check(settings.rate > 0, "optimizer.rate", settings.rate, "above 0")
@@ -126,9 +126,9 @@ def optimizer(config: Mapping[str, Any]) -> OptimizerSettings:
     return settings
 
 
-def train(config: Mapping[str, Any]) -> TrainSettings:
+def train(config: Any) -> TrainSettings:
     """Checks `config.train`."""
-    settings = _read(config, TrainSettings, "train")
+    settings = _read(plain(config), TrainSettings, "train")
     _check(settings.steps >= 1, "train.steps", settings.steps, "at least 1")
     _check(settings.log_every >= 1, "train.log_every", settings.log_every, "at least 1")
     _check(settings.eval_every >= 0, "train.eval_every", settings.eval_every, "at least 0")
@@ -168,6 +168,15 @@ def plain(config: Any) -> dict[str, Any]:
         raise ConfigError(f"the config holds a value that JSON has not: {error}") from error
 
 
+def expanded(config: dict[str, Any]) -> dict[str, Any]:
+    """A plain config with every field of `optimizer` and `train`, defaults included."""
+    sections = {
+        "optimizer": dataclasses.asdict(optimizer(config.get("optimizer", {}))),
+        "train": dataclasses.asdict(train(config.get("train", {}))),
+    }
+    return {**config, **sections}
+
+
 def differences(old: Any, new: Any, place: str = "") -> list[str]:
     """Lines 'field: old -> new' for two plain configs, fields in FREE left out."""
     if place in FREE or old == new:
@@ -201,7 +210,9 @@ def _typed(value: Any, hint: Any, place: str) -> Any:
             raise ConfigError(f"{value!r} is not a section of fields", place=place)
         return _read(value, hint, place)
     if hint in (float | None, int | None):
-        return None if value is None else _typed(value, float if float in _args(hint) else int, place)
+        return (
+            None if value is None else _typed(value, float if float in _args(hint) else int, place)
+        )
     if hint is float and isinstance(value, int | float) and not isinstance(value, bool):
         return float(value)
     if hint is int and isinstance(value, int) and not isinstance(value, bool):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -24,8 +23,8 @@ class Window(NamedTuple):
     step with a loss or gradient that is not finite, -1 while there was none.
     """
 
-    sums: dict[str, tuple[jax.Array, jax.Array]]
-    bad: jax.Array
+    sums: dict[str, tuple[Any, Any]]
+    bad: Any
 
 
 class TrainState(NamedTuple):
@@ -38,9 +37,6 @@ class TrainState(NamedTuple):
     ema: Any
     key: jax.Array
     window: Window
-
-
-Step = Callable[[TrainState, Any, Any], tuple[TrainState, jax.Array]]
 
 
 def init_state(
@@ -67,7 +63,8 @@ def init_state(
 
 
 def empty_window(names: list[str]) -> Window:
-    return Window({name: (jnp.float32(0), jnp.float32(0)) for name in names}, jnp.int32(-1))
+    """Nothing added up yet, as host arrays."""
+    return Window({name: (np.float32(0), np.float32(0)) for name in names}, np.int32(-1))
 
 
 def make_step(
@@ -77,7 +74,7 @@ def make_step(
     state: TrainState,
     frozen: Any,
     mesh: Mesh,
-) -> Any:
+) -> jax.stages.Wrapped:
     """jit of (state, frozen, batch) -> (state, token); `state` and `frozen` may be shapes.
 
     The state given is donated: its buffers are used for the state that comes back. `frozen` is
@@ -97,7 +94,7 @@ def make_step(
             return loss.astype(jnp.float32), aux
 
         (loss, aux), grads = jax.value_and_grad(objective, has_aux=True)(state.params)
-        norm = optax.global_norm(grads)
+        norm = optax.tree.norm(grads)
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
         metrics = {"loss": (loss, 1.0), "grad_norm": (norm, 1.0), **aux.metrics}

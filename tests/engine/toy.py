@@ -1,6 +1,6 @@
 """A small system and feed for the tests of the engine; as a program, one run in a process.
 
-    python -m tests.engine.toy WORKDIR [--delay S] [--processes PORT COUNT INDEX] [field=value ...]
+python -m tests.engine.toy WORKDIR [--delay S] [--processes PORT COUNT INDEX] [field=value ...]
 """
 
 from __future__ import annotations

@@ -1,0 +1,136 @@
+"""bodyjax.engine.optim."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from bodyjax.engine import optim, settings
+from bodyjax.errors import ConfigError
+
+PARAMS = {
+    "stem": {"conv": {"kernel": jnp.ones((2, 3)), "bias": jnp.ones(3)}},
+    "head": {"kernel": jnp.ones((3, 2)), "scale": jnp.ones((1, 3))},
+}
+GRADS = jax.tree.map(lambda x: jnp.full_like(x, 0.5), PARAMS)
+
+
+def step(optimizer: optax.GradientTransformation, grads=GRADS, params=PARAMS, times: int = 1):
+    state = optimizer.init(params)
+    update = jax.jit(optimizer.update)
+    for _ in range(times):
+        updates, state = update(grads, state, params)
+        params = optax.apply_updates(params, updates)
+    return params, state
+
+
+def rates(steps: int = 100, **values):
+    schedule = optim.schedule(settings.optimizer({"rate": 2.0, **values}), steps)
+    return np.array([float(schedule(i)) for i in range(steps)])
+
+
+def test_schedules() -> None:
+    n = np.arange(90) / 90
+    warm = 2.0 * (np.arange(10) + 1) / 10
+    cosine = rates(warmup=10, decay="cosine", final=0.1)
+    np.testing.assert_allclose(cosine[:10], warm, rtol=1e-5)
+    half = (1 + np.cos(np.pi * n)) / 2
+    np.testing.assert_allclose(cosine[10:], 2.0 * (0.9 * half + 0.1), rtol=1e-5)
+    exponential = rates(warmup=10, decay="exponential", final=0.01)
+    np.testing.assert_allclose(exponential[10:], 2.0 * 0.01**n, rtol=1e-5)
+    np.testing.assert_allclose(rates(warmup=10)[10:], 2.0, rtol=1e-6)
+    np.testing.assert_allclose(rates(), 2.0, rtol=1e-6)
+    onecycle = rates(decay="onecycle", warmup=40)
+    assert onecycle.argmax() == 40
+    assert onecycle.max() == pytest.approx(2.0)
+    assert onecycle[0] == pytest.approx(2.0 / 25)
+    assert rates(decay="onecycle").argmax() == 30
+
+
+def test_schedule_counts_updates_not_batches() -> None:
+    half = optim.schedule(settings.optimizer({"decay": "cosine", "accumulate": 2}), 100)
+    assert float(half(50)) == pytest.approx(0, abs=1e-9)
+
+
+def test_weight_decay_spares_biases_norms_and_vectors() -> None:
+    zero = jax.tree.map(jnp.zeros_like, PARAMS)
+    params, _ = step(optim.make_optimizer({"rate": 0.1, "weight_decay": 0.5}, 10), zero)
+    np.testing.assert_allclose(params["stem"]["conv"]["kernel"], 0.95, rtol=1e-6)
+    np.testing.assert_allclose(params["head"]["kernel"], 0.95, rtol=1e-6)
+    np.testing.assert_array_equal(params["stem"]["conv"]["bias"], 1)
+    np.testing.assert_array_equal(params["head"]["scale"], 1)
+
+
+def test_adamw_equals_its_formula() -> None:
+    rng = np.random.default_rng(0)
+    w, m, v = rng.normal(size=(3, 4)), np.zeros((3, 4)), np.zeros((3, 4))
+    params = {"kernel": jnp.asarray(w, jnp.float32)}
+    optimizer = optim.make_optimizer({"rate": 0.01, "weight_decay": 0.1}, 10)
+    state = optimizer.init(params)
+    for t in range(1, 4):
+        g = rng.normal(size=(3, 4))
+        updates, state = optimizer.update({"kernel": jnp.asarray(g, jnp.float32)}, state, params)
+        params = optax.apply_updates(params, updates)
+        m, v = 0.9 * m + 0.1 * g, 0.999 * v + 0.001 * g * g
+        adam = (m / (1 - 0.9**t)) / (np.sqrt(v / (1 - 0.999**t)) + 1e-8)
+        w = w - 0.01 * (adam + 0.1 * w)
+    np.testing.assert_allclose(params["kernel"], w, rtol=1e-4)
+
+
+def test_multipliers_scale_and_freeze_by_the_longest_prefix() -> None:
+    config = {"name": "sgd", "rate": 0.1, "multipliers": {"stem": 0.0, "stem/conv/bias": 0.5}}
+    params, state = step(optim.make_optimizer(config, 10))
+    np.testing.assert_array_equal(params["stem"]["conv"]["kernel"], 1)
+    full = 1 - params["head"]["kernel"][0, 0]
+    np.testing.assert_allclose(1 - params["stem"]["conv"]["bias"], 0.5 * full, rtol=1e-5)
+    kept = {leaf.shape for leaf in jax.tree.leaves(state)}
+    assert (3, 2) in kept
+    assert (2, 3) not in kept, "a frozen leaf has no momentum"
+
+
+def test_frozen_leaves_do_not_count_in_the_norm() -> None:
+    huge = {**GRADS, "stem": jax.tree.map(lambda x: x * 1e6, GRADS["stem"])}
+    config = {"name": "sgd", "rate": 0.1, "clip": 0.1, "multipliers": {"stem": 0}}
+    optimizer = optim.make_optimizer(config, 10)
+    np.testing.assert_array_equal(
+        step(optimizer, huge)[0]["head"]["kernel"], step(optimizer)[0]["head"]["kernel"]
+    )
+
+
+def test_clip_bounds_the_update() -> None:
+    params, _ = step(optim.make_optimizer({"name": "sgd", "rate": 1.0, "clip": 0.1}, 10))
+    change = optax.tree.norm(jax.tree.map(jnp.subtract, PARAMS, params))
+    assert float(change) == pytest.approx(0.1 * 1.9, rel=1e-5)  # Nesterov: 1 + 0.9 at first
+
+
+def test_a_prefix_of_nothing_is_an_error() -> None:
+    with pytest.raises(ConfigError, match=r"multipliers\['stm'\].*parameters: head, stem"):
+        optim.make_optimizer({"multipliers": {"stm": 0.1}}, 10).init(PARAMS)
+    with pytest.raises(ConfigError):  # a whole name, not a beginning of one
+        optim.make_optimizer({"multipliers": {"ste": 0.1}}, 10).init(PARAMS)
+
+
+@pytest.mark.parametrize("multipliers", [{}, {"stem": 0.0}])
+def test_accumulation_equals_the_larger_batch(multipliers: dict) -> None:
+    rng = np.random.default_rng(1)
+    parts = [jax.tree.map(lambda x: rng.normal(size=x.shape), PARAMS) for _ in range(4)]
+    one = optim.make_optimizer({"rate": 0.1, "clip": 1.0, "multipliers": multipliers}, 10)
+    mean = jax.tree.map(lambda *leaves: jnp.asarray(np.mean(leaves, 0), jnp.float32), *parts)
+    wanted, _ = step(one, mean)
+    config = {"rate": 0.1, "clip": 1.0, "accumulate": 4, "multipliers": multipliers}
+    many = optim.make_optimizer(config, 40)
+    params, state = PARAMS, many.init(PARAMS)
+    for number, part in enumerate(parts):
+        assert number == 0 or jax.tree.all(jax.tree.map(np.array_equal, params, PARAMS))
+        grads = jax.tree.map(lambda x: jnp.asarray(x, jnp.float32), part)
+        updates, state = many.update(grads, state, params)
+        params = optax.apply_updates(params, updates)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), params, wanted)
+
+
+def test_moving_average() -> None:
+    first = optim.moving_average({"a": jnp.zeros(2)}, {"a": jnp.ones(2)}, 0.99, jnp.int32(0))
+    np.testing.assert_allclose(first["a"], 0.9, rtol=1e-6)
+    late = optim.moving_average({"a": jnp.zeros(2)}, {"a": jnp.ones(2)}, 0.99, jnp.int32(10**6))
+    np.testing.assert_allclose(late["a"], 0.01, rtol=1e-4)
