@@ -9,6 +9,7 @@ Segment lengths follow Drillis and Contini (1966) as shares of the height, varie
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import numpy as np
 
@@ -155,7 +156,9 @@ def rotation(angles: Array) -> Array:
     return np.stack([np.stack(row, -1) for row in rows], -2)
 
 
-def two_bones(start: Array, goal: Array, first: float, second: float, towards: Array):
+def two_bones(
+    start: Array, goal: Array, first: float, second: float, towards: Array
+) -> tuple[Array, Array]:
     """Middle joint and end of a chain of two bones from `start` to `goal`, all (T, 3).
 
     The middle joint bends towards `towards`. A goal out of reach is taken at full stretch in its
@@ -191,7 +194,7 @@ def pose_points(body: Body, pose: Pose) -> tuple[dict[str, Array], dict[str, Arr
     pelvis = rotation(pose.turn)
     trunk = pelvis @ rotation(pose.spine)
     head = trunk @ rotation(pose.head)
-    left, up, front = (trunk[..., i] for i in range(3))
+    left, up = trunk[..., 0], trunk[..., 1]
     at: dict[str, Array] = {"pelvis": pose.pelvis}
     at["spine"] = at["pelvis"] + pelvis[..., 1] * size["trunk"] * 0.45
     at["thorax"] = at["spine"] + up * size["trunk"] * 0.55
@@ -407,7 +410,7 @@ def solids(
 def at_frames(pose: Pose, index: Array | slice) -> Pose:
     """The pose at some frames only: every array is indexed along T."""
 
-    def pick(value):
+    def pick(value: Any) -> Any:
         if isinstance(value, np.ndarray):
             return value[index]
         return type(value)(*(pick(getattr(value, f.name)) for f in fields(value)))

@@ -1,5 +1,7 @@
-"""From people, place and camera to pictures with exact labels: `film` joins the parts, `clip` makes
-one labelled clip, `picture` one labelled picture of 1-4 people. The same seed gives the same pixels.
+"""From people, place and camera to pictures with exact labels.
+
+`film` joins the parts, `clip` makes one labelled clip, `picture` one labelled picture of some
+people. The same seed gives the same pixels.
 """
 
 from __future__ import annotations
@@ -114,7 +116,7 @@ def film(
         scene.shadow(place, picture, spots[t], camera, dark)
         found = render.draw(drawn, t, camera, light)
         if found is not None:
-            (x0, y0, x1, y1), colour, cover, near, _ = found
+            (x0, y0, x1, y1), colour, cover, near = found
             part = picture[y0:y1, x0:x1]
             part *= (1 - cover)[..., None]
             part += colour
@@ -164,9 +166,9 @@ def _thickness(body: Body) -> Array:
 def _spots(body: Body, at: dict[str, Array]) -> Array:
     """(T, N, 4) world x, y, z and half width of the parts that shade the floor."""
     r = body.radius
-    halves = {"pelvis": r["pelvis"] * 1.5, "thorax": r["chest"] * 1.6, "head": r["head"]}
-    halves |= {f"{s}_{n}": r["foot"] * 2.2 for s in ("left", "right") for n in ("heel", "toe")}
-    halves |= {f"{s}_{n}": r["knee"] for s in ("left", "right") for n in ("knee", "wrist")}
+    halves = {"pelvis": r["pelvis"] * 1.5, "thorax": r["chest"] * 1.6}
+    halves |= {f"{s}_ankle": r["foot"] * 2.5 for s in ("left", "right")}
+    halves |= {f"{s}_knee": r["knee"] for s in ("left", "right")}
     return np.stack(
         [
             np.concatenate([np.maximum(at[n], [-1e9, 0, -1e9]), np.full((len(at[n]), 1), w)], -1)

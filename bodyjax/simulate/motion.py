@@ -10,6 +10,7 @@ exercises.py. NumPy only.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -95,7 +96,7 @@ def cycles(rng: np.random.Generator, t: Array, start: float, end: float, count: 
     share = np.clip(rng.normal(1, 0.12, count), 0.7, 1.4)
     edges = start + (end - start) * np.concatenate([[0], np.cumsum(share) / share.sum()])
     wave = np.zeros_like(t)
-    for a, b in zip(edges[:-1], edges[1:], strict=True):
+    for a, b in pairwise(edges):
         peak = a + (b - a) * rng.uniform(0.42, 0.55)
         rest = (b - a) * rng.uniform(0.0, 0.10)
         height = 1 - abs(rng.normal(0, 0.04))
@@ -129,7 +130,15 @@ def _rest(rng: np.random.Generator, t: Array, setting: Setting) -> Array:
     return np.repeat(base[None], len(t), 0)
 
 
-def _act(name, rng, t, start, end, count, arms) -> None:
+def _act(
+    name: str,
+    rng: np.random.Generator,
+    t: Array,
+    start: float,
+    end: float,
+    count: int,
+    arms: dict[str, Array],
+) -> None:
     """Write the officer's command into arms {"left", "right"}: (T, 4) degrees, in place."""
 
     def about(value: float, spread: float) -> float:
@@ -144,36 +153,37 @@ def _act(name, rng, t, start, end, count, arms) -> None:
     def held(raised: float, outward: float) -> Array:
         return np.tile([raised, outward, flex, 0.0], (len(t), 1))
 
-    def swept(first: tuple, last: tuple) -> Array:
-        a, b = (np.array([*v, flex, 0.0][:4] if len(v) == 2 else v) for v in (first, last))
-        return a + wave[:, None] * (b - a)
+    def swept(raised: tuple, outward: tuple, elbow: tuple = (), inward: float = 0.0) -> Array:
+        """Angles from a first to a last value with the wave; a straight elbow if not given."""
+        first, last = zip(raised, outward, elbow or (flex, flex), (inward, inward), strict=True)
+        return np.array(first) + wave[:, None] * (np.array(last) - np.array(first))
 
     hang = np.tile([about(6, 2), about(60, 15), about(9, 4), 10.0], (len(t), 1))
     left, right = hang, hang.copy()
+    level, low = about(90, 4), about(45, 4)
     if name == "stop":
         left = held(about(175, 3), about(6, 6))
     elif name == "go_straight":
         left = held(about(90, 4), about(88, 6))
-        level = about(90, 4)
-        right = swept((level, about(88, 5), flex, 90.0), (level, about(-8, 6), about(90, 8), 90.0))
+        bend = (flex, about(90, 8))
+        right = swept((level, level), (about(88, 5), about(-8, 6)), bend, 90.0)
     elif name in ("left_turn", "right_turn"):
-        level = held(about(90, 4), about(2, 6))
-        sweep = swept((about(45, 4), about(88, 6)), (about(52, 5), about(-36, 6)))
-        left, right = (sweep, level) if name == "left_turn" else (level, sweep)
+        ahead = held(level, about(2, 6))
+        sweep = swept((low, about(52, 5)), (about(88, 6), about(-36, 6)))
+        left, right = (sweep, ahead) if name == "left_turn" else (ahead, sweep)
     elif name == "left_turn_wait":
-        raised = about(45, 4)
-        side = about(86, 8)
-        left = swept((raised, side), (raised - about(18.5, 1.5), side))
+        out = about(86, 8)
+        left = swept((low, low - about(18.5, 1.5)), (out, out))
     elif name == "change_lane":
-        level, front = about(90, 4), about(6, 5)
-        right = swept((level, front), (level, front - about(71, 8)))
+        front = about(6, 5)
+        right = swept((level, level), (front, front - about(71, 8)))
     elif name == "slow_down":
-        level, side = about(90, 4), about(45, 6)
-        right = swept((level, side), (level - about(53, 6), side))
+        out = about(45, 6)
+        right = swept((level, level - about(53, 6)), (out, out))
     elif name == "pull_over":
         left = held(about(171, 3), about(6, 6))
-        raised, front = about(45, 4), about(2, 5)
-        right = swept((raised, front), (raised + about(2, 3), front - about(60, 4)))
+        front = about(2, 5)
+        right = swept((low, low + about(2, 3)), (front, front - about(60, 4)))
     for side, active in (("left", left), ("right", right)):
         lag = rng.uniform(0, 0.18) * rise * 2
         on = ease(t, start + lag, rise) - ease(t, end - fall + lag, fall)
@@ -184,7 +194,7 @@ def _act(name, rng, t, start, end, count, arms) -> None:
         arms[side][:] = arms[side] + weight * (active - arms[side])
 
 
-def _fidget(rng, t, setting, arms) -> Array:
+def _fidget(rng: np.random.Generator, t: Array, setting: Setting, arms: dict[str, Array]) -> Array:
     """One or two small movements of somebody who waits; returns the ankles' steps (2, T, 3) mm."""
     steps = np.zeros((2, len(t), 3))
     duration = t[-1]
@@ -212,7 +222,14 @@ def _fidget(rng, t, setting, arms) -> Array:
     return steps
 
 
-def _standing(body: Body, setting: Setting, rng, t: Array, arms, steps: Array) -> Pose:
+def _standing(
+    body: Body,
+    setting: Setting,
+    rng: np.random.Generator,
+    t: Array,
+    arms: dict[str, Array],
+    steps: Array,
+) -> Pose:
     """A standing person with the given arms (T, 4) degrees; feet planted, trunk and head alive."""
     frames = len(t)
     tremor, sway = setting.tremor, setting.sway
@@ -228,10 +245,10 @@ def _standing(body: Body, setting: Setting, rng, t: Array, arms, steps: Array) -
     size = body.length
     ankles = []
     legs = []
-    for k, side in enumerate((1, -1)):
-        ankle = np.zeros((frames, 3)) + [side * setting.stance, size["ankle"], 0] + steps[k]
+    for k, sign in enumerate((1, -1)):
+        ankle = np.zeros((frames, 3)) + [sign * setting.stance, size["ankle"], 0] + steps[k]
         turn = np.radians(setting.toes[k])
-        toes = np.tile([side * np.sin(turn), 0.0, np.cos(turn)], (frames, 1))
+        toes = np.tile([sign * np.sin(turn), 0.0, np.cos(turn)], (frames, 1))
         legs.append(Leg(ankle, toes, toes))
         ankles.append(ankle)
     middle = (ankles[0] + ankles[1]) / 2
@@ -241,8 +258,8 @@ def _standing(body: Body, setting: Setting, rng, t: Array, arms, steps: Array) -
     # as high as the more distant foot lets the hip stand, knees almost straight
     reach = 0.996 * (size["thigh"] + size["shin"])
     heights = []
-    for side, ankle in zip((1, -1), ankles, strict=True):
-        aside = pelvis[:, [0, 2]] + [side * size["pelvis_to_hip"], 0] - ankle[:, [0, 2]]
+    for sign, ankle in zip((1, -1), ankles, strict=True):
+        aside = pelvis[:, [0, 2]] + [sign * size["pelvis_to_hip"], 0] - ankle[:, [0, 2]]
         heights.append(ankle[:, 1] + np.sqrt(reach**2 - np.sum(aside**2, -1)))
     pelvis[:, 1] = np.minimum(*heights) - 2
 
@@ -250,8 +267,8 @@ def _standing(body: Body, setting: Setting, rng, t: Array, arms, steps: Array) -
     turn = np.radians(np.stack([drift(rng, t, 2), drift(rng, t, 0.7), drift(rng, t, 0.8)], -1))
     # the trunk gives way a little to the arms: it turns with an arm that sweeps across
     twist = sum(
-        side * -0.06 * np.sin(angles[name].raised) * (angles[name].outward - np.pi / 4)
-        for side, name in ((1, "left"), (-1, "right"))
+        sign * -0.06 * np.sin(angles[name].raised) * (angles[name].outward - np.pi / 4)
+        for sign, name in ((1, "left"), (-1, "right"))
     )
     spine = np.stack(
         [twist, lean + np.radians(drift(rng, t, 0.8)), np.radians(drift(rng, t, 0.8))], -1

@@ -100,7 +100,7 @@ class Light:
 class Solids:
     """The capsules of T frames in the camera frame, with everything a ray needs precomputed."""
 
-    def __init__(self, camera: Camera, groups: list[tuple[list[Solid], Look, Array, Array, Array]]):
+    def __init__(self, camera: Camera, groups: list[tuple[list[Solid], Look, Array, Array, float]]):
         """groups: one entry per person or thing: its solids, look, trunk's up (T, 3), head frame
         (T, 3, 3) and head size (a number)."""
         rows = [(s, look, up) for solids, look, up, _, _ in groups for s in solids]
@@ -134,9 +134,13 @@ class Solids:
         first = np.stack([look.colours[s.colours[0]] for s, look, _ in rows])
         second = np.stack([look.colours[s.colours[1]] for s, look, _ in rows])
         shirt = [s.colours[0] == "shirt" and s.cut > 0 for s, _, _ in rows]
-        waves = [look.stripes if cloth else 0.0 for cloth, (_, look, _) in zip(shirt, rows)]
-        strength = np.array([look.strength if w else 0.0 for w, (_, look, _) in zip(waves, rows)])
-        wave = np.stack([w * up @ turn.T for w, (_, _, up) in zip(waves, rows)], 1)
+        waves = [
+            look.stripes if cloth else 0.0 for cloth, (_, look, _) in zip(shirt, rows, strict=True)
+        ]
+        strength = np.array(
+            [look.strength if w else 0.0 for w, (_, look, _) in zip(waves, rows, strict=True)]
+        )
+        wave = np.stack([w * up @ turn.T for w, (_, _, up) in zip(waves, rows, strict=True)], 1)
         cut = np.array([s.cut for s, _, _ in rows])
         # one table row per solid and frame, gathered once per drawn pixel
         same = np.ones((*a.shape[:2], 1))
@@ -188,13 +192,16 @@ class Solids:
         return box
 
 
-def draw(solids: Solids, frame: int, camera: Camera, light: Light):
+Drawn = tuple[tuple[int, int, int, int], Array, Array, Array]
+
+
+def draw(solids: Solids, frame: int, camera: Camera, light: Light) -> Drawn | None:
     """Draw one frame: box (x0, y0, x1, y1) in pixels, colour (h, w, 3) premultiplied by coverage
-    (h, w), depth (h, w) mm (inf where nothing), owner (h, w) of the nearest surface or -1.
+    (h, w), depth (h, w) mm of the nearest surface (inf where nothing).
 
     Returns None where nothing is in the picture."""
     boxes = solids.boxes[frame]
-    alive = np.flatnonzero((boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1]))
+    alive = np.flatnonzero((boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])).tolist()
     if not len(alive):
         return None
     x0, y0 = boxes[alive, :2].min(0) // FINE * FINE
@@ -213,15 +220,9 @@ def draw(solids: Solids, frame: int, camera: Camera, light: Light):
         np.copyto(here, t, where=nearer)
         np.copyto(which[top:bottom, left:right], k, where=nearer)
     picture, cover = _shade(solids, frame, light, columns, lines, depth, which)
-    corners = [(i, j) for i in range(FINE) for j in range(FINE)]
-    parts = [depth[i::FINE, j::FINE] for i, j in corners]
-    nearest = np.minimum.reduce(parts)
-    owner = np.full(nearest.shape, -1, np.int16)
-    for (i, j), part in zip(corners, parts, strict=True):
-        ids = which[i::FINE, j::FINE]
-        np.copyto(owner, solids.owner[ids].astype(np.int16), where=(part == nearest) & (ids >= 0))
-    box = tuple(int(v) // FINE for v in (x0, y0, x1, y1))
-    return box, picture, cover, nearest, owner
+    parts = [depth[i::FINE, j::FINE] for i in range(FINE) for j in range(FINE)]
+    left, top, right, bottom = (int(v) // FINE for v in (x0, y0, x1, y1))
+    return (left, top, right, bottom), picture, cover, np.minimum.reduce(parts)
 
 
 def _cut(solids: Solids, frame: int, k: int, x: Array, y: Array) -> Array:
@@ -257,7 +258,15 @@ def _cut(solids: Solids, frame: int, k: int, x: Array, y: Array) -> Array:
     return np.where(inside, t, cap).astype(np.float32, copy=False)
 
 
-def _shade(solids, frame, light, columns, lines, depth, which):
+def _shade(
+    solids: Solids,
+    frame: int,
+    light: Light,
+    columns: Array,
+    lines: Array,
+    depth: Array,
+    which: Array,
+) -> tuple[Array, Array]:
     """Premultiplied colour (h, w, 3) and coverage (h, w) at picture resolution."""
     flat = which.ravel()
     drawn = np.flatnonzero(flat >= 0)
@@ -278,7 +287,7 @@ def _shade(solids, frame, light, columns, lines, depth, which):
     qy += push * t[7]
     qz += push * t[8]
     scale = 1.0 / np.sqrt(qx * qx + qy * qy + qz * qz + 1e-6)
-    lx, ly, lz = light.direction
+    lx, ly, lz = light.direction.tolist()
     facing = (qx * lx + qy * ly + qz * lz) * scale
     sky = -qy * scale
     shade = light.ambient * (0.85 + 0.15 * sky) + (1 - light.ambient) * np.maximum(facing, 0)
@@ -294,11 +303,22 @@ def _shade(solids, frame, light, columns, lines, depth, which):
     fine[drawn, :3] = colour.T
     fine[drawn, 3] = 1.0
     fine = fine.reshape(*which.shape, 4)
-    mean = sum(fine[i::FINE, j::FINE] for i in range(FINE) for j in range(FINE)) / FINE**2
+    mean = np.add.reduce([fine[i::FINE, j::FINE] for i in range(FINE) for j in range(FINE)])
+    mean /= FINE**2
     return mean[..., :3], mean[..., 3]
 
 
-def _face(solids, frame, k, look, head, size, points, mine, colour) -> None:
+def _face(
+    solids: Solids,
+    frame: int,
+    k: int,
+    look: Look,
+    head: Array,
+    size: float,
+    points: tuple[Array, Array, Array],
+    mine: Array,
+    colour: Array,
+) -> None:
     """Paint hair, eyes and mouth on the head's pixels, in place. head has columns left, up, front
     in the camera frame; size is the head's height, mm."""
     a, ba = solids.a[frame, k], solids.ba[frame, k]

@@ -10,14 +10,14 @@ from bodyjax.simulate.body import Array, unit
 from bodyjax.simulate.render import Camera, Light, Look, look
 
 SKIN = np.array([[0.95, 0.80, 0.70], [0.88, 0.69, 0.55], [0.74, 0.53, 0.38], [0.52, 0.35, 0.24],
-                 [0.33, 0.21, 0.15]])  # fmt: skip
+                 [0.38, 0.25, 0.18]])  # fmt: skip
 HAIR = np.array([[0.06, 0.05, 0.04], [0.22, 0.13, 0.08], [0.42, 0.28, 0.15], [0.75, 0.60, 0.35],
                  [0.60, 0.60, 0.60], [0.45, 0.18, 0.08]])  # fmt: skip
 
 
 def draw_look(rng: np.random.Generator) -> tuple[Look, dict[str, float]]:
     """Random colours and the cut of the clothes ({"sleeve", "leg"}, see body.solids)."""
-    skin = np.clip(SKIN[rng.integers(len(SKIN))] * rng.uniform(0.9, 1.1), 0, 1)
+    skin = np.clip(SKIN[int(rng.integers(len(SKIN)))] * rng.uniform(0.9, 1.1), 0, 1)
     shirt, trousers = _cloth(rng), _cloth(rng) * rng.uniform(0.5, 1.0)
     gloves = rng.random() < 0.15
     shoe = _cloth(rng) if rng.random() < 0.5 else np.full(3, rng.uniform(0.05, 0.25))
@@ -34,7 +34,7 @@ def draw_look(rng: np.random.Generator) -> tuple[Look, dict[str, float]]:
         "sleeve": float(rng.choice([0.15, 0.55, 0.9, 1.6, 1.95])),
         "leg": float(rng.choice([0.55, 0.9, 1.95, 1.95])),
     }
-    hair = HAIR[rng.integers(len(HAIR))] * rng.uniform(0.7, 1.2)
+    hair = HAIR[int(rng.integers(len(HAIR)))] * rng.uniform(0.7, 1.2)
     waves = 2 * np.pi / rng.uniform(60, 220)
     strength = float(rng.uniform(0.2, 0.6)) if striped else 0.0
     return Look(colours, hair, int(rng.integers(3)), waves, strength), clothes
@@ -157,7 +157,7 @@ def draw_place(rng: np.random.Generator, camera: Camera) -> Place:
     return Place(np.clip(picture, 0, 1.2), depth.astype(np.float32), floor.astype(np.float32))
 
 
-def _backdrop(rng, camera: Camera, indoors: bool) -> Array:
+def _backdrop(rng: np.random.Generator, camera: Camera, indoors: bool) -> Array:
     """Wall or sky before anything stands in front of it, (H, W, 3)."""
     width, height = camera.size
     blend = np.linspace(0, 1, height, dtype=np.float32)[:, None, None]
@@ -176,7 +176,7 @@ def _backdrop(rng, camera: Camera, indoors: bool) -> Array:
     return sky + rng.uniform(0, 0.5) * cloud * (0.9 - sky)
 
 
-def _skyline(rng, width: int) -> Array:
+def _skyline(rng: np.random.Generator, width: int) -> Array:
     """Heights 0-1 of houses or trees across the picture, (W,)."""
     if rng.random() < 0.5:
         count = int(rng.integers(4, 12))
@@ -184,7 +184,7 @@ def _skyline(rng, width: int) -> Array:
     return 0.3 + 0.7 * noise(rng, (2, width), int(rng.integers(6, 30)))[0]
 
 
-def _ground(rng, floor: Array, indoors: bool, rough: Array) -> Array:
+def _ground(rng: np.random.Generator, floor: Array, indoors: bool, rough: Array) -> Array:
     """Colour of the floor by its world coordinates (H, W, 2), (H, W, 3)."""
     colour = _cloth(rng) * 0.7 + 0.15
     if not indoors and rng.random() < 0.6:
@@ -208,7 +208,7 @@ def _ground(rng, floor: Array, indoors: bool, rough: Array) -> Array:
     return (colour + weight * (other - colour)) * (0.85 + 0.3 * rough[..., None])
 
 
-def _clutter(rng, picture: Array, horizon: int, camera: Camera) -> None:
+def _clutter(rng: np.random.Generator, picture: Array, horizon: int, camera: Camera) -> None:
     """Windows, posters, furniture, cars: boxes and discs behind the person, in place."""
     height, width = picture.shape[:2]
     for _ in range(int(rng.integers(2, 14))):
@@ -243,19 +243,23 @@ def shadow(place: Place, picture: Array, spots: Array, camera: Camera, strength:
     spots (N, 4): world x, height above the floor, z and half width, mm. A part throws a soft round
     shade straight down, fainter and wider with its height."""
     ground = np.stack([spots[:, 0], np.zeros(len(spots)), spots[:, 2]], -1)
-    centre = camera.project(camera.view(ground))
-    reach = (
-        camera.focal * 3 * (spots[:, 3].max() + 120) / np.maximum(camera.view(ground)[:, 2], 300)
-    )
-    x0, y0 = np.floor((centre - reach[:, None]).min(0)).astype(int).clip(0)
-    x1, y1 = np.ceil((centre + reach[:, None]).max(0)).astype(int).clip(0) + 1
-    floor = place.floor[y0:y1, x0:x1]
+    view = camera.view(ground)
+    wide = 1.6 * spots[:, 3] + 0.25 * np.maximum(spots[:, 1], 0)
+    centre = camera.project(view)
+    reach = (1.1 * camera.focal * wide / np.maximum(view[:, 2], 300))[:, None]
+    size = np.array(camera.size)
+    x0, y0 = np.clip(np.floor((centre - reach).min(0)), 0, size).astype(int)
+    x1, y1 = np.clip(np.ceil((centre + reach).max(0)) + 1, 0, size).astype(int)
+    # every second pixel will do for something this soft
+    floor = place.floor[y0:y1:2, x0:x1:2]
     if not floor.size:
         return
+    floor_x, floor_z = floor[..., 0], floor[..., 1]
     light = np.ones(floor.shape[:2], np.float32)
-    for x, high, z, half in spots.astype(np.float32):
-        wide = half + 0.25 * high
-        away = np.square(floor[..., 0] - x) + np.square(floor[..., 1] - z)
-        light *= 1 - strength * half / wide * np.exp(-away / (2 * wide * wide))
-    light[np.isnan(light)] = 1
+    for x, _, z, half, radius in np.column_stack([spots, wide]).tolist():
+        near = np.square(floor_x - x) + np.square(floor_z - z)
+        near = np.maximum(1 - near / radius**2, 0)  # NaN (no floor) stays NaN
+        light *= 1 - (strength * 1.6 * half / radius) * near * near
+    np.nan_to_num(light, copy=False, nan=1.0)
+    light = light.repeat(2, 0).repeat(2, 1)[: y1 - y0, : x1 - x0]
     picture[y0:y1, x0:x1] *= light[..., None]
