@@ -118,7 +118,7 @@ def sigmas(skeleton: Skeleton) -> np.ndarray:
             f"skeleton {skeleton.name!r} has no sigmas, so OKS and AP are not defined for it",
             hint="give it sigmas, convert its joints to coco17, or ask for PCK",
         )
-    return np.asarray(skeleton.sigmas, np.float32)
+    return np.asarray(skeleton.sigmas, np.float64)
 
 
 def oks(
