@@ -117,7 +117,10 @@ class Video:
         Raises VideoError where a number is out of range, the file has changed since it was opened,
         or decoding fails.
         """
-        numbers = np.asarray(frame_numbers, np.int64).reshape(-1)
+        numbers = np.asarray(frame_numbers).reshape(-1)
+        if numbers.size and numbers.dtype.kind not in "iu":
+            raise TypeError(f"frame numbers are {numbers.dtype}; give integers")
+        numbers = numbers.astype(np.int64)
         out = np.empty((len(numbers), self.size[1], self.size[0], 3), np.uint8)
         if not len(numbers):
             return out
@@ -268,6 +271,8 @@ def _opened(path: Path) -> Iterator[tuple[Any, Any]]:
             streams = [s for s in container.streams.video if not _is_cover(s)]
             if not streams:
                 raise VideoError("it has no picture track", file=path, hint="name a video file")
+            if streams[0].codec_context is None:
+                raise VideoError("its pictures are in an unknown or damaged format", file=path)
             yield container, streams[0]
     except (av.error.FFmpegError, UnicodeError) as error:
         reason = getattr(error, "strerror", None) or str(error)
@@ -366,14 +371,15 @@ def _list_packets(path: Path) -> _Packets:
                 if time is not None and (latest is None or time > latest):
                     latest, listed.last = time, packet.duration or step
         stated = container.duration / 1e6 if container.duration else 0.0
-    if broken or end < stated - max(0.1, 3 / float(rate or 30)):
-        raise VideoError(
-            f"it ends at {end:.2f} s of {stated:.2f} s",
-            file=path,
-            hint="the file is cut off; copy it again",
-        )
+    times = sorted(time for time in listed.pts if time is not None)
+    gap = float(np.median(np.diff(times)) * listed.time_base) if len(times) > 1 else 0.1
+    if broken or end < stated - 2 * gap - 0.02:
+        place = "inside a frame" if broken else f"at {end:.2f} s of {stated:.2f} s"
+        raise VideoError(f"it ends {place}", file=path, hint="the file is cut off; copy it again")
     if listed.first is None:
-        raise VideoError("no frame can be decoded", file=path)
+        raise VideoError(
+            "no frame can be decoded", file=path, hint="the file is damaged or cut off"
+        )
     if listed.first.interlaced_frame:  # a frame may be split into two packets
         listed.one_frame_a_packet = False
     return listed
