@@ -23,7 +23,7 @@ import stat
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import lru_cache
 from itertools import chain, islice
@@ -58,7 +58,7 @@ _ONE_A_PACKET = {
 Frames = NDArray[np.uint8]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Index:
     """What one pass over the packets tells. Times are in ticks of `time_base`."""
 
@@ -98,8 +98,10 @@ class Video:
     fps: float
     size: tuple[int, int]
     duration: float
-    _index: _Index
-    _state: tuple[int, int]  # size and time of change of the file when it was indexed
+    _index: _Index = field(repr=False)
+    _state: tuple[int, int] = field(
+        repr=False
+    )  # size and time of change of the file when it was indexed
 
     @property
     def times(self) -> NDArray[np.float64]:
