@@ -1,0 +1,320 @@
+"""Folders of clips, CLASS/NAME.mp4, as a source; and the frames that are read of a clip.
+
+Layouts: CLASS/NAME.mp4; the same below `clips/`, with splits.json beside it ({"classes": [...],
+"1": {NAME: 1 train or 2 test}, ...}, as JHMDB); {train,valid,test}/CLASS/NAME.mp4, as the
+simulated clips, whose labels stand in NAME.json. Joints, where a set has them, are turned into
+BODY18 pixels.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+
+from bodyjax.data import sampling, video
+from bodyjax.data.joints import Teacher, labelled_joints, open_teacher
+from bodyjax.data.labelled import FilePath, Manifest
+from bodyjax.errors import ConfigError, DataError, VideoError
+
+Example = dict[str, np.ndarray]
+
+ENDINGS = (".mp4", ".avi", ".webm", ".mkv", ".mov", ".m4v")
+PARTS = ("train", "valid", "test")
+TRAIN, TEST = 1, 2
+
+
+@dataclass(frozen=True)
+class ClipFolder:
+    """A source of clips; nothing is decoded before an example is sampled.
+
+    An example: path (a string), label int32 into `classes`, length in frames, size (width,
+    height), id; with `joints`: xy (F, P, 18, 2) float32, visible (F, P, 18) uint8, score
+    (F, P, 18) float32 of all frames. `heldout` marks rows that must train nothing; `bad` names each
+    clip that can't be used, `left_out` counts what was left out by reason. groups: class and source
+    video (NAME up to its last _CLASS_), else every clip is its own.
+    """
+
+    root: Path
+    names: tuple[str, ...]
+    files: tuple[Path, ...]
+    classes: tuple[str, ...]
+    labels: np.ndarray
+    groups: np.ndarray
+    heldout: np.ndarray
+    lengths: np.ndarray
+    sizes: np.ndarray
+    bad: tuple[str, ...] = ()
+    left_out: dict[str, int] = field(default_factory=dict)
+    teacher: Teacher | None = None
+    joints: bool = False
+    fingerprint: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.names:
+            raise DataError("no clips are left", file=self.root)
+        if not self.fingerprint:
+            object.__setattr__(self, "fingerprint", _fingerprint(self))
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def name(self, index: int) -> str:
+        """What errors call an example."""
+        return str(self.files[index])
+
+    def __getitem__(self, index: int) -> Example:
+        example = {
+            "path": np.asarray(str(self.files[index])),
+            "label": self.labels[index],
+            "length": self.lengths[index],
+            "size": self.sizes[index],
+            "id": np.asarray(index),
+        }
+        if self.joints:
+            example |= self._joints(index)
+        return example
+
+    def take(self, rows: np.ndarray) -> ClipFolder:
+        """The source of these rows only."""
+        rows = np.asarray(rows)
+        return replace(
+            self,
+            names=tuple(self.names[i] for i in rows),
+            files=tuple(self.files[i] for i in rows),
+            labels=self.labels[rows],
+            groups=self.groups[rows],
+            heldout=self.heldout[rows],
+            lengths=self.lengths[rows],
+            sizes=self.sizes[rows],
+            fingerprint="",
+        )
+
+    def _joints(self, index: int) -> Example:
+        if self.teacher is not None:
+            joints = self.teacher.of(self.names[index])
+        else:
+            joints = labelled_joints(self.files[index].with_suffix(".json"))
+        if len(joints["xy"]) != self.lengths[index]:
+            raise DataError(
+                f"has {self.lengths[index]} frames and joints of {len(joints['xy'])}",
+                file=self.files[index],
+            )
+        return joints
+
+
+def clips(
+    path: FilePath,
+    part: str,
+    *,
+    classes: tuple[str, ...] | None = None,
+    on_bad: str = "raise",
+    joints: bool = False,
+) -> ClipFolder:
+    """The clips of a folder.
+
+    part: "train", "valid" or "test" where the folder has those; "1:train", "2:test" ... of the
+    numbered splits of a splits.json; "all" (of a split folder, its test clips are held out).
+    classes: the known ones in their order; by default the folders' names, sorted.
+    Every clip is opened once: with on_bad="skip" those that can't be read are named and counted,
+    with "raise" the first is a VideoError. Raises DataError for an empty or unknown class, an
+    unknown part, and where `joints` are asked for but not there.
+    """
+    root = Path(path)
+    if not root.is_dir():
+        raise DataError("no such folder of clips", file=root)
+    manifest = Manifest(root, on_bad)
+    if any((root / name).is_dir() for name in PARTS):
+        found, known, heldout = _in_parts(root, part)
+    else:
+        found, known, heldout = _in_splits(root, part, manifest)
+    if classes is not None:
+        unknown = sorted(set(known) - set(classes))
+        if unknown:
+            raise DataError(
+                f"unknown class {', '.join(unknown)}",
+                file=root,
+                hint=f"known: {', '.join(classes)}",
+            )
+        known = tuple(classes)
+    rows, lengths, sizes = [], [], []
+    for row, (_, file) in enumerate(found):
+        try:
+            opened = video.open_video(file)
+        except VideoError as error:
+            if on_bad == "raise":
+                raise
+            manifest.bad(str(file), error.message)
+            continue
+        rows.append(row)
+        lengths.append(opened.frames)
+        sizes.append(opened.size)
+    names = [found[row][0] for row in rows]
+    labels = [known.index(name.partition("/")[0]) for name in names]
+    return ClipFolder(
+        root,
+        tuple(names),
+        tuple(found[row][1] for row in rows),
+        known,
+        np.array(labels, np.int32),
+        np.array([group(name) for name in names]),
+        heldout[rows],
+        np.array(lengths, np.int32),
+        np.array(sizes, np.int32),
+        tuple(manifest.names),
+        dict(manifest.left_out),
+        open_teacher(root, names) if joints else None,
+        joints,
+    )
+
+
+def group(name: str) -> str:
+    """Class and source video of CLASS/NAME: NAME up to its last _CLASS_, else all of it."""
+    label, _, rest = name.partition("/")
+    return f"{label}/{rest.rpartition(f'_{label}_')[0] or rest}"
+
+
+def sample(
+    example: Example,
+    count: int,
+    mode: str,
+    rng: np.random.Generator | None = None,
+    *,
+    pixels: bool = True,
+) -> Example:
+    """`count` frames of a clip (US 2020/0042776, [0046-0048]), in their order.
+
+    mode: "random", "start", "middle" or "end" of equal segments, or "frames" for random frames of
+    the whole clip. Returns the example with `numbers` (count,) int32, with its joints' rows of
+    those frames and, if `pixels`, with `frames` (count, H, W, 3) uint8; `path` is left out.
+    """
+    total = int(example["length"])
+    if mode == "frames":
+        if rng is None:
+            raise ValueError("random frames need rng")
+        numbers = sampling.random_frames(total, count, rng)
+    else:
+        numbers = sampling.segment_frames(total, count, mode, rng)
+    out = {
+        name: value[numbers] if name in ("xy", "visible", "score") else value
+        for name, value in example.items()
+        if name not in ("path", "video")
+    }
+    out["numbers"] = numbers.astype(np.int32)
+    if pixels:
+        out["frames"] = read_frames(example, numbers)
+    return out
+
+
+def read_frames(example: Example, numbers: np.ndarray) -> np.ndarray:
+    """These frames of a clip stored at `path`, or as bytes in `video`: (k, H, W, 3) uint8."""
+    if "video" not in example:
+        return video.open_video(str(example["path"])).read(numbers, threads=1)
+    with tempfile.NamedTemporaryFile(suffix=".mp4", delete=False) as file:
+        file.write(example["video"].tobytes())
+    try:
+        return video.open_video(file.name).read(numbers, threads=1)
+    finally:
+        os.unlink(file.name)
+
+
+Found = list[tuple[str, Path]]
+
+
+def _in_parts(root: Path, part: str) -> tuple[Found, tuple[str, ...], np.ndarray]:
+    """Clips of ROOT/{train,valid,test}: names, classes of all parts, held-out flags."""
+    there = [name for name in PARTS if (root / name).is_dir()]
+    if part not in (*there, "all"):
+        raise ConfigError(f"no part {part!r}", file=root, hint=f"there are {', '.join(there)}, all")
+    classes = sorted({label for name in there for label in _class_folders(root / name)})
+    found, heldout = [], []
+    for name in there if part == "all" else [part]:
+        mine = _files(root / name, _class_folders(root / name))
+        found += mine
+        heldout += [name == "test"] * len(mine)
+    return found, tuple(classes), np.array(heldout, bool)
+
+
+def _in_splits(
+    root: Path, part: str, manifest: Manifest
+) -> tuple[Found, tuple[str, ...], np.ndarray]:
+    """Clips of CLASS/NAME, all of them or one side of a split of splits.json."""
+    folder = root / "clips" if (root / "clips").is_dir() else root
+    classes = _class_folders(folder)
+    found = _files(folder, classes)
+    listing = root / "splits.json"
+    if not listing.exists():
+        if part != "all":
+            raise ConfigError(f"no part {part!r}: no splits", file=root, hint='use part "all"')
+        return found, classes, np.zeros(len(found), bool)
+    splits = _read_splits(listing)
+    stems = [Path(file).stem for _, file in found]
+    if part == "all":
+        sides = [max(split.get(stem, 0) for split in splits.values()) for stem in stems]
+        return found, classes, np.array(sides) == TEST
+    number, _, side = part.rpartition(":")
+    number = number or (next(iter(splits)) if len(splits) == 1 else "")
+    wanted = {"train": TRAIN, "test": TEST}.get(side)
+    if number not in splits or wanted is None:
+        known = ", ".join(f"{key}:train, {key}:test" for key in splits)
+        raise ConfigError(f"no part {part!r}", file=listing, hint=f"there are {known}, all")
+    split = splits[number]
+    for name in sorted(set(split) - set(stems)):
+        if split[name] == wanted:
+            manifest.bad(name, "in splits.json, but no such clip")
+    unlisted = len(set(stems) - set(split))
+    if unlisted:
+        manifest.left_out["not in splits.json"] = unlisted
+    found = [item for item, stem in zip(found, stems, strict=True) if split.get(stem) == wanted]
+    return found, classes, np.full(len(found), wanted == TEST)
+
+
+def _read_splits(file: Path) -> dict[str, dict[str, int]]:
+    try:
+        content = json.loads(file.read_text())
+        content.pop("classes", None)
+        splits = {str(key): dict(value) for key, value in content.items()}
+    except (OSError, ValueError, AttributeError, TypeError) as error:
+        raise DataError(f"not a file of splits ({error!r})", file=file) from None
+    odd = [name for split in splits.values() for name in split if split[name] not in (0, 1, 2)]
+    if odd or not splits:
+        raise DataError(
+            "no splits" if not splits else "a side other than 0, 1, 2",
+            file=file,
+            place=odd[0] if odd else None,
+        )
+    return splits
+
+
+def _class_folders(folder: Path) -> tuple[str, ...]:
+    names = sorted(p.name for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
+    if not names:
+        raise DataError("no class folders", file=folder, hint="clips lie in CLASS/NAME.mp4")
+    return tuple(names)
+
+
+def _files(folder: Path, classes: tuple[str, ...]) -> Found:
+    """(CLASS/NAME, file) of all clips, sorted; DataError for a class without any."""
+    found: Found = []
+    for label in classes:
+        files = [f for f in (folder / label).iterdir() if f.suffix.lower() in ENDINGS]
+        files = sorted(f for f in files if f.is_file() and not f.name.startswith("."))
+        if not files:
+            raise DataError("a class without clips", file=folder / label, hint="remove the folder")
+        found += [(f"{label}/{file.stem}", file) for file in files]
+    return found
+
+
+def _fingerprint(source: ClipFolder) -> str:
+    words = (source.classes, source.names, source.labels.tolist(), source.joints)
+    digest = hashlib.sha256(repr(words).encode())
+    for file in source.files:
+        digest.update(str(file.stat().st_size).encode())
+    if source.teacher is not None:
+        digest.update(source.teacher.xy.tobytes())
+    return digest.hexdigest()
