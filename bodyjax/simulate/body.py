@@ -86,11 +86,12 @@ class ArmAngles:
 
 @dataclass(frozen=True)
 class Reach:
-    """An arm by the place of its wrist, (T, 3) mm in the world; elbow_towards (T, 3) is where the
-    elbow points."""
+    """An arm by the place of its wrist, (T, 3) mm in the world; elbow_towards and fingers (T, 3)
+    are where the elbow and the fingers point."""
 
     wrist: Array
     elbow_towards: Array
+    fingers: Array
 
 
 @dataclass(frozen=True)
@@ -230,7 +231,8 @@ def pose_points(body: Body, pose: Pose) -> tuple[dict[str, Array], dict[str, Arr
             elbow = shoulder + upper * size["upper_arm"]
             wrist = elbow + fore * size["forearm"]
         at[f"{name}_shoulder"], at[f"{name}_elbow"], at[f"{name}_wrist"] = shoulder, elbow, wrist
-        at[f"{name}_hand"] = wrist + unit(wrist - elbow) * size["hand"]
+        fingers = arm.fingers if isinstance(arm, Reach) else wrist - elbow
+        at[f"{name}_hand"] = wrist + unit(fingers) * size["hand"]
 
         hip = at["pelvis"] + side * pelvis[..., 0] * size["pelvis_to_hip"]
         at[f"{name}_hip"] = hip
@@ -427,7 +429,8 @@ def moved(pose: Pose, yaw: float, x: float, z: float) -> Pose:
     def arm(value: ArmAngles | Reach) -> ArmAngles | Reach:
         if isinstance(value, ArmAngles):
             return value
-        return Reach(value.wrist @ turn.T + shift, value.elbow_towards @ turn.T)
+        towards, fingers = value.elbow_towards @ turn.T, value.fingers @ turn.T
+        return Reach(value.wrist @ turn.T + shift, towards, fingers)
 
     def leg(value: Leg) -> Leg:
         return Leg(value.ankle @ turn.T + shift, value.toes @ turn.T, value.knee_towards @ turn.T)

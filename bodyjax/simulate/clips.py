@@ -25,16 +25,17 @@ from tqdm import tqdm
 
 from bodyjax.errors import ConfigError, DataError, VideoError
 from bodyjax.simulate import film
+from bodyjax.simulate.exercises import EXERCISES, FAULTS, VIEWS
 from bodyjax.simulate.film import Clip, picture
 from bodyjax.simulate.motion import COMMANDS
 
 __all__ = ["VERSION", "ClipSpec", "classes", "describe", "ensure", "picture"]
 
-VERSION = 1
+VERSION = 2
 """Version of the generator: raised with every change of its pixels, so that caches are remade."""
 
 SPLITS = ("train", "valid", "test")
-KINDS = {"commands": COMMANDS}
+KINDS = {"commands": COMMANDS, "exercises": EXERCISES}
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,16 @@ def clip_seed(spec: ClipSpec, split: str, label: str, index: int) -> int:
     """The seed of one clip, below 2**63: other clips, classes, splits and sets get others."""
     name = f"{spec.kind}/{spec.seed}/{split}/{label}/{index}"
     return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big") >> 1
+
+
+def role(label: str, index: int) -> tuple[str, str | None]:
+    """(view, fault) of clip `index` of a class: views alternate, every second pair is standard
+    (fault None), the rest goes through the exercise's faults in turn. Commands have no fault."""
+    if label not in FAULTS:
+        return "front", None
+    faults = tuple(FAULTS[label])
+    view, pair = VIEWS[index % 2], index // 2
+    return view, faults[pair // 2 % len(faults)] if pair % 2 else None
 
 
 def expected(spec: ClipSpec) -> Iterator[tuple[str, str, int, str]]:
@@ -154,7 +165,10 @@ def _make(task: tuple) -> tuple[str, dict[str, str]]:
     """Make one clip: its mp4 and, last, its JSON. Returns its path and the SHA-256 of both."""
     spec, root, split, label, index, path = task
     seed = clip_seed(spec, split, label, index)
-    clip = film.clip(label, seed, size=spec.size, fps=spec.fps, length=spec.length)
+    view, fault = role(label, index)
+    clip = film.clip(
+        label, seed, size=spec.size, fps=spec.fps, length=spec.length, view=view, fault=fault
+    )
     base = Path(root) / path
     base.parent.mkdir(parents=True, exist_ok=True)
     sums = {}
@@ -174,8 +188,8 @@ def _make(task: tuple) -> tuple[str, dict[str, str]]:
 def describe(clip: Clip, seed: int) -> dict:
     """The label file of a clip.
 
-    class, seed, fps, size [W, H], frames, repetitions, fault (a name or null), guilty (joint names
-    that make the fault), joints (COCO17 names), xy (T, P, J, 2) pixels, visible (T, P, J) in {0
+    class, seed, fps, size [W, H], frames, repetitions, view ("front" or "side"), fault (a name or
+    null: standard), guilty (joint names that make the fault), joints (COCO17 names), xy (T, P, J, 2) pixels, visible (T, P, J) in {0
     outside, 1 hidden, 2 seen}, xyz (T, P, J, 3) and h36m (T, P, 17, 3) mm in the camera frame,
     camera {matrix, rotation, position}."""
     made = clip.film

@@ -24,6 +24,7 @@ from bodyjax.simulate.body import (
     pose_points,
     solids,
 )
+from bodyjax.simulate.exercises import EXERCISES, FAULTS, exercise
 from bodyjax.simulate.render import Camera, Light, Look
 
 COCO = skeleton.get("coco17").joints
@@ -184,24 +185,41 @@ def clip(
     *,
     size: tuple[int, int] = (192, 144),
     fps: float = 15.0,
-    length: tuple[int, int] = (40, 80),
+    length: tuple[int, int] = (40, 64),
+    view: str = "front",
+    fault: str | None = None,
 ) -> Clip:
-    """One clip of a command (motion.COMMANDS) by its seed: size (W, H), length is the range of
-    frames. Body, clothes, place, light, camera, length and setting depend on the seed alone."""
+    """One clip of a command (motion.COMMANDS) or exercise (exercises.EXERCISES) by its seed.
+
+    size is (W, H), length the range of frames. view ("front", "side") and fault (a name of
+    exercises.FAULTS) are for exercises. Body, clothes, light, length, setting and the camera's
+    place depend on the seed alone; a command's whole background too."""
     who, around = generator(seed, "body"), generator(seed, "scene")
-    when = generator(seed, "setting")
+    when, acting = generator(seed, "setting"), generator(seed, "motion")
     body = draw_body(who)
     look, clothes = scene.draw_look(who)
     setting = motion.draw_setting(when, int(when.integers(length[0], length[1] + 1)), fps)
-    pose, count = motion.command(label, body, setting, generator(seed, "motion"))
-    # room for a raised arm, whatever the movement
-    extent = 1.30 * body.height
-    target = np.array([0.0, 0.47 * extent, 0.0])
-    camera = scene.draw_camera(around, size, target, extent, yaw=(-50, 50))
+    things: list[tuple[list[Solid], Look]] = []
+    details: dict = {"view": view, "fault": fault, "guilty": []}
+    if label in EXERCISES:
+        done = exercise(label, fault, body, setting, acting)
+        pose, extent, target = done.pose, done.extent, np.array(done.target)
+        things = [(done.things, look)] if done.things else []
+        details["repetitions"] = done.repetitions
+        details["guilty"] = list(FAULTS[label][fault]) if fault else []
+        yaw = (-25.0, 25.0)
+        if view == "side":
+            yaw = (68.0, 112.0) if around.random() < 0.5 else (-112.0, -68.0)
+    else:
+        pose, details["repetitions"] = motion.command(label, body, setting, acting)
+        # room for a raised arm, whatever the movement
+        extent = 1.30 * body.height
+        target, yaw = np.array([0.0, 0.47 * extent, 0.0]), (-50.0, 50.0)
+    camera = scene.draw_camera(around, size, target, extent, yaw=yaw)
     light, place = scene.draw_light(around, camera), scene.draw_place(around, camera)
     person = Person(body, pose, look, clothes)
-    made = film([person], camera, light, place, generator(seed, "sensor"))
-    return Clip(made, label, fps, {"repetitions": count, "fault": None, "guilty": []})
+    made = film([person], camera, light, place, generator(seed, "sensor"), things)
+    return Clip(made, label, fps, details)
 
 
 def picture(seed: int, size: tuple[int, int] = (192, 144), people: int = 1) -> dict[str, Array]:
@@ -244,9 +262,15 @@ def picture(seed: int, size: tuple[int, int] = (192, 144), people: int = 1) -> d
 
 
 def _moment(rng: np.random.Generator, body: Body) -> Pose:
-    """One frame (T = 1) of a random command or everyday pose."""
-    if rng.random() < 0.45:
-        setting = motion.draw_setting(rng, 40, 15.0)
+    """One frame (T = 1) of a random command, exercise or everyday pose."""
+    setting = motion.draw_setting(rng, 24, 15.0)
+    kind = rng.random()
+    if kind < 0.35:
         pose, _ = motion.command(str(rng.choice(motion.COMMANDS)), body, setting, rng)
-        return at_frames(pose, np.array([int(rng.integers(40))]))
-    return motion.everyday(body, rng)
+    elif kind < 0.6:
+        name = str(rng.choice(EXERCISES))
+        fault = str(rng.choice([*FAULTS[name], ""])) or None
+        pose = exercise(name, fault, body, setting, rng).pose
+    else:
+        return motion.everyday(body, rng)
+    return at_frames(pose, np.array([int(rng.integers(24))]))

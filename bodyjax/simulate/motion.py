@@ -120,7 +120,7 @@ def command(name: str, body: Body, setting: Setting, rng: np.random.Generator) -
     else:
         count = 0 if name == "stop" else int(rng.integers(2, 4)) if end - start > 2.6 else 2
         _act(name, rng, t, start, end, count, arms)
-    return _standing(body, setting, rng, t, arms, steps), count
+    return standing(body, setting, rng, t, arms, steps), count
 
 
 def _rest(rng: np.random.Generator, t: Array, setting: Setting) -> Array:
@@ -222,7 +222,15 @@ def _fidget(rng: np.random.Generator, t: Array, setting: Setting, arms: dict[str
     return steps
 
 
-def _standing(
+def arm_angles(degrees: Array) -> ArmAngles:
+    """(T, 4) raised, outward, elbow, inward in degrees, kept to what an arm can do."""
+    raised, outward, elbow, inward = np.radians(degrees).T
+    return ArmAngles(
+        np.clip(raised, 0, np.radians(179.5)), outward, np.clip(elbow, 0.02, 2.6), inward
+    )
+
+
+def standing(
     body: Body,
     setting: Setting,
     rng: np.random.Generator,
@@ -238,9 +246,7 @@ def _standing(
         noise = np.stack([drift(rng, t, tremor * k) for k in (0.6, 1.0, 1.5, 1.0)], -1)
         noise += rng.normal(0, 0.15 * tremor, (frames, 4))
         degrees = arms[side] + noise
-        degrees[:, 0] = np.clip(degrees[:, 0], 0, 179.5)
-        degrees[:, 2] = np.clip(degrees[:, 2], 1, 150)
-        angles[side] = ArmAngles(*np.radians(degrees).T)
+        angles[side] = arm_angles(degrees)
 
     size = body.length
     ankles = []

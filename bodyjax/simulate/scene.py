@@ -146,7 +146,8 @@ def draw_place(rng: np.random.Generator, camera: Camera) -> Place:
         top = _skyline(rng, width)
         above = np.where(on_floor, 0, camera.position[1] + rays[..., 1] * np.minimum(wall, 1e6))
         built = ~on_floor & (above < top[None, :] * rng.uniform(1500, 9000)) & np.isfinite(wall)
-        picture[built] = (_cloth(rng) * (0.5 + noise(rng, (height, width), 24)[..., None]))[built]
+        stone = 0.5 * _cloth(rng) + 0.5 * rng.uniform(0.2, 0.7)
+        picture[built] = (stone * (0.5 + noise(rng, (height, width), 24)[..., None]))[built]
         depth = np.where(on_floor | built, depth, np.inf)
     picture[on_floor] = _ground(rng, floor, indoors, noise(rng, (height, width), 32))[on_floor]
     horizon = np.argmax(on_floor.any(1)) if on_floor.any() else height
