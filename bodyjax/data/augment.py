@@ -1,6 +1,8 @@
-"""Random changes of pictures for the detector, as CMU-Pose and OpenPose train (Cao et al. 2017).
+"""Random changes of pictures and clips: one affine map a picture or clip, colours, mirror images.
 
-One affine map a picture; joints move by the same 2x3 matrix, which travels with the example.
+Pictures for the detector change as CMU-Pose and OpenPose train (Cao et al. 2017), clips as US
+2020/0042776 [0098-0100] has it, and more. Joints move by the same 2x3 matrix, which travels with
+the example.
 """
 
 from __future__ import annotations
@@ -9,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from bodyjax import skeleton
-from bodyjax.data import affine
+from bodyjax.data import affine, body_region
 
 Example = dict[str, np.ndarray]
 
@@ -107,6 +109,79 @@ def change_colours(
     values = image.reshape(-1, 3).astype(np.float32) @ mix.astype(np.float32)
     values += np.float32(offset + 0.5)
     return np.clip(values, 0, 255, out=values).astype(np.uint8).reshape(image.shape)
+
+
+def augment_clip(
+    example: Example,
+    size: int | tuple[int, int],
+    rng: np.random.Generator,
+    *,
+    flip: float = 0.5,
+    rotation: float = 10.0,
+    scale: tuple[float, float] = (0.8, 1.2),
+    shift: float = 0.08,
+    colour: float = 0.2,
+    label_swap: tuple[int, ...] | None = None,
+) -> Example:
+    """A clip fitted into `size`, with one random map and one change of colours for all its frames.
+
+    example: of `clips.sample`; frames (T, H, W, 3) uint8 and xy (T, P, 18, 2), visible, score
+    (T, P, 18) where it has them, size (width, height). A clip with `simulated` True is first
+    zoomed or moved by its body region (the joints' box, else the whole picture), and new pixels
+    are 0 or 255. Then: turned by up to +-`rotation` degrees, scaled, moved by up to `shift` x the
+    size, mirrored with the chance `flip` (left and right joints change places, and the label l
+    becomes label_swap[l]: give it where classes have a side).
+    Returns the example with frames (T, height, width, 3), joints moved, matrix (2, 3) float32.
+    """
+    target = (size, size) if isinstance(size, int) else size
+    source = (int(example["size"][1]), int(example["size"][0]))
+    matrix, fill = affine.fit(source, target), 128
+    if example.get("simulated", False):
+        region = None
+        if "xy" in example:
+            region = body_region.body_region(example["xy"], example["visible"], source)
+        simulated = body_region.simulated_map(region, source, rng)
+        matrix, fill = affine.compose(matrix, simulated), int(rng.choice([0, 255]))
+    middle = (np.array(target[::-1]) - 1) / 2
+    moved = middle + rng.uniform(-shift, shift, 2) * target[::-1]
+    change = affine.about(middle, moved, rng.uniform(*scale), rng.uniform(-rotation, rotation))
+    matrix = affine.compose(change, matrix)
+    flipped = bool(rng.random() < flip)
+    if flipped:
+        matrix = affine.mirrored(matrix, target[1])
+    out = _move_clip(example, matrix, target, flipped, fill)
+    if "frames" in out and colour:
+        out["frames"] = change_colours(out["frames"], rng, colour)
+    if flipped and label_swap is not None:
+        out["label"] = np.asarray(label_swap[int(example["label"])], example["label"].dtype)
+    return out
+
+
+def fit_clip(example: Example, size: int | tuple[int, int]) -> Example:
+    """A clip whole and centred in `size`, not changed otherwise; keys as augment_clip."""
+    target = (size, size) if isinstance(size, int) else size
+    source = (int(example["size"][1]), int(example["size"][0]))
+    return _move_clip(example, affine.fit(source, target), target, False, 128)
+
+
+def _move_clip(
+    example: Example, matrix: np.ndarray, size: tuple[int, int], flipped: bool, fill: int
+) -> Example:
+    out = {name: value for name, value in example.items() if name != "simulated"}
+    if "frames" in example:
+        out["frames"] = np.stack(
+            [affine.warp(frame, matrix, size, fill=fill) for frame in example["frames"]]
+        )
+    for name in ("xy", "visible", "score"):
+        if name in example:
+            value = affine.move(example[name], matrix) if name == "xy" else example[name]
+            if flipped:
+                value = value[:, :, MIRROR]
+            out[name] = value
+    if "xy" in out:
+        out["xy"] = np.where(out["visible"][..., None] > 0, out["xy"], np.float32(0))
+    out["matrix"] = matrix.astype(np.float32)
+    return out
 
 
 def area_mask(

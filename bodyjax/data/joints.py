@@ -53,7 +53,8 @@ def read_joint_csv(
     NaN, negative or too large confidence, an unknown joint, frames that go back, a joint given
     twice, sizes that change, and with `one_person` a second person.
     """
-    rows, size, last, seen = [], None, -1, set()
+    rows: list[Row] = []
+    size, last, seen = None, -1, set()
     for line, cells, header in _lines(Path(file)):
         row = dict(zip(header, cells, strict=True))
         frame = _whole(row["frame"], "frame", file, line)

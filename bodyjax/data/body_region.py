@@ -1,0 +1,110 @@
+"""Simulated sample videos: the body region zoomed or moved (US 2020/0042776, [0098-0100]).
+
+One map a clip: its frames keep their order and the label. Both originals and simulated clips are in
+the training set (`WithSimulated`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import numpy as np
+
+from bodyjax.contract import Source
+from bodyjax.data import affine
+
+FACTORS = ((1 / 27, 4.0), (1 / 12, 3.0), (1 / 3, 2.0))
+"""(share of the picture, zoom): a region under that share is enlarged so many times; the least
+zoom is 2, that is, enlarged by one time."""
+
+EDGE = 0.02
+"""A region this near to the picture's side, as a share of it, is at the edge."""
+
+
+class WithSimulated:
+    """A source of clips followed by the same clips marked `simulated`: twice as long.
+
+    `bodyjax.data.augment.augment_clip` changes the marked ones by `simulated_map`.
+    """
+
+    def __init__(self, source: Source) -> None:
+        self.source = source
+        words = f"with simulated {source.fingerprint}"
+        self.fingerprint = hashlib.sha256(words.encode()).hexdigest()
+        self.labels = None if source.labels is None else np.tile(source.labels, 2)
+        self.groups = None if source.groups is None else np.tile(source.groups, 2)
+        self.heldout = np.tile(getattr(source, "heldout", np.zeros(len(source), bool)), 2)
+
+    def __len__(self) -> int:
+        return 2 * len(self.source)
+
+    def name(self, index: int) -> str:
+        """What errors call an example."""
+        name: Any = getattr(self.source, "name", None)
+        row = index % len(self.source)
+        return str(name(row)) if name else f"example {row}"
+
+    def __getitem__(self, index: int) -> dict[str, np.ndarray]:
+        example = self.source[index % len(self.source)]
+        return {**example, "simulated": np.asarray(index >= len(self.source))}
+
+
+def body_region(xy: np.ndarray, visible: np.ndarray, size: tuple[int, int]) -> np.ndarray | None:
+    """The box (x0, y0, x1, y1) of all joints of a clip, a tenth wider, cut to the picture.
+
+    xy (..., 2) and visible (...), of all frames and people; size (height, width). None where no
+    joint is visible inside the picture.
+    """
+    far = np.array(size[::-1], np.float64) - 0.5
+    points = xy[visible > 0]
+    points = points[((points >= -0.5) & (points <= far)).all(-1)]
+    if not len(points):
+        return None
+    low, high = points.min(0), points.max(0)
+    margin = 0.05 * float((high - low).max())
+    return np.concatenate([np.maximum(low - margin, -0.5), np.minimum(high + margin, far)])
+
+
+def zoom_factor(region: np.ndarray, size: tuple[int, int], factors: tuple = FACTORS) -> float:
+    """How many times the region is enlarged, by its share of the picture; 1 for a third or more."""
+    share = float(np.prod(region[2:] - region[:2])) / (size[0] * size[1])
+    return next((factor for bound, factor in sorted(factors) if share < bound), 1.0)
+
+
+def edge_move(region: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """(dx, dy) that takes a region at the edge towards the middle by half its width or height.
+
+    0 along an axis where the region touches neither side, or both.
+    """
+    extent = np.array(size[::-1], np.float64)
+    near = EDGE * extent
+    at_start = region[:2] <= near - 0.5
+    at_end = region[2:] >= extent - 0.5 - near
+    sign = at_start.astype(float) - at_end.astype(float)
+    return 0.5 * (region[2:] - region[:2]) * sign
+
+
+def simulated_map(
+    region: np.ndarray | None, size: tuple[int, int], rng: np.random.Generator
+) -> np.ndarray:
+    """The map of one simulated clip, (2, 3), from pixels of the clip to pixels of the same picture.
+
+    A region under a third of the picture is zoomed about its centre, one at the edge is moved; one
+    that is both is zoomed, moved, or both at random. A region that asks for neither (or is not
+    known) is made smaller, 0.5 to 0.8, and put at a random place where it is whole.
+    """
+    extent = np.array(size[::-1], np.float64)
+    if region is not None:
+        factor, step = zoom_factor(region, size), edge_move(region, size)
+        choices = [(factor, step)]
+        if factor > 1 and step.any():
+            choices += [(factor, 0 * step), (1.0, step)]
+        if factor > 1 or step.any():
+            zoom, shift = choices[rng.integers(len(choices))]
+            centre = (region[:2] + region[2:]) / 2
+            return affine.about(centre, centre + shift, zoom)
+    factor = rng.uniform(0.5, 0.8)
+    middle = (extent - 1) / 2
+    room = extent * (1 - factor) / 2
+    return affine.about(middle, middle + rng.uniform(-room, room), factor)
