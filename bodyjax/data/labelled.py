@@ -80,9 +80,12 @@ class Pictures:
         return f"{self.files.path}/{self.names[index]}"
 
     def __getitem__(self, index: int) -> dict[str, np.ndarray]:
+        return {"image": self.files.image(self.names[index]), **self.labels_of(index)}
+
+    def labels_of(self, index: int) -> dict[str, np.ndarray]:
+        """An example without its picture."""
         people = self.people[index]
         return {
-            "image": self.files.image(self.names[index]),
             "xy": people.xy,
             "visible": people.visible,
             "boxes": people.boxes,

@@ -1,0 +1,202 @@
+"""Prepared sets: any source as a TFDS array_record set, written and read without tensorflow.
+
+A set lies in OUT/NAME/1.0.0, next to TFDS's own description, with ROWS_FILE a split: what a stream
+needs of all rows (names, labels, groups, held-out flags). Pictures and clips keep the bytes of
+their files, so nothing is lost by preparing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bodyjax.contract import Source
+from bodyjax.data.clips import ClipFolder
+from bodyjax.data.images import read_image
+from bodyjax.data.labelled import FilePath, Pictures, read_arrays
+from bodyjax.errors import DataError
+
+Example = dict[str, Any]
+
+VERSION = "1.0.0"
+ROWS_FILE = "bodyjax_rows_{split}.npz"
+BYTES = ("image", "video")
+RAGGED = ("xy", "visible", "score", "boxes", "ignore")
+"""Arrays whose first dimensions differ between examples; stored flat, with their shape beside."""
+
+
+def write(splits: Mapping[str, Source], out: FilePath, name: str) -> Path:
+    """Write sources as the splits of one set; returns its folder, OUT/NAME/1.0.0.
+
+    Pictures and clips of any size, or sources of fixed-shape arrays. The order on disk is TFDS's
+    own (by a hash of the example's number), the same every time. Raises DataError where the splits
+    differ in form or a file can't be read, and where the folder is there already.
+    """
+    import tensorflow_datasets as tfds
+
+    folder = Path(out) / name / VERSION
+    if folder.exists():
+        raise DataError("is there already", file=folder, hint="remove it or choose another folder")
+    first = {split: _stored(source, 0) for split, source in splits.items()}
+    forms = {split: _features(example) for split, example in first.items()}
+    if len({repr(form) for form in forms.values()}) != 1:
+        raise DataError(f"the splits {', '.join(splits)} differ in form", file=folder)
+    form = next(iter(forms.values()))
+    words = {split: source.fingerprint for split, source in splits.items()}
+    classes = [str(label) for label in getattr(next(iter(splits.values())), "classes", ())]
+
+    class Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type: ignore
+        """A set prepared by bodyjax."""
+
+        VERSION = tfds.core.Version("1.0.0")
+        url_infos: dict[str, Any] = {}  # noqa: RUF012 (nothing is downloaded; TFDS looks in vain)
+
+        def _info(self) -> Any:
+            metadata = tfds.core.MetadataDict(fingerprints=words, classes=classes)
+            return tfds.core.DatasetInfo(
+                builder=self, features=tfds.features.FeaturesDict(form), metadata=metadata
+            )
+
+        def _split_generators(self, dl_manager: Any) -> dict[str, Any]:
+            return {split: self._generate_examples(source) for split, source in splits.items()}
+
+        def _generate_examples(self, source: Source) -> Iterator[tuple[int, Example]]:
+            for row in range(len(source)):
+                yield row, _stored(source, row)
+
+    Builder.name = name
+    builder = Builder(data_dir=str(out), file_format="array_record")
+    builder.download_and_prepare()
+    for split, source in splits.items():
+        _write_rows(folder, split, source, builder.as_data_source(split))
+    return folder
+
+
+class Prepared:
+    """One split of a prepared set as a source; random access, picklable, for several threads."""
+
+    def __init__(self, path: FilePath, split: str) -> None:
+        self.path, self.split = _folder(Path(path)), split
+        rows = self.path / ROWS_FILE.format(split=split)
+        if not rows.exists():
+            known = sorted(f.stem.removeprefix("bodyjax_rows_") for f in self.path.glob("*.npz"))
+            raise DataError(
+                f"no split {split!r}", file=self.path, hint=f"there are {', '.join(known)}"
+            )
+        table = read_arrays(rows, ("names", "heldout", "fingerprint"))
+        self.names = tuple(str(name) for name in table["names"])
+        self.labels, self.groups = table.get("labels"), table.get("groups")
+        self.heldout = table["heldout"]
+        self.classes = tuple(str(label) for label in table.get("classes", ()))
+        self.fingerprint = str(table["fingerprint"])
+        self._data: Any = None
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_data": None}
+
+    def name(self, index: int) -> str:
+        """What errors call an example."""
+        return f"{self.path}[{self.split}]/{self.names[index]}"
+
+    def __getitem__(self, index: int) -> dict[str, np.ndarray]:
+        if self._data is None:
+            self._data = _open(self.path, self.split)
+        data, dtypes = self._data
+        try:
+            record = data[index]
+        except (RuntimeError, IndexError) as error:
+            raise DataError(f"a damaged record ({error})", file=self.name(index)) from None
+        return _restored(record, dtypes, self.name(index))
+
+
+def _folder(path: Path) -> Path:
+    """The folder of a set's description, given it or a folder above."""
+    if (path / "dataset_info.json").exists():
+        return path
+    found = sorted(path.glob("**/dataset_info.json")) if path.is_dir() else []
+    if len(found) != 1:
+        raise DataError(f"{len(found)} prepared sets", file=path, hint="name the folder of one")
+    return found[0].parent
+
+
+def _open(path: Path, split: str) -> tuple[Any, dict[str, Any]]:
+    """TFDS's data source, and the dtype of each feature (its scalars come as Python numbers)."""
+    import tensorflow_datasets as tfds
+
+    try:
+        builder = tfds.builder_from_directory(str(path))
+        dtypes = {name: feature.np_dtype for name, feature in builder.info.features.items()}
+        return builder.as_data_source(split), dtypes
+    except Exception as error:  # TFDS and array_record each have their own
+        raise DataError(f"not a readable prepared set ({error})", file=path) from None
+
+
+def _stored(source: Source, row: int) -> Example:
+    """An example as it is stored: files as bytes, ragged arrays flat with their shapes."""
+    if isinstance(source, Pictures):
+        example: Example = {**source.labels_of(row), "image": source.files.read(source.names[row])}
+    elif isinstance(source, ClipFolder):
+        example = dict(source[row])
+        example["video"] = source.files[row].read_bytes()
+        del example["path"]
+    else:
+        example = dict(source[row])
+    out: Example = {"row": np.asarray(row, np.int64)}
+    for name, value in example.items():
+        out[name] = value if name in BYTES else np.asarray(value)
+        if name in RAGGED:
+            out[name] = out[name].reshape(-1)
+            out[f"{name}_shape"] = np.array(np.shape(value), np.int64)
+    return out
+
+
+def _features(example: Example) -> dict[str, Any]:
+    import tensorflow_datasets as tfds
+
+    features = {}
+    for name, value in example.items():
+        if name in BYTES:
+            features[name] = tfds.features.Tensor(shape=(), dtype=np.object_)
+        else:
+            shape = (None,) if name in RAGGED else value.shape
+            features[name] = tfds.features.Tensor(shape=shape, dtype=value.dtype)
+    return features
+
+
+def _restored(record: Example, dtypes: dict[str, Any], name: str) -> dict[str, np.ndarray]:
+    out = {}
+    for key, value in record.items():
+        if key == "image":
+            out[key] = read_image(value, name)
+        elif key == "video":
+            out[key] = np.frombuffer(value, np.uint8)
+        elif key in RAGGED:
+            out[key] = np.asarray(value, dtypes[key]).reshape(record[f"{key}_shape"])
+        elif key != "row" and not key.endswith("_shape"):
+            out[key] = np.asarray(value, dtypes[key])
+    return out
+
+
+def _write_rows(folder: Path, split: str, source: Source, data: Any) -> None:
+    order = np.array([int(data[i]["row"]) for i in range(len(data))], np.int64)
+    names = getattr(source, "names", [f"row {i}" for i in range(len(source))])
+    arrays = {
+        "names": np.array([str(names[row]) for row in order]),
+        "heldout": np.asarray(getattr(source, "heldout", np.zeros(len(source), bool)))[order],
+        "classes": np.array([str(label) for label in getattr(source, "classes", ())], np.str_),
+    }
+    for key in ("labels", "groups"):
+        values = getattr(source, key)
+        if values is not None:
+            arrays[key] = np.asarray(values)[order]
+    words = f"prepared 1 {split} {source.fingerprint} {order.tolist()}"
+    arrays["fingerprint"] = np.array(hashlib.sha256(words.encode()).hexdigest())
+    with open(folder / ROWS_FILE.format(split=split), "wb") as file:
+        np.savez(file, allow_pickle=False, **arrays)

@@ -1,0 +1,101 @@
+"""Which set lies at a path, and its split for choosing settings: by group, never by row."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+
+from bodyjax.data import folds
+from bodyjax.data.clips import ENDINGS, clips
+from bodyjax.data.labelled import FilePath, read_arrays
+from bodyjax.data.pictures import coco, lsp, people
+from bodyjax.data.prepared import Prepared
+from bodyjax.errors import ConfigError, DataError
+
+PICTURES = {"lsp": lsp, "people": people, "coco": coco}
+JOINT_FILES = {
+    "penn_action.npz": "penn_action",
+    "ui_prmd.npz": "ui_prmd",
+    "natops.npz": "natops",
+    "pose_trainer.npz": "pose_trainer",
+    "joints.npz": "pushfit",
+    "teacher.npz": "jhmdb",
+}
+"""The file of each set of joints, as bodyjax.data.sequences names the sets."""
+
+AnySource = TypeVar("AnySource", bound=Any)
+
+
+def recognise(path: FilePath) -> str:
+    """What lies at a path, told by its layout: "prepared", "clips", "lsp", "people", "coco", or the
+    name of a joint set of bodyjax.data.sequences ("jhmdb" for its teacher.npz itself; JHMDB's
+    folder is "clips"). DataError where nothing fits.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise DataError("no such file or folder", file=path)
+    if path.is_file():
+        if path.suffix == ".json":
+            return "coco"
+        if path.name in JOINT_FILES:
+            return JOINT_FILES[path.name]
+        raise DataError("not the file of a set", file=path, hint="give the set's folder")
+    if (path / "dataset_info.json").exists():
+        return "prepared"
+    if (path / "labels.npz").exists():
+        return "people" if "coco_2d" in read_arrays(path / "labels.npz", ()) else "lsp"
+    if (path / "splits.json").exists() or _holds_clips(path):
+        return "clips"
+    found = [name for file, name in JOINT_FILES.items() if (path / file).exists()]
+    if found:
+        return found[0]
+    if any(path.glob("*.json")):
+        return "coco"
+    if len(list(path.glob("*/*/dataset_info.json"))) == 1:
+        return "prepared"
+    raise DataError(
+        "no set of a known layout", file=path, hint="clips lie in CLASS/NAME.mp4; see docs/DATA.md"
+    )
+
+
+def open_set(path: FilePath, part: str = "all", **options: Any) -> Any:
+    """The source of pictures or clips at a path; options go to `lsp`, `people`, `coco` or `clips`.
+
+    ConfigError for a set of joints: bodyjax.data.sequences opens those.
+    """
+    kind = recognise(path)
+    if kind in PICTURES:
+        return PICTURES[kind](path, part, **options)
+    if kind == "clips":
+        return clips(path, part, **options)
+    if kind == "prepared":
+        return Prepared(path, part)
+    raise ConfigError(f"{kind} is a set of joints, not of pictures or clips", file=path)
+
+
+def validation_split(
+    source: AnySource, fraction: float = 1 / 6, seed: int = 0
+) -> tuple[AnySource, AnySource]:
+    """(train, valid) of a training source with labels, groups and `take`: about `fraction` of it
+    is valid, no group is on both sides, classes as even as groups allow (StratifiedGroupKFold).
+
+    Raises DataError where held-out rows are in the source or there are too few groups.
+    """
+    if np.any(getattr(source, "heldout", False)):
+        raise DataError("held-out rows can't be used for choosing settings")
+    if source.labels is None or source.groups is None:
+        raise DataError("a split by group needs labels and groups")
+    if not 0 < fraction <= 0.5:
+        raise ConfigError(f"a share of {fraction:g} for validation", hint="use 0 to 0.5")
+    fold = folds.by_group(source.labels, source.groups, round(1 / fraction), seed)[0]
+    return source.take(fold.train), source.take(fold.test)
+
+
+def _holds_clips(path: Path) -> bool:
+    """Whether videos lie one or two folders down (CLASS/NAME.mp4, train/CLASS/NAME.mp4)."""
+    for pattern in ("*/*", "*/*/*"):
+        if any(file.suffix.lower() in ENDINGS for file in path.glob(pattern)):
+            return True
+    return False
