@@ -21,6 +21,7 @@ import logging
 import os
 import platform
 import shutil
+import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -285,7 +286,8 @@ def load(
     """A trained model from a run's folder, one of its steps, or exported weights.
 
     path: DIR of a run (its `which` = "best" or "newest" checkpoint; newest where there is no
-    best), DIR/STEP, a folder of exported weights, or the name of shipped ones ("small"). With
+    best), DIR/STEP, a folder of exported weights, or the name of shipped ones ("small"; a
+    folder of that name in the working directory comes first). With
     `system`, a checkpoint of another system is refused. A damaged checkpoint is passed over for
     the next older whole one, with a warning; a step that was named is not replaced. Errors are
     CheckpointErrors of one line.
@@ -436,7 +438,8 @@ def export(
     for name, leaf in flat.items():
         value = np.asarray(leaf)
         if value.dtype == np.float32 and "batch_stats" not in name.split("/"):
-            value = value.astype(jnp.dtype(dtype))
+            with np.errstate(over="ignore"):
+                value = value.astype(jnp.dtype(dtype))
             if not np.isfinite(value.astype(np.float32)).all():
                 raise CheckpointError(f"{name} does not fit into {dtype}", hint="use float32")
         if value.dtype == jnp.bfloat16:
@@ -481,16 +484,19 @@ def _load_exported(folder: Path) -> Checkpoint:
     except (OSError, ValueError, KeyError, TypeError) as error:
         place = folder / "config.json"
         raise CheckpointError(f"can't be read: {_line(error)}", file=place) from error
-    if sha256(arrays) != digest:
+    if not arrays.exists() or sha256(arrays) != digest:
         raise CheckpointError("is damaged: it is not the file that config.json names", file=arrays)
     flat = {}
-    with np.load(arrays, allow_pickle=False) as file:
-        for name in file.files:
-            value = file[name]
-            value = value.view(jnp.bfloat16) if dtypes.get(name) == "bfloat16" else value
-            # half the bytes on disk, but parameters in memory are always float32
-            floating = jnp.issubdtype(value.dtype, jnp.floating)
-            flat[name] = jnp.asarray(value, jnp.float32 if floating else value.dtype)
+    try:
+        with np.load(arrays, allow_pickle=False) as file:
+            for name in file.files:
+                value = file[name]
+                value = value.view(jnp.bfloat16) if dtypes.get(name) == "bfloat16" else value
+                # half the bytes on disk, but parameters in memory are always float32
+                floating = jnp.issubdtype(value.dtype, jnp.floating)
+                flat[name] = jnp.asarray(value, jnp.float32 if floating else value.dtype)
+    except (OSError, ValueError, zipfile.BadZipFile) as error:
+        raise CheckpointError(f"can't be read: {_line(error)}", file=arrays) from error
     variables = {"params": {}, "batch_stats": {}, "frozen": {}, **nest(flat)}
     for part, reference in references.items():
         weights = _find(reference["weights"])

@@ -27,7 +27,7 @@ def step(optimizer: optax.GradientTransformation, grads=GRADS, params=PARAMS, ti
 
 def rates(steps: int = 100, **values):
     schedule = optim.schedule(settings.optimizer({"rate": 2.0, **values}), steps)
-    return np.array([float(schedule(i)) for i in range(steps)])
+    return np.asarray(jax.jit(jax.vmap(schedule))(np.arange(steps)))
 
 
 def test_schedules() -> None:
@@ -120,11 +120,11 @@ def test_accumulation_equals_the_larger_batch(multipliers: dict) -> None:
     wanted, _ = step(one, mean)
     config = {"rate": 0.1, "clip": 1.0, "accumulate": 4, "multipliers": multipliers}
     many = optim.make_optimizer(config, 40)
-    params, state = PARAMS, many.init(PARAMS)
+    params, state, update = PARAMS, many.init(PARAMS), jax.jit(many.update)
     for number, part in enumerate(parts):
         assert number == 0 or jax.tree.all(jax.tree.map(np.array_equal, params, PARAMS))
         grads = jax.tree.map(lambda x: jnp.asarray(x, jnp.float32), part)
-        updates, state = many.update(grads, state, params)
+        updates, state = update(grads, state, params)
         params = optax.apply_updates(params, updates)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), params, wanted)
 
