@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 Array = Any
 UNIFORMS = 13
-"""How many uniform numbers `deformation` eats."""
+"""How many uniform numbers `deformation` eats beside one a step and one a joint."""
 
 
 @dataclass(frozen=True)
@@ -73,16 +73,15 @@ def even_times(steps: int, sample: int = 0, samples: int = 1) -> list[float]:
     return [(i + (sample + 0.5) / samples) / steps for i in range(steps)]
 
 
-def deformation(
-    limits: Limits, uniform: Array, in_step: Array, normal: Array, joint_uniform: Array
-) -> Deformation:
+def deformation(limits: Limits, uniform: Array, normal: Array) -> Deformation:
     """Random numbers to a change within `limits`.
 
-    uniform (UNIFORMS,), in_step (T,) and joint_uniform (J,) lie in [0, 1); normal (T + 1, J, D) is
-    standard normal. The same numbers give the same change in NumPy and in jax.
+    uniform (UNIFORMS + T + J,) lies in [0, 1); normal (T + 1, J, D) is standard normal. The same
+    numbers give the same change in NumPy and in jax.
     """
     xp = uniform.__array_namespace__()
     steps, dims = normal.shape[0] - 1, normal.shape[-1]
+    in_step, joint_uniform = uniform[UNIFORMS : UNIFORMS + steps], uniform[UNIFORMS + steps :]
     signed = 2.0 * uniform - 1.0
     mirror = uniform[0] < limits.flip
     turn, tilt = limits.rotation * signed[1], limits.tilt * signed[2]

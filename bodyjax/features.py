@@ -82,8 +82,8 @@ def person_frame(joints: Array, present: Array, skeleton: Skeleton) -> PersonFra
     """The clip's median middle of hips and shoulders, and its median torso length.
 
     joints: (..., T, J, D), present: (..., T, J) bool. A clip that never shows hips and shoulders
-    together takes the median distance of its joints from the centre as its scale, and one that
-    shows neither takes all joints for its centre. A skeleton without them stays as it is (0, 1).
+    together takes the mean distance of its joints from the centre as its scale, and one that shows
+    neither takes all joints for its centre. A skeleton without them stays as it is (0, 1).
     """
     hips, shoulders = torso(skeleton)
     if not (hips and shoulders):
@@ -102,9 +102,8 @@ def person_frame(joints: Array, present: Array, skeleton: Skeleton) -> PersonFra
         joints[..., np.array(shoulders), :], present[..., np.array(shoulders)]
     )
     length = masked_median(_norm(top - low), has_low & has_top)
-    away = _norm(joints - centre[..., None, None, :])
-    flat = (*away.shape[:-2], away.shape[-2] * away.shape[-1])
-    spread = masked_median(away.reshape(flat), present.reshape(flat))
+    away = jnp.where(present, _norm(joints - centre[..., None, None, :]), 0.0)
+    spread = away.sum(axis=(-2, -1)) / jnp.maximum(present.sum(axis=(-2, -1)), 1)
     scale = jnp.where(length > 1e-6, length, jnp.where(spread > 1e-6, spread, 1.0))
     return PersonFrame(centre, scale)
 

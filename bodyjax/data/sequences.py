@@ -180,10 +180,8 @@ def augmented(
     count, dims = example["joints"].shape[1:]
     change = deformation(
         limits,
-        rng.random(UNIFORMS, np.float32),
-        rng.random(steps, np.float32),
+        rng.random(UNIFORMS + steps + count, np.float32),
         rng.standard_normal((steps + 1, count, dims), np.float32),
-        rng.random(count, np.float32),
     )
     clip = Clip(example["joints"], example["visible"], example["score"])
     clip = apply(clip, example["length"].astype(np.float32), change, np.asarray(mirror))
@@ -396,6 +394,22 @@ def load(name: str, path: FilePath, **options: str) -> Clips:
     if name not in SETS:
         raise ConfigError(f"no joint set {name!r}", hint=f"known: {', '.join(SETS)}")
     return SETS[name](path, **options)
+
+
+def from_config(data: Mapping[str, Any]) -> Sequences:
+    """The sequences of a config's `data` section.
+
+    set: a name of SETS. path: its folder or file. steps: whole clips at so many times, or
+    window: frames in a window (with hop, rate, every as `windows` takes them). label, joints: which
+    label and which stored joints, where the set has several.
+    """
+    data = dict(data)
+    options = {name: data[name] for name in ("label", "joints") if data.get(name)}
+    clips = load(data["set"], data["path"], **options)
+    if data.get("window"):
+        shape = {name: data[name] for name in ("hop", "rate", "every") if name in data}
+        return windows(clips, data["window"], **shape)
+    return resampled(clips, data["steps"])
 
 
 def _read(path: FilePath, name: str, needed: str) -> tuple[dict[str, np.ndarray], str]:

@@ -111,17 +111,34 @@ def masked_lstm(
     """
     width = params.recurrent.shape[0]
     x = jnp.where(mask[..., None], x, 0.0)
-    if carry is None:
-        zeros = jnp.zeros((*x.shape[:-2], width), x.dtype)
-        carry = LSTMCarry(zeros, zeros)
+    zeros = jnp.zeros((*x.shape[:-2], width), x.dtype)
+    first = LSTMCarry(zeros, zeros) if carry is None else carry
     projected = x @ params.kernel + params.bias  # one large product for all steps
 
     def step(state: LSTMCarry, inputs: tuple[Array, Array]) -> tuple[LSTMCarry, Array]:
         return _gates(params, state, *inputs)
 
     inputs = (jnp.moveaxis(projected, -2, 0), jnp.moveaxis(mask, -1, 0))
-    carry, outputs = jax.lax.scan(step, carry, inputs, reverse=reverse, unroll=unroll)
-    return jnp.moveaxis(outputs, 0, -2), carry
+    last, outputs = jax.lax.scan(step, first, inputs, reverse=reverse, unroll=unroll)
+    return jnp.moveaxis(outputs, 0, -2), last
+
+
+def both_ways(
+    forward: LSTMParams, backward: LSTMParams, x: Array, mask: Array, *, unroll: int = 1
+) -> Array:
+    """One layer in both directions, still one scan: (..., T, 2H), the forward half first.
+
+    The backward direction runs over the sequence turned round; its padding, then at the start,
+    leaves the state at zero.
+    """
+    params = jax.tree.map(lambda *leaves: jnp.stack(leaves), forward, backward)
+    turned = jnp.stack([x, x[..., ::-1, :]]), jnp.stack([mask, mask[..., ::-1]])
+
+    def one(params: LSTMParams, x: Array, mask: Array) -> Array:
+        return masked_lstm(params, x, mask, unroll=unroll)[0]
+
+    ahead, back = jax.vmap(one)(params, *turned)
+    return jnp.concatenate([ahead, back[..., ::-1, :]], axis=-1)
 
 
 def masked_softmax(scores: Array, mask: Array) -> Array:
@@ -208,8 +225,8 @@ class SequenceClassifier(nn.Module):
         self,
         x: Array,
         mask: Array,
-        *,
         present: Array | None = None,
+        *,
         condition: Array | None = None,
         deterministic: bool = True,
     ) -> SequenceOutput:
@@ -226,11 +243,12 @@ class SequenceClassifier(nn.Module):
         h = self.projector(x, present, condition)
         h = self.input_drop(h, deterministic=deterministic)
         for layer in self.lstms:
-            ways = [
-                masked_lstm(weights(h.shape[-1]), h, mask, reverse=back == 1, unroll=self.unroll)[0]
-                for back, weights in enumerate(layer)
-            ]
-            h = self.drop(jnp.concatenate(ways, axis=-1), deterministic=deterministic)
+            params = [weights(h.shape[-1]) for weights in layer]
+            if self.bidirectional:
+                h = both_ways(params[0], params[1], h, mask, unroll=self.unroll)
+            else:
+                h, _ = masked_lstm(params[0], h, mask, unroll=self.unroll)
+            h = self.drop(h, deterministic=deterministic)
         if self.pooling == "attention":
             pooled, alpha = attention_pool(self.attention(h.shape[-1]), h, mask)
         else:
@@ -261,8 +279,8 @@ class SequenceClassifier(nn.Module):
         carry: StreamCarry,
         x: Array,
         mask: Array,
-        *,
         present: Array | None = None,
+        *,
         condition: Array | None = None,
     ) -> tuple[StreamCarry, SequenceOutput]:
         """Feed one frame: x (B, F), mask (B,) bool. A masked frame changes nothing.

@@ -1,0 +1,394 @@
+"""All folds and seeds of a small array set at once: data on the device, one program for many runs.
+
+The engine trains one model on a stream. These sets are a few megabytes, so here everything stays on
+the device: a run is a plan of row numbers, one scan makes the steps, and runs (fold, seed, member)
+are a leading axis under `vmap` or, where that is slower, go one after another on a few threads.
+Changes of the clips, loss and prediction are the system's own: the same as under the engine.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from bodyjax.contract import System
+from bodyjax.data import folds as folding
+from bodyjax.data.folds import Fold
+from bodyjax.data.sequences import Sequences, from_config
+from bodyjax.engine import settings
+from bodyjax.engine.optim import make_optimizer, moving_average
+from bodyjax.errors import ConfigError
+from bodyjax.systems.sequence import build
+
+Array = jax.Array
+Say = Callable[[str], None]
+
+
+class Run(NamedTuple):
+    """One training: a fold, the seed that also made the fold, and the member of an ensemble."""
+
+    fold: Fold
+    seed: int
+    member: int = 0
+
+
+def plan(rows: np.ndarray, batch: int, steps: int, seed: int) -> np.ndarray:
+    """(steps, batch) row numbers: every row once an epoch, in an order drawn anew each time."""
+    rng = np.random.default_rng(seed)
+    epochs = -(-steps * batch // len(rows))
+    order = np.concatenate([rng.permutation(rows) for _ in range(epochs)])
+    return order[: steps * batch].reshape(steps, batch).astype(np.int32)
+
+
+def balanced(labels: np.ndarray, condition: np.ndarray, train: np.ndarray) -> np.ndarray:
+    """(N,) float32 weights that let each label weigh the same within each condition of `train`.
+
+    Their mean over the training rows is 1; rows of (condition, label) not seen there weigh 0.
+    """
+    kinds = condition.astype(np.int64) * (labels.max() + 1) + labels
+    counts = np.bincount(kinds[train], minlength=kinds.max() + 1)
+    share = np.where(counts > 0, 1.0 / np.maximum(counts, 1), 0.0)
+    size = np.bincount(condition[train], minlength=condition.max() + 1)
+    weights = share[kinds] * size[condition]
+    return (weights / weights[train].mean()).astype(np.float32)
+
+
+def train_runs(
+    system: System,
+    arrays: Mapping[str, np.ndarray],
+    plans: np.ndarray,
+    weights: np.ndarray,
+    seeds: Sequence[int],
+    optimizer: settings.OptimizerSettings,
+    *,
+    chunk: int = 100,
+    together: bool = True,
+    threads: int = 2,
+    say: Say = lambda line: None,
+) -> Any:
+    """Variables of R trained models, every leaf with a leading axis R.
+
+    plans: (R, steps, B) row numbers into `arrays`. weights: (R, N) of rows. seeds: R, for first
+    parameters, changes and dropout. together: one program for all runs by vmap; else one program a
+    run, `threads` at a time. The result is the same up to rounding. `optimizer.ema` gives the
+    moving average of the parameters instead of the last ones.
+    """
+    steps = plans.shape[1]
+    transform = make_optimizer(optimizer, steps)
+    stored = {name: jnp.asarray(array) for name, array in arrays.items()}
+
+    def start(seed: Array) -> Any:
+        variables = system.init(jax.random.key(seed))
+        params = variables["params"]
+        return params, transform.init(params), params, variables
+
+    def advance(
+        state: Any, rows: Array, first: Array, seed: Array, weight: Array, data: Any
+    ) -> Any:
+        params, moments, average, variables = state
+        base = jax.random.fold_in(jax.random.key(seed), 1)
+
+        def step(carry: Any, inputs: Any) -> tuple[Any, Array]:
+            params, moments, average = carry
+            chosen, number = inputs
+            batch = {name: array[chosen] for name, array in data.items()}
+            batch["weight"] = weight[chosen]
+            key = jax.random.fold_in(base, number)
+
+            def loss(params: Any) -> Any:
+                return system.loss({**variables, "params": params}, batch, key)
+
+            (value, _), grads = jax.value_and_grad(loss, has_aux=True)(params)
+            updates, moments = transform.update(grads, moments, params)
+            params = jax.tree.map(lambda p, u: p + u, params, updates)
+            if optimizer.ema:
+                average = moving_average(average, params, optimizer.ema, number)
+            else:
+                average = params
+            return (params, moments, average), value
+
+        numbers = first + jnp.arange(rows.shape[0])
+        carry, losses = jax.lax.scan(step, (params, moments, average), (rows, numbers))
+        return (*carry, variables), losses.mean()
+
+    def finish(state: Any) -> Any:
+        return {**state[3], "params": state[2]}
+
+    numbers = jnp.asarray(seeds, jnp.uint32)
+    if together:
+        states = jax.jit(jax.vmap(start))(numbers)
+        forward = jax.jit(jax.vmap(advance, in_axes=(0, 0, None, 0, 0, None)), donate_argnums=0)
+        began = time.monotonic()
+        for first in range(0, steps, chunk):
+            rows = jnp.asarray(plans[:, first : first + chunk])
+            states, losses = forward(states, rows, first, numbers, jnp.asarray(weights), stored)
+            done, spent = min(first + chunk, steps), time.monotonic() - began
+            say(f"step {done}/{steps}  loss {float(losses.mean()):.4f}  {spent:.0f} s")
+        return finish(states)
+
+    begin, forward = jax.jit(start), jax.jit(advance, donate_argnums=0)
+    began = time.monotonic()
+
+    def one(r: int) -> Any:
+        state = begin(numbers[r])
+        for first in range(0, steps, chunk):
+            rows = jnp.asarray(plans[r, first : first + chunk])
+            weight = jnp.asarray(weights[r])
+            state, value = forward(state, rows, first, numbers[r], weight, stored)
+        value = float(value)
+        say(f"run {r + 1}/{len(plans)}  loss {value:.4f}  {time.monotonic() - began:.0f} s")
+        return finish(state)
+
+    with ThreadPoolExecutor(threads) as pool:
+        ready = list(pool.map(one, range(len(plans))))
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *ready)
+
+
+def predict_runs(
+    system: System,
+    variables: Any,
+    arrays: Mapping[str, np.ndarray],
+    rows: Sequence[np.ndarray],
+    batch: int = 256,
+) -> list[np.ndarray]:
+    """probability (rows of the run, C) of R models, each on its own rows."""
+    predict = jax.jit(system.predict)
+    results = []
+    for r, wanted in enumerate(rows):
+        model = jax.tree.map(lambda leaf, r=r: leaf[r], variables)
+        parts = []
+        for first in range(0, len(wanted), batch):
+            index = np.resize(wanted[first : first + batch], min(batch, max(map(len, rows))))
+            out = predict(model, {name: array[index] for name, array in arrays.items()})
+            parts.append(np.asarray(out["probability"])[: len(wanted) - first])
+        results.append(np.concatenate(parts))
+    return results
+
+
+def make_folds(data: Sequences, section: Mapping[str, Any], seed: int) -> list[Fold]:
+    """The folds of a config: kind "group", "leave_one_group_out", "official" or "random"."""
+    groups = data.clip if data.groups is None else data.groups
+    kind = section["kind"]
+    if kind == "group":
+        return folding.by_group(data.labels, groups, section["count"], seed)
+    if kind == "leave_one_group_out":
+        return folding.leave_one_group_out(groups)
+    if kind == "official":
+        return [folding.official(split, name) for name, split in data.splits.items()]
+    if kind == "random":
+        leaking = bool(section.get("random_folds", False))
+        return folding.random(data.labels, data.clip, section["count"], seed, leaking=leaking)
+    raise ConfigError(f"no folds {kind!r}", place="folds.kind")
+
+
+def pool(probability: np.ndarray, clip: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean probability over the windows of each clip: (clips, C), and the first row of each."""
+    unique, first, inverse = np.unique(clip, return_index=True, return_inverse=True)
+    total = np.zeros((len(unique), probability.shape[1]))
+    np.add.at(total, inverse, probability)
+    return total / np.bincount(inverse)[:, None], first
+
+
+def balanced_accuracy(label: np.ndarray, guess: np.ndarray) -> float:
+    """Mean over the labels that occur of the share that is guessed right."""
+    return float(np.mean([(guess[label == k] == k).mean() for k in np.unique(label)]))
+
+
+def scores(data: Sequences, predictions: Sequence[tuple[Fold, np.ndarray]]) -> dict[str, Any]:
+    """Figures of one seed from the probabilities of its folds' test rows, clip by clip.
+
+    accuracy, balanced_accuracy: of all folds' predictions pooled. fold_accuracy: mean over folds
+    (three official splits). fold_balanced_accuracy: mean over folds and, with conditions, over
+    (fold, condition) cells that hold two labels or more: UI-PRMD's 70. cells: their table.
+    """
+    labels, guesses, cells, accuracies = [], [], {}, []
+    for fold, probability in predictions:
+        mean, first = pool(probability, data.clip[fold.test])
+        rows = fold.test[first]
+        label, guess, kind = data.labels[rows], mean.argmax(axis=1), data.condition[rows]
+        accuracies.append(float((label == guess).mean()))
+        labels.append(label)
+        guesses.append(guess)
+        for k in np.unique(kind):
+            inside = kind == k
+            if len(np.unique(label[inside])) > 1:
+                name = f"{fold.name}/{data.conditions[k]}" if data.conditions else fold.name
+                cells[name] = balanced_accuracy(label[inside], guess[inside])
+    label, guess = np.concatenate(labels), np.concatenate(guesses)
+    return {
+        "accuracy": float((label == guess).mean()),
+        "balanced_accuracy": balanced_accuracy(label, guess),
+        "fold_accuracy": float(np.mean(accuracies)),
+        "fold_balanced_accuracy": float(np.mean(list(cells.values()))) if cells else float("nan"),
+        "per_fold": {fold.name: a for (fold, _), a in zip(predictions, accuracies, strict=True)},
+        "cells": cells,
+        "n": len(label),
+    }
+
+
+def table(by_seed: Mapping[int, Mapping[str, Any]]) -> dict[str, Any]:
+    """Mean and standard deviation over seeds (population) of every figure."""
+    names = ("accuracy", "balanced_accuracy", "fold_accuracy", "fold_balanced_accuracy")
+    rows = {name: [float(one[name]) for one in by_seed.values()] for name in names}
+    return {
+        name: {"mean": float(np.mean(row)), "std": float(np.std(row)), "seeds": row}
+        for name, row in rows.items()
+    }
+
+
+def complete(config: Mapping[str, Any], data: Sequences) -> dict[str, Any]:
+    """The config as plain values, with what only the data know: labels, joints, sizes."""
+    values = settings.plain(config)
+    body = data.skeleton
+    limbs = " ".join(f"{body.joints[a]}-{body.joints[b]}" for a, b in body.limbs)
+    known = {"name": body.name, "joints": " ".join(body.joints), "limbs": limbs}
+    values["skeleton"] = values.get("skeleton") or known
+    values["labels"] = list(data.classes)
+    values["model"] = {
+        **values["model"],
+        "stored": data.joints.shape[1],
+        "dims": data.joints.shape[-1],
+        "conditions": len(data.conditions),
+    }
+    return values
+
+
+def run(
+    config: Mapping[str, Any],
+    workdir: str | Path | None = None,
+    *,
+    say: Say = print,
+    data: Sequences | None = None,
+) -> dict[str, Any]:
+    """Trains every fold and seed of `config.folds` and gives the table of `scores`.
+
+    folds: kind, count, seeds (each also the seed of its folds), members (models whose mean
+    probability makes one prediction; 1 = none), inner (choose settings: every fold's training side
+    is split into so many folds by group and one of them is tested, the fold's own test side never).
+    With a workdir, predictions.npz and metrics.json are written, and a finished run is only read.
+    """
+    done = None if workdir is None else Path(workdir) / "metrics.json"
+    if done is not None and done.exists():
+        result = json.loads(done.read_text())
+        show(result, say)
+        return result
+    data = from_config(config["data"]) if data is None else data
+    values = complete(config, data)
+    system = build(values)
+    section, training = values["folds"], settings.train(values["train"])
+    members = int(section.get("members", 1))
+    groups = data.clip if data.groups is None else data.groups
+    runs = []
+    for seed in section["seeds"]:
+        folds = make_folds(data, section, seed)
+        if section.get("inner"):
+            folds = [
+                folding.validation(fold, data.labels, groups, section["inner"], seed)[0]
+                for fold in folds
+            ]
+        runs += [Run(fold, seed, m) for fold in folds for m in range(members)]
+    batch = int(values["data"]["batch_size"])
+    numbers = [1000 * one.seed + 17 * one.member + k for k, one in enumerate(runs)]
+    plans = np.stack(
+        [
+            plan(one.fold.train, batch, training.steps, n)
+            for one, n in zip(runs, numbers, strict=True)
+        ]
+    )
+    even = np.ones(len(data), np.float32)
+    weights = np.stack(
+        [
+            balanced(data.labels, data.condition, one.fold.train) if values.get("balance") else even
+            for one in runs
+        ]
+    )
+    arrays = data.arrays()
+    left_out = ", ".join(f"{n} {why}" for why, n in data.left_out.items() if n)
+    say(f"{len(runs)} runs of {training.steps} steps, {len(data)} rows; left out: {left_out or 0}")
+    began = time.monotonic()
+    variables = train_runs(
+        system,
+        arrays,
+        plans,
+        weights,
+        numbers,
+        settings.optimizer(values["optimizer"]),
+        chunk=training.log_every,
+        together=bool(section.get("together", True)),
+        say=say,
+    )
+    probability = predict_runs(system, variables, arrays, [one.fold.test for one in runs])
+    by_seed = {}
+    for seed in section["seeds"]:
+        mine = [k for k, one in enumerate(runs) if one.seed == seed]
+        firsts = [k for k in mine if runs[k].member == 0]
+        means = [np.mean(probability[k : k + members], axis=0) for k in firsts]
+        pairs = [(runs[k].fold, mean) for k, mean in zip(firsts, means, strict=True)]
+        by_seed[seed] = scores(data, pairs)
+    result = {
+        **table(by_seed),
+        "n": by_seed[section["seeds"][0]]["n"],
+        "by_seed": {str(seed): one for seed, one in by_seed.items()},
+        "members": members,
+        "leaking": any(one.fold.leaking for one in runs),
+        "validation": bool(section.get("inner")),
+        "left_out": dict(data.left_out),
+        "seconds": round(time.monotonic() - began, 1),
+        "runs": len(runs),
+    }
+    if done is not None:
+        done.parent.mkdir(parents=True, exist_ok=True)
+        kept: dict[str, Any] = {f"probability_{k}": p for k, p in enumerate(probability)}
+        kept |= {f"test_{k}": one.fold.test for k, one in enumerate(runs)}
+        np.savez_compressed(done.parent / "predictions.npz", **kept)
+        done.write_text(json.dumps(result, indent=1))
+    show(result, say)
+    return result
+
+
+def show(result: Mapping[str, Any], say: Say) -> None:
+    """The table as lines: mean ± standard deviation over seeds, and what to know beside it."""
+    names = ("accuracy", "balanced_accuracy", "fold_accuracy", "fold_balanced_accuracy")
+    for name in names:
+        row = result[name]
+        seeds = " ".join(f"{value:.3f}" for value in row["seeds"])
+        say(f"{name:24s} {row['mean']:.3f} ± {row['std']:.3f}   seeds {seeds}")
+    notes = [f"{result['n']} clips", f"{result['runs']} runs in {result['seconds']} s"]
+    if result["members"] > 1:
+        notes.append(f"each prediction is the mean of {result['members']} models")
+    if result["leaking"]:
+        notes.append("RANDOM FOLDS: people are shared between training and test")
+    if result["validation"]:
+        notes.append("validation inside the training sides")
+    say(", ".join(notes))
+
+
+def train_all(config: Mapping[str, Any], *, say: Say = print) -> tuple[System, Any, dict[str, Any]]:
+    """One model on every row (for shipped weights): the system, its variables, its full config."""
+    data = from_config(config["data"])
+    values = complete(config, data)
+    system = build(values)
+    training, rows = settings.train(values["train"]), np.arange(len(data))
+    seed = int(values.get("seed", 0))
+    weights = np.ones((1, len(data)), np.float32)
+    if values.get("balance"):
+        weights = balanced(data.labels, data.condition, rows)[None]
+    variables = train_runs(
+        system,
+        data.arrays(),
+        plan(rows, int(values["data"]["batch_size"]), training.steps, seed)[None],
+        weights,
+        [seed],
+        settings.optimizer(values["optimizer"]),
+        chunk=training.log_every,
+        say=say,
+    )
+    return system, jax.tree.map(lambda leaf: leaf[0], variables), values

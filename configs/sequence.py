@@ -1,0 +1,192 @@
+"""Joint sequences to movements, standard or not (system D).
+
+    python -m launch.train --config configs/sequence.py:VARIANT --workdir DIR
+
+A variant with folds trains all folds and seeds and prints mean ± standard deviation over seeds.
+`paper` is the paper's recipe on push-ups; the others are the recipes found best inside training
+data (validation folds by group, `--config.folds.inner=3`), never on a test side.
+"""
+
+from __future__ import annotations
+
+from ml_collections import ConfigDict
+
+SHARED = "../shared/data"
+VARIANTS = (
+    "exercises",
+    "paper",
+    "penn_action",
+    "pushfit",
+    "ui_prmd",
+    "ui_prmd_movement",
+    "natops",
+    "pose_trainer",
+    "jhmdb_joints",
+)
+
+
+def get_config(variant: str = "exercises") -> ConfigDict:
+    if variant not in VARIANTS:
+        from bodyjax.errors import ConfigError
+
+        known = ", ".join(VARIANTS)
+        raise ConfigError(f"no variant {variant!r}", file="configs/sequence.py", hint=known)
+    config = ConfigDict(_common())
+    config.update(ConfigDict(globals()[f"_{variant}"]()))
+    return config
+
+
+def _common() -> dict:
+    return {
+        "system": "sequence",
+        "seed": 0,
+        "skeleton": "",
+        "labels": (),
+        "balance": False,
+        "features": ("position", "velocity", "bone", "visibility"),
+        "model": {
+            "stored": 64,
+            "steps": 16,
+            "dims": 2,
+            "projection": 128,
+            "width": 128,
+            "layers": 2,
+            "bidirectional": True,
+            "pooling": "attention",
+            "conditions": 0,
+            "dropout": 0.4,
+            "input_dropout": 0.1,
+            "unroll": 1,
+        },
+        "augment": {
+            "flip": 0.5,
+            "rotation": 0.15,
+            "tilt": 0.0,
+            "scale": 0.1,
+            "stretch": 0.1,
+            "shift": 0.0,
+            "crop": 0.15,
+            "bend": 0.3,
+            "jitter": 1.0,
+            "offset": 0.02,
+            "noise": 0.02,
+            "drop": 0.0,
+        },
+        "test": {"samples": 5, "mirror": False},
+        "loss": {"label_smoothing": 0.1},
+        "optimizer": {
+            "name": "adamw",
+            "rate": 2e-3,
+            "decay": "onecycle",
+            "clip": 1.0,
+            "weight_decay": 0.02,
+            "ema": 0.0,
+        },
+        "train": {"steps": 1000, "log_every": 100},
+        "data": {"set": "", "path": "", "steps": 64, "batch_size": 64},
+        "folds": {"kind": "group", "count": 5, "seeds": (0, 1, 2), "members": 1, "inner": 0},
+    }
+
+
+def _paper() -> dict:
+    """68 numbers, windows of 10 frames, Adam 1e-4 with exponential decay, batch 128."""
+    return {
+        "features": ("paper",),
+        "model": {
+            "stored": 10,
+            "steps": 0,
+            "projection": 0,
+            "bidirectional": False,
+            "dropout": 0.0,
+            "input_dropout": 0.0,
+        },
+        "augment": dict.fromkeys(
+            ("flip", "rotation", "scale", "stretch", "crop", "bend", "jitter", "offset", "noise"),
+            0.0,
+        )
+        | {"shift": 0.1, "scale": 0.1},
+        "test": {"samples": 1},
+        "loss": {"label_smoothing": 0.0},
+        "optimizer": {
+            "name": "adam",
+            "rate": 1e-4,
+            "decay": "exponential",
+            "final": 0.1,
+            "clip": 0.0,
+            "weight_decay": 0.0,
+        },
+        "train": {"steps": 5000, "log_every": 500},
+        "data": {
+            "set": "pushfit",
+            "path": f"{SHARED}/pushfit",
+            "joints": "movenet",
+            "window": 10,
+            "batch_size": 128,
+        },
+    }
+
+
+def _penn_action() -> dict:
+    return {
+        "data": {"set": "penn_action", "path": f"{SHARED}/penn_action"},
+        "folds": {"kind": "official"},
+        "train": {"steps": 1600},
+    }
+
+
+def _pushfit() -> dict:
+    return {
+        "balance": True,
+        "data": {"set": "pushfit", "path": f"{SHARED}/pushfit", "joints": "mediapipe"},
+        "features": ("position", "velocity", "angle"),
+        "model": {"width": 64, "projection": 64},
+        "train": {"steps": 250},
+    }
+
+
+def _ui_prmd() -> dict:
+    return {
+        "data": {"set": "ui_prmd", "path": f"{SHARED}/ui_prmd", "label": "correct"},
+        "augment": {"rotation": 0.3, "tilt": 0.05},
+        "folds": {"kind": "leave_one_group_out"},
+        "train": {"steps": 1200},
+    }
+
+
+def _ui_prmd_movement() -> dict:
+    return {
+        "data": {"set": "ui_prmd", "path": f"{SHARED}/ui_prmd", "label": "movement"},
+        "augment": {"rotation": 0.3, "tilt": 0.05},
+        "folds": {"kind": "leave_one_group_out"},
+        "train": {"steps": 600},
+    }
+
+
+def _natops() -> dict:
+    return {
+        "features": ("raw", "velocity", "distance"),
+        "model": {"steps": 32},
+        "data": {"set": "natops", "path": f"{SHARED}/natops", "batch_size": 32},
+        "augment": {"flip": 0.0, "tilt": 0.1, "offset": 0.03},
+        "folds": {"kind": "official"},
+        "train": {"steps": 500},
+    }
+
+
+def _pose_trainer() -> dict:
+    return {
+        "balance": True,
+        "features": ("position", "velocity", "angle", "visibility"),
+        "model": {"width": 64, "projection": 64},
+        "data": {"set": "pose_trainer", "path": f"{SHARED}/pose_trainer", "batch_size": 32},
+        "folds": {"kind": "leave_one_group_out"},
+        "train": {"steps": 200},
+    }
+
+
+def _jhmdb_joints() -> dict:
+    return {
+        "data": {"set": "jhmdb", "path": f"{SHARED}/jhmdb", "batch_size": 32},
+        "folds": {"kind": "official"},
+        "train": {"steps": 1200},
+    }
