@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -9,12 +10,12 @@ import numpy as np
 
 from bodyjax.data import folds
 from bodyjax.data.clips import ENDINGS, clips
-from bodyjax.data.labelled import FilePath, read_arrays
+from bodyjax.data.labelled import FilePath, Pictures, read_arrays
 from bodyjax.data.pictures import coco, lsp, people
 from bodyjax.data.prepared import Prepared
 from bodyjax.errors import ConfigError, DataError
 
-PICTURES = {"lsp": lsp, "people": people, "coco": coco}
+PICTURES: dict[str, Callable[..., Pictures]] = {"lsp": lsp, "people": people, "coco": coco}
 JOINT_FILES = {
     "penn_action.npz": "penn_action",
     "ui_prmd.npz": "ui_prmd",
@@ -46,11 +47,13 @@ def recognise(path: FilePath) -> str:
         return "prepared"
     if (path / "labels.npz").exists():
         return "people" if "coco_2d" in read_arrays(path / "labels.npz", ()) else "lsp"
-    if (path / "splits.json").exists() or _holds_clips(path):
+    if (path / "splits.json").exists():
         return "clips"
     found = [name for file, name in JOINT_FILES.items() if (path / file).exists()]
     if found:
         return found[0]
+    if _holds_clips(path):
+        return "clips"
     if any(path.glob("*.json")):
         return "coco"
     if len(list(path.glob("*/*/dataset_info.json"))) == 1:
