@@ -96,7 +96,7 @@ def _coco_skeleton(names: list[str], file: Path) -> skeleton.Skeleton:
     strange = sorted(set(names) - set(BODY18.joints))
     if strange:
         raise DataError(f"unknown joints {', '.join(strange)}", file=file, place="categories")
-    return skeleton.make("custom", " ".join(names), "")
+    return skeleton.Skeleton("custom", tuple(names), (), (), None, {})
 
 
 def _broken(files: Archive | Folder, name: str, image: dict) -> str:
@@ -140,25 +140,30 @@ def _coco_fault(annotations: list[dict], image: dict, order: dict, joints: dict)
 
 
 def _coco_people(annotations: list[dict], joints: dict, complete: bool) -> People:
-    xy, visible, boxes, ignore = [], [], [], []
-    for annotation in annotations:
-        if annotation["category_id"] not in joints:
-            continue
-        x, y, width, height = annotation["bbox"]
-        box = (x, y, x + width, y + height)
-        points = np.asarray(annotation.get("keypoints") or (), np.float32).reshape(-1, 3)
-        if annotation.get("iscrowd") or not (points[:, 2] > 0).any():
-            ignore.append(box)
-            continue
-        flags = points[:, 2].astype(np.uint8)
-        mine = joints[annotation["category_id"]]
-        body, seen = skeleton.convert(points[:, :2], flags, mine, BODY18)
-        xy.append(body)
-        visible.append(seen)
-        boxes.append(box)
+    boxes: list[list[float]] = []
+    ignore: list[list[float]] = []
+    xy, visible = [np.zeros((0, 18, 2), np.float32)], [np.zeros((0, 18), np.uint8)]
+    for category, mine in joints.items():
+        points = []
+        for annotation in annotations:
+            if annotation["category_id"] != category:
+                continue
+            x, y, width, height = annotation["bbox"]
+            values = np.asarray(annotation.get("keypoints") or (), np.float32).reshape(-1, 3)
+            if annotation.get("iscrowd") or not (values[:, 2] > 0).any():
+                ignore.append([x, y, x + width, y + height])
+            else:
+                boxes.append([x, y, x + width, y + height])
+                points.append(values)
+        if points:
+            every = np.stack(points)
+            flags = every[..., 2].astype(np.uint8)
+            body, seen = skeleton.convert(every[..., :2], flags, mine, BODY18)
+            xy.append(body)
+            visible.append(seen)
     return People(
-        np.array(xy, np.float32).reshape(-1, 18, 2),
-        np.array(visible, np.uint8).reshape(-1, 18),
+        np.concatenate(xy),
+        np.concatenate(visible),
         np.array(boxes, np.float32).reshape(-1, 4),
         np.array(ignore, np.float32).reshape(-1, 4),
         np.ones(18, bool),

@@ -1,0 +1,100 @@
+"""Joint tables as CSV: round trip, and every fault with its file and line."""
+
+import numpy as np
+import pytest
+
+from bodyjax import skeleton
+from bodyjax.data.joints import COLUMNS, JointTable, read_joint_csv, write_joint_csv
+from bodyjax.errors import DataError
+
+HEADER = ",".join(COLUMNS)
+
+
+def write(tmp_path, *rows: str, header: str = HEADER):
+    file = tmp_path / "joints.csv"
+    file.write_text("\n".join((header, *rows)) + "\n")
+    return file
+
+
+@pytest.mark.parametrize("size", [None, (640.0, 480.0)])
+def test_what_is_written_is_read(tmp_path, size):
+    rng = np.random.default_rng(0)
+    visible = (rng.random((4, 2, 17)) < 0.8).astype(np.uint8) * 2
+    visible[:, :, 0] = 2  # every frame and person has a row
+    xy = rng.uniform(-5, 700, (4, 2, 17, 2)).astype(np.float32) * (visible[..., None] > 0)
+    score = rng.random((4, 2, 17)).astype(np.float32) * (visible > 0)
+    table = JointTable(np.array([0, 6, 12, 30]), np.array([1, 4]), xy, visible, score, size)
+    write_joint_csv(tmp_path / "t.csv", table)
+    again = read_joint_csv(tmp_path / "t.csv")
+    for name in ("frames", "people", "xy", "visible", "score"):
+        np.testing.assert_array_equal(getattr(again, name), getattr(table, name))
+    assert again.size == size
+
+
+def test_other_skeletons(tmp_path):
+    file = write(tmp_path, "0,0,head,5,6,1")
+    table = read_joint_csv(file, skeleton.get("penn13"))
+    np.testing.assert_array_equal(table.xy[0, 0, 0], (5, 6))
+    with pytest.raises(DataError, match="coco17 has nose"):
+        read_joint_csv(file)
+
+
+GOOD = "3,0,nose,10,20,0.5"
+FAULTS = {
+    "line 3: frame 2 comes after frame 3": (GOOD, "2,0,nose,1,1,1"),
+    "line 2: x is nan": ("3,0,nose,nan,20,0.5",),
+    "line 2: y is inf": ("3,0,nose,1,inf,0.5",),
+    "line 2: x '' is not a number": ("3,0,nose,,20,0.5",),
+    "line 3: confidence -0.1 is not in": (GOOD, "4,0,nose,1,1,-0.1"),
+    "line 2: confidence 20 is not in": ("3,0,nose,0.5,10,20",),
+    "line 2: unknown joint 'beak'": ("3,0,beak,1,1,1",),
+    "line 2: frame '1.5' is not a whole number": ("1.5,0,nose,1,1,1",),
+    "line 2: person '-1' is not a whole number": ("1,-1,nose,1,1,1",),
+    "line 3: 5 cells instead of 6": (GOOD, "4,0,nose,1,1"),
+    "line 3: nose of person 0, frame 3, twice": (GOOD, GOOD),
+    "without rows": (),
+}
+
+
+@pytest.mark.parametrize("message", FAULTS)
+def test_faults_name_file_and_line(tmp_path, message):
+    file = write(tmp_path, *FAULTS[message])
+    with pytest.raises(DataError, match=f"joints.csv.*{message}"):
+        read_joint_csv(file)
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "frame,person,joint,y,x,confidence",  # swapped
+        "frame,person,joint,x,y",  # missing
+        "frame,person,joint,x,y,confidence,width",
+        "3,0,nose,10,20,0.5",
+        "",
+    ],
+)
+def test_missing_and_swapped_columns(tmp_path, header):
+    with pytest.raises(DataError, match=r"joints\.csv: line 1: columns are"):
+        read_joint_csv(write(tmp_path, GOOD, header=header))
+
+
+def test_two_people_where_one_is_expected(tmp_path):
+    file = write(tmp_path, GOOD, "3,1,nose,1,1,1")
+    assert len(read_joint_csv(file).people) == 2
+    with pytest.raises(DataError, match="line 3: person 1 beside person 0"):
+        read_joint_csv(file, one_person=True)
+
+
+def test_sizes_that_change(tmp_path):
+    header = HEADER + ",width,height"
+    file = write(tmp_path, GOOD + ",64,48", "4,0,nose,1,1,1,64,50", header=header)
+    with pytest.raises(DataError, match="line 3: the size"):
+        read_joint_csv(file)
+
+
+def test_files_that_are_none(tmp_path):
+    with pytest.raises(DataError, match="can't be read"):
+        read_joint_csv(tmp_path / "gone.csv")
+    (tmp_path / "b.csv").write_bytes(b"\xff\xfe\x00\x81" * 9)
+    with pytest.raises(DataError, match=r"b\.csv"):
+        read_joint_csv(tmp_path / "b.csv")
