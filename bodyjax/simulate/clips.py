@@ -189,9 +189,9 @@ def describe(clip: Clip, seed: int) -> dict:
     """The label file of a clip.
 
     class, seed, fps, size [W, H], frames, repetitions, view ("front" or "side"), fault (a name or
-    null: standard), guilty (joint names that make the fault), joints (COCO17 names), xy (T, P, J, 2) pixels, visible (T, P, J) in {0
-    outside, 1 hidden, 2 seen}, xyz (T, P, J, 3) and h36m (T, P, 17, 3) mm in the camera frame,
-    camera {matrix, rotation, position}."""
+    null: standard), guilty (joint names that make the fault), joints (COCO17 names), xy (T, P, J,
+    2) pixels, visible (T, P, J) in {0 outside, 1 hidden, 2 seen}, xyz (T, P, J, 3) and h36m (T, P,
+    17, 3) mm in the camera frame, camera {matrix, rotation, position}."""
     made = clip.film
     return {
         "class": clip.label,

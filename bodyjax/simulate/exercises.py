@@ -114,17 +114,19 @@ def _push_up(
     size = body.length
     legs, arm = size["thigh"] + size["shin"], size["upper_arm"] + size["forearm"]
     if fault == "shallow":
-        wave = wave * rng.uniform(0.3, 0.45)
-    bend = np.full(t.shape, np.radians(rng.uniform(-4, 4)))
+        wave = wave * rng.uniform(0.2, 0.32)
+    bend = np.full(t.shape, np.radians(rng.uniform(-2, 3)))
     if fault == "sagging_hips":
-        bend = np.radians(rng.uniform(20, 30)) * (0.6 + 0.4 * wave)
+        bend = np.radians(rng.uniform(27, 36)) * (0.75 + 0.25 * wave)
     elif fault == "raised_hips":
         bend = -np.radians(rng.uniform(28, 42)) * (0.75 + 0.25 * wave)
     # from the toes to the base of the neck: two bars, legs and trunk, with `bend` at the hips
-    first, second = 0.997 * legs, size["trunk"]
+    first, second = 0.9955 * legs, size["trunk"]
     span = np.sqrt(first**2 + second**2 + 2 * first * second * np.cos(bend))
     ankle_height = 0.68 * size["foot"] + body.radius["foot"] * 0.6
-    low, high = 0.52 * arm + rng.uniform(-20, 20), 0.965 * arm
+    wide = size["thorax_to_shoulder"] * rng.uniform(1.15, 1.6)
+    high = np.sqrt((0.97 * arm) ** 2 - (wide - size["thorax_to_shoulder"]) ** 2)
+    low = 0.42 * arm + rng.uniform(-20, 20)
     height = 30 + high + wave * (low - high) + drift(rng, t, 4)
     slope = np.arcsin(np.clip((height - ankle_height) / span, -1, 1))
     middle = -0.45 * (legs + size["trunk"])
@@ -134,14 +136,13 @@ def _push_up(
     pelvis, _ = two_bones(ankle, thorax, first, second, _rows(t, 0, side, 0))
     trunk = unit(thorax - pelvis)
     pitch = np.degrees(np.arctan2(trunk[:, 2], trunk[:, 1]))
-    wide = size["thorax_to_shoulder"] * rng.uniform(1.15, 1.6)
-    hand_z = thorax[0, 2] + rng.uniform(-60, 40)
+    hand_z = thorax[0, 2] + rng.uniform(-40, 30)
     flare = rng.uniform(0.5, 1.2)
     limbs = []
     for k in (1, -1):
         wrist = _rows(t, k * wide, 30, hand_z)
         limbs.append(Reach(wrist, _rows(t, k * flare, 0.4, -1), _rows(t, k * 0.15, 0, 1)))
-    feet = size["pelvis_to_hip"] * rng.uniform(0.5, 1.6)
+    feet = size["pelvis_to_hip"] * rng.uniform(0.75, 1.3)
     stand = [
         Leg(ankle + np.array([k * feet, 0, 0]), _rows(t, 0, -1, 0.15), _rows(t, 0, -1, 0))
         for k in (1, -1)
@@ -151,8 +152,8 @@ def _push_up(
         head = head + rng.uniform(50, 65)
     pose = Pose(
         pelvis=pelvis,
-        turn=_angles(t, drift(rng, t, 1), pitch, drift(rng, t, 1)),
-        spine=_angles(t, 0, drift(rng, t, 1), 0),
+        turn=_angles(t, drift(rng, t, 0.6), pitch, drift(rng, t, 0.6)),
+        spine=_angles(t, 0, drift(rng, t, 0.6), 0),
         head=_angles(t, drift(rng, t, 4), head, 0),
         left_arm=limbs[0],
         right_arm=limbs[1],
@@ -173,7 +174,7 @@ def _sit_up(
 ) -> Exercise:
     size = body.length
     legs = size["thigh"] + size["shin"]
-    top = rng.uniform(-22, -4) if fault != "shallow" else rng.uniform(-62, -50)
+    top = rng.uniform(-16, 2) if fault != "shallow" else rng.uniform(-62, -50)
     trunk = -86 + wave * (top + 86) + drift(rng, t, 1)
     curl = 28 * wave
     pelvis = _rows(t, 0, 0.85 * body.radius["pelvis"], -0.1 * body.height)
@@ -225,11 +226,11 @@ def _pull_up(
         bottom = rng.uniform(0.38, 0.5)
         wave = bottom + (1 - bottom) * wave
     grip = size["thorax_to_shoulder"] * rng.uniform(1.15, 1.7)
-    aside = grip - size["thorax_to_shoulder"]
-    # the shoulder blades lift with raised arms (see body.pose_points): 0.11 of the trunk
-    hang = np.sqrt((0.985 * arm) ** 2 - aside**2) + 0.08 * size["trunk"]
+    # the shoulder blades rise and close in with raised arms (see body.pose_points)
+    aside = grip - size["thorax_to_shoulder"] + 0.06 * size["trunk"]
+    hang = np.sqrt((0.982 * arm) ** 2 - aside**2 - 40**2) + 0.08 * size["trunk"]
     chin = bar + 0.02 * body.height - size["neck"]
-    thorax_y = bar - 40 - hang + wave * (chin - (bar - 40 - hang)) + drift(rng, t, 3)
+    thorax_y = bar - 40 - hang + wave * (chin - (bar - 40 - hang)) + drift(rng, t, 2)
     swing = drift(rng, t, 2.5)
     kick = np.zeros_like(t)
     if fault == "kipping":
@@ -253,7 +254,7 @@ def _pull_up(
     pose = Pose(
         pelvis=pelvis,
         turn=turn,
-        spine=_angles(t, 0, drift(rng, t, 1), 0),
+        spine=_angles(t, 0, 0, 0),
         head=_angles(t, drift(rng, t, 5), -14 * wave + drift(rng, t, 3), 0),
         left_arm=limbs[0],
         right_arm=limbs[1],

@@ -188,8 +188,8 @@ def _act(
         lag = rng.uniform(0, 0.18) * rise * 2
         on = ease(t, start + lag, rise) - ease(t, end - fall + lag, fall)
         # the direction turns while the arm still hangs, so that it rises where it will be held
-        turn = ease(t, start + lag - 0.1, 0.6 * rise + 0.1)
-        turn = turn - ease(t, end - fall + lag + 0.4 * fall, 0.6 * fall + 0.1)
+        turn = ease(t, start + lag - 0.1, 0.4 * rise + 0.1)
+        turn = turn - ease(t, end - fall + lag + 0.6 * fall, 0.4 * fall + 0.1)
         weight = np.stack([on, turn, on, turn], -1)
         arms[side][:] = arms[side] + weight * (active - arms[side])
 
