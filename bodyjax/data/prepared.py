@@ -7,6 +7,7 @@ their files, so nothing is lost by preparing.
 
 from __future__ import annotations
 
+import copy
 import hashlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -38,6 +39,9 @@ def write(splits: Mapping[str, Source], out: FilePath, name: str) -> Path:
     """
     import tensorflow_datasets as tfds
 
+    odd = [split for split in splits if split == "all" or not split.isidentifier()]
+    if odd or not splits:
+        raise DataError(f"splits can't be called {odd}", hint="use train, valid, test")
     folder = Path(out) / name / VERSION
     if folder.exists():
         raise DataError("is there already", file=folder, hint="remove it or choose another folder")
@@ -77,26 +81,49 @@ def write(splits: Mapping[str, Source], out: FilePath, name: str) -> Path:
 
 
 class Prepared:
-    """One split of a prepared set as a source; random access, picklable, for several threads."""
+    """One split of a prepared set as a source, or all of them one after the other ("all").
+
+    Random access, picklable, for several threads.
+    """
 
     def __init__(self, path: FilePath, split: str) -> None:
         self.path, self.split = _folder(Path(path)), split
-        rows = self.path / ROWS_FILE.format(split=split)
-        if not rows.exists():
-            known = sorted(f.stem.removeprefix("bodyjax_rows_") for f in self.path.glob("*.npz"))
-            raise DataError(
-                f"no split {split!r}", file=self.path, hint=f"there are {', '.join(known)}"
+        known = sorted(
+            f.stem.removeprefix(ROWS_FILE.partition("{")[0]) for f in self.path.glob("*.npz")
+        )
+        if split not in (*known, "all") or not known:
+            hint = f"there are {', '.join(known)}, all"
+            raise DataError(f"no split {split!r}", file=self.path, hint=hint)
+        self.splits = known if split == "all" else [split]
+        tables = [
+            read_arrays(
+                self.path / ROWS_FILE.format(split=part), ("names", "heldout", "fingerprint")
             )
-        table = read_arrays(rows, ("names", "heldout", "fingerprint"))
-        self.names = tuple(str(name) for name in table["names"])
-        self.labels, self.groups = table.get("labels"), table.get("groups")
-        self.heldout = table["heldout"]
-        self.classes = tuple(str(label) for label in table.get("classes", ()))
-        self.fingerprint = str(table["fingerprint"])
+            for part in self.splits
+        ]
+        self._rows = [(k, i) for k, table in enumerate(tables) for i in range(len(table["names"]))]
+        self.names = tuple(str(name) for table in tables for name in table["names"])
+        self.labels, self.groups = _joined(tables, "labels"), _joined(tables, "groups")
+        self.heldout = np.concatenate([table["heldout"] for table in tables])
+        self.classes = tuple(str(label) for label in tables[0].get("classes", ()))
+        words = [str(table["fingerprint"]) for table in tables]
+        self.fingerprint = hashlib.sha256(" ".join(words).encode()).hexdigest()
         self._data: Any = None
 
     def __len__(self) -> int:
         return len(self.names)
+
+    def take(self, rows: np.ndarray) -> Prepared:
+        """The source of these rows only."""
+        other, rows = copy.copy(self), np.asarray(rows)
+        other._rows = [self._rows[i] for i in rows]
+        other.names = tuple(self.names[i] for i in rows)
+        other.labels = None if self.labels is None else self.labels[rows]
+        other.groups = None if self.groups is None else self.groups[rows]
+        other.heldout = self.heldout[rows]
+        words = f"{self.fingerprint} {rows.tolist()}"
+        other.fingerprint = hashlib.sha256(words.encode()).hexdigest()
+        return other
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_data": None}
@@ -107,13 +134,19 @@ class Prepared:
 
     def __getitem__(self, index: int) -> dict[str, np.ndarray]:
         if self._data is None:
-            self._data = _open(self.path, self.split)
-        data, dtypes = self._data
+            self._data = [_open(self.path, split) for split in self.splits]
+        which, row = self._rows[index]
+        data, dtypes = self._data[which]
         try:
-            record = data[index]
+            record = data[row]
         except (RuntimeError, IndexError) as error:
             raise DataError(f"a damaged record ({error})", file=self.name(index)) from None
         return _restored(record, dtypes, self.name(index))
+
+
+def _joined(tables: list[dict[str, np.ndarray]], name: str) -> np.ndarray | None:
+    known = [table[name] for table in tables if name in table]
+    return np.concatenate(known) if len(known) == len(tables) else None
 
 
 def _folder(path: Path) -> Path:

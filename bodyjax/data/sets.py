@@ -9,10 +9,11 @@ from typing import Any, TypeVar
 import numpy as np
 
 from bodyjax.data import folds
-from bodyjax.data.clips import ENDINGS, clips
+from bodyjax.data.clips import ENDINGS, ClipFolder, clips
 from bodyjax.data.labelled import FilePath, Pictures, read_arrays
 from bodyjax.data.pictures import coco, lsp, people
 from bodyjax.data.prepared import Prepared
+from bodyjax.data.video import open_video
 from bodyjax.errors import ConfigError, DataError
 
 PICTURES: dict[str, Callable[..., Pictures]] = {"lsp": lsp, "people": people, "coco": coco}
@@ -78,6 +79,26 @@ def open_set(path: FilePath, part: str = "all", **options: Any) -> Any:
     raise ConfigError(f"{kind} is a set of joints, not of pictures or clips", file=path)
 
 
+def parts(path: FilePath, number: str = "1") -> dict[str, str]:
+    """The parts of the set at a path, as names of splits and what `open_set` calls them.
+
+    Of numbered splits (splits.json) those of `number`. A set without a test side is all "train".
+    """
+    kind, path = recognise(path), Path(path)
+    if kind == "prepared":
+        return {split: split for split in Prepared(path, "all").splits}
+    if kind == "clips":
+        there = [part for part in ("train", "valid", "test") if (path / part).is_dir()]
+        if there:
+            return {part: part for part in there}
+        if (path / "splits.json").exists():
+            return {"train": f"{number}:train", "test": f"{number}:test"}
+        return {"train": "all"}
+    heldout = open_set(path).heldout
+    sides = ("train", "valid", "test") if heldout.any() and not heldout.all() else ()
+    return {part: part for part in sides} or {"train": "all"}
+
+
 def validation_split(
     source: AnySource, fraction: float = 1 / 6, seed: int = 0
 ) -> tuple[AnySource, AnySource]:
@@ -94,6 +115,28 @@ def validation_split(
         raise ConfigError(f"a share of {fraction:g} for validation", hint="use 0 to 0.5")
     fold = folds.by_group(source.labels, source.groups, round(1 / fraction), seed)[0]
     return source.take(fold.train), source.take(fold.test)
+
+
+def pushfit_videos(path: FilePath) -> ClipFolder:
+    """The push-up clips themselves (videos/pNNN.mp4), labels and groups from joints.npz: class 1 is
+    standard. All rows: there is no official split, folds are by group."""
+    folder = Path(path)
+    table = read_arrays(folder / "joints.npz", ("clip", "standard", "group"))
+    files = [folder / "videos" / f"{Path(str(name)).stem}.mp4" for name in table["clip"]]
+    opened = [open_video(file) for file in files]
+    classes = ("not standard", "standard")
+    labels = table["standard"].astype(np.int32)
+    return ClipFolder(
+        folder,
+        tuple(f"{classes[k]}/{file.stem}" for k, file in zip(labels, files, strict=True)),
+        tuple(files),
+        classes,
+        labels,
+        table["group"].astype(np.int32),
+        np.zeros(len(files), bool),
+        np.array([video.frames for video in opened], np.int32),
+        np.array([video.size for video in opened], np.int32),
+    )
 
 
 def _holds_clips(path: Path) -> bool:
