@@ -41,7 +41,8 @@ def assert_close(workdir: Path, single: Path, step: int = 6) -> None:
 def test_eight_devices_equal_one_and_one_may_go_on(
     single: Path, tmp_path: Path, start: Start
 ) -> None:
-    code, said = end(start(tmp_path, STOP, devices=8))
+    """The batch over four groups of two devices that share the parameters."""
+    code, said = end(start(tmp_path, STOP, "model_parallel=2", devices=8))
     assert code == 0, said
     assert "8 cpu device(s)" in said
     assert_close(tmp_path, single)
@@ -49,14 +50,7 @@ def test_eight_devices_equal_one_and_one_may_go_on(
     assert result.step == 7
 
 
-def test_parameters_split_over_devices_equal_whole_ones(
-    single: Path, tmp_path: Path, start: Start
-) -> None:
-    code, said = end(start(tmp_path, STOP, "model_parallel=2", devices=4))
-    assert code == 0, said
-    assert_close(tmp_path, single)
-
-
+@pytest.mark.slow
 def test_two_processes_equal_one(single: Path, tmp_path: Path, start: Start) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
