@@ -106,9 +106,10 @@ def change_colours(
     mix = (1 + saturation) * np.eye(3) - saturation * grey[:, None]  # columns are new channels
     mix = (1 + contrast) * mix * channels
     offset = 128 * (brightness - contrast)
-    values = image.reshape(-1, 3).astype(np.float32) @ mix.astype(np.float32)
-    values += np.float32(offset + 0.5)
-    return np.clip(values, 0, 255, out=values).astype(np.uint8).reshape(image.shape)
+    rows = [(*mix[:, channel], offset) for channel in range(3)]
+    picture = Image.fromarray(image.reshape(-1, image.shape[-2], 3))  # frames one above the other
+    changed = picture.convert("RGB", tuple(float(value) for row in rows for value in row))
+    return np.array(changed).reshape(image.shape)
 
 
 def augment_clip(
