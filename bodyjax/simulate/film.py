@@ -106,53 +106,71 @@ def film(
         [_spots(p.body, at) for p, (at, _) in zip(people, posed, strict=True)], 1
     )
 
-    width, height = camera.size
     depth = np.repeat(place.depth[None], count, 0)
-    visible = np.empty(xyz.shape[:3], np.int8)
-    pictures = np.empty((count, height, width, 3), np.uint8)
-    develop = _Sensor(rng, camera.size)
+    pictures = np.empty((count, *place.picture.shape), np.uint8)
+    sensor = _Sensor(rng, place.picture)
     dark = float(rng.uniform(0.25, 0.7))
     for t in range(count):
-        picture = place.picture.copy()
-        scene.shadow(place, picture, spots[t], camera, dark)
+        changes: list[Change] = []
+        shade_box, left_over = scene.shadow(place, spots[t], camera, dark)
+        changes.append((shade_box, left_over[..., None], 0.0))
         found = render.draw(drawn, t, camera, light)
         if found is not None:
-            (x0, y0, x1, y1), colour, cover, near = found
-            part = picture[y0:y1, x0:x1]
-            part *= (1 - cover)[..., None]
-            part += colour
-            np.minimum(depth[t, y0:y1, x0:x1], near, out=depth[t, y0:y1, x0:x1])
-        visible[t] = render.visibility(camera, xyz[t], depth[t], thickness)
-        pictures[t] = develop(picture)
+            box, colour, cover, near = found
+            changes.append((box, (1 - cover)[..., None], colour))
+            part = depth[t, box[1] : box[3], box[0] : box[2]]
+            np.minimum(part, near, out=part)
+        sensor.expose(changes, pictures[t])
+    visible = render.visibility(camera, xyz, depth, thickness)
     return Film(pictures, camera.project(xyz), visible, xyz, h36m, depth, camera)
 
 
-class _Sensor:
-    """Exposure, contrast, blur and noise of one camera, the same for all frames of a clip."""
+Change = tuple[scene.Box, Array, Array | float]
 
-    def __init__(self, rng: np.random.Generator, size: tuple[int, int]):
-        width, height = size
-        self.size = size
+
+class _Sensor:
+    """Exposure, contrast, blur and noise of one camera, the same for all frames of a clip.
+
+    The background is blurred once; a frame's changes are blurred in their own box."""
+
+    def __init__(self, rng: np.random.Generator, background: Array):
+        height, width = background.shape[:2]
         self.rng = rng
         self.gain = float(255 * rng.uniform(0.75, 1.15))
-        self.offset = float(rng.uniform(-12, 14))
+        offset = float(rng.uniform(-12, 14))
         self.blur = float(rng.choice([0.0, 0.0, 0.12, 0.22]))
         level = float(np.exp(rng.uniform(np.log(0.5), np.log(7))))
-        self.noise = rng.standard_normal((height + 32, width + 32, 3), np.float32) * level
+        noise = rng.standard_normal((height + 32, width + 32, 3), np.float32)
+        self.noise = noise * np.float32(level) + np.float32(offset + 0.5)
+        self.sharp = np.pad(background * np.float32(self.gain), ((1, 1), (1, 1), (0, 0)), "edge")
+        self.soft = self._blurred(self.sharp)
 
-    def __call__(self, picture: Array) -> Array:
-        """(H, W, 3) light to uint8; noise is a fresh cut of the clip's noise field."""
-        width, height = self.size
+    def _blurred(self, picture: Array) -> Array:
+        """(h + 2, w + 2, 3) to (h, w, 3): three taps in each direction."""
+        near, middle = np.float32(self.blur), np.float32(1 - 2 * self.blur)
+        if not self.blur:
+            return picture[1:-1, 1:-1]
+        rows = middle * picture[1:-1] + near * (picture[:-2] + picture[2:])
+        return middle * rows[:, 1:-1] + near * (rows[:, :-2] + rows[:, 2:])
+
+    def expose(self, changes: list[Change], out: Array) -> None:
+        """One frame into out (H, W, 3) uint8. A change is (box, share of the light behind that
+        stays, light added); noise is a fresh cut of the clip's noise field."""
+        height, width = out.shape[:2]
+        boxes = np.array([box for box, _, _ in changes])
+        (x0, y0), (x1, y1) = boxes[:, :2].min(0), boxes[:, 2:].max(0)
+        part = self.sharp[y0 : y1 + 2, x0 : x1 + 2].copy()
+        for (left, top, right, bottom), keep, add in changes:
+            inner = part[top - y0 + 1 : bottom - y0 + 1, left - x0 + 1 : right - x0 + 1]
+            inner *= keep
+            inner += add if isinstance(add, float) else add * np.float32(self.gain)
         y, x = self.rng.integers(0, 33, 2)
-        if self.blur:
-            for axis in (0, 1):
-                picture = (1 - 2 * self.blur) * picture + self.blur * (
-                    np.roll(picture, 1, axis) + np.roll(picture, -1, axis)
-                )
-        values = picture * np.float32(self.gain)
-        values += self.noise[y : y + height, x : x + width]
-        values += np.float32(self.offset + 0.5)
-        return np.clip(values, 0, 255, out=values).astype(np.uint8)
+        noise = self.noise[y : y + height, x : x + width]
+        values = self.soft + noise
+        inner = values[y0:y1, x0:x1]
+        np.add(self._blurred(part), noise[y0:y1, x0:x1], out=inner)
+        np.clip(values, 0, 255, out=values)
+        out[:] = values
 
 
 def _thickness(body: Body) -> Array:

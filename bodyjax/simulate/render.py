@@ -219,10 +219,28 @@ def draw(solids: Solids, frame: int, camera: Camera, light: Light) -> Drawn | No
         nearer = t < here
         np.copyto(here, t, where=nearer)
         np.copyto(which[top:bottom, left:right], k, where=nearer)
-    picture, cover = _shade(solids, frame, light, columns, lines, depth, which)
-    parts = [depth[i::FINE, j::FINE] for i in range(FINE) for j in range(FINE)]
+    # the nearest of a pixel's samples is shaded, all of them count for its coverage
+    corners = [(i, j) for i in range(FINE) for j in range(FINE)]
+    near, ids = depth[::FINE, ::FINE].copy(), which[::FINE, ::FINE].copy()
+    corner = np.zeros(near.shape, np.int8)
+    cover = (near < np.inf).astype(np.float32)
+    for number, (i, j) in enumerate(corners[1:], 1):
+        sample = depth[i::FINE, j::FINE]
+        cover += sample < np.inf
+        nearer = sample < near
+        np.copyto(near, sample, where=nearer)
+        np.copyto(ids, which[i::FINE, j::FINE], where=nearer)
+        np.copyto(corner, number, where=nearer)
+    cover *= 1 / len(corners)
+    row, column = np.nonzero(ids >= 0)
+    shift_y, shift_x = np.array(corners, np.int64)[corner[row, column]].T
+    z = near[row, column]
+    points = (columns[column * FINE + shift_x] * z, lines[row * FINE + shift_y] * z, z)
+    picture = np.zeros((*near.shape, 3), np.float32)
+    picture[row, column] = (_shade(solids, frame, light, points, ids[row, column])).T
+    picture *= cover[..., None]
     left, top, right, bottom = (int(v) // FINE for v in (x0, y0, x1, y1))
-    return (left, top, right, bottom), picture, cover, np.minimum.reduce(parts)
+    return (left, top, right, bottom), picture, cover, near
 
 
 def _cut(solids: Solids, frame: int, k: int, x: Array, y: Array) -> Array:
@@ -259,22 +277,10 @@ def _cut(solids: Solids, frame: int, k: int, x: Array, y: Array) -> Array:
 
 
 def _shade(
-    solids: Solids,
-    frame: int,
-    light: Light,
-    columns: Array,
-    lines: Array,
-    depth: Array,
-    which: Array,
-) -> tuple[Array, Array]:
-    """Premultiplied colour (h, w, 3) and coverage (h, w) at picture resolution."""
-    flat = which.ravel()
-    drawn = np.flatnonzero(flat >= 0)
-    ids = flat[drawn]
-    z = depth.ravel()[drawn]
-    width = which.shape[1]
-    row, column = np.divmod(drawn, width)
-    px, py, pz = columns[column] * z, lines[row] * z, z
+    solids: Solids, frame: int, light: Light, points: tuple[Array, Array, Array], ids: Array
+) -> Array:
+    """Colours (3, n) of n surface points x, y, z (camera frame, mm) of the solids `ids`."""
+    px, py, pz = points
     t = np.take(solids.table[frame], ids, axis=1)
     qx, qy, qz = px - t[0], py - t[1], pz - t[2]
     share = np.clip(qx * t[9] + qy * t[10] + qz * t[11], 0, 1)
@@ -296,16 +302,8 @@ def _shade(
     for k, look, head, size in solids.heads:
         mine = np.flatnonzero(ids == k)
         if len(mine):
-            _face(solids, frame, k, look, head[frame], size, (px, py, pz), mine, colour)
-    colour *= shade * light.colour.astype(np.float32)[:, None]
-
-    fine = np.zeros((which.size, 4), np.float32)
-    fine[drawn, :3] = colour.T
-    fine[drawn, 3] = 1.0
-    fine = fine.reshape(*which.shape, 4)
-    mean = np.add.reduce([fine[i::FINE, j::FINE] for i in range(FINE) for j in range(FINE)])
-    mean /= FINE**2
-    return mean[..., :3], mean[..., 3]
+            _face(solids, frame, k, look, head[frame], size, points, mine, colour)
+    return colour * (shade * light.colour.astype(np.float32)[:, None])
 
 
 def _face(
@@ -337,7 +335,7 @@ def _face(
 
 
 def visibility(camera: Camera, joints: Array, depth: Array, thickness: Array) -> Array:
-    """{0 outside, 1 hidden, 2 seen} of camera-frame joints (P, J, 3) against a depth map (H, W) mm.
+    """{0 outside, 1 hidden, 2 seen} of camera-frame joints (T, P, J, 3) against depth (T, H, W) mm.
 
     thickness (P, J), mm: how far the joint may lie under the surface that shows it."""
     width, height = camera.size
@@ -345,5 +343,6 @@ def visibility(camera: Camera, joints: Array, depth: Array, thickness: Array) ->
     inside = (spot[..., 0] >= 0) & (spot[..., 0] < width) & (joints[..., 2] > NEAR)
     inside &= (spot[..., 1] >= 0) & (spot[..., 1] < height)
     x, y = np.where(inside, spot[..., 0], 0), np.where(inside, spot[..., 1], 0)
-    seen = depth[y, x] >= joints[..., 2] - thickness
+    frame = np.arange(len(depth))[:, None, None]
+    seen = depth[frame, y, x] >= joints[..., 2] - thickness
     return np.where(inside, np.where(seen, SEEN, HIDDEN), ABSENT).astype(np.int8)

@@ -90,8 +90,8 @@ def draw_camera(
 
 @dataclass(frozen=True)
 class Place:
-    """A background: picture (H, W, 3) 0-1, depth (H, W) mm (inf is sky), floor (H, W, 2) world x, z
-    of the floor seen at each pixel (NaN elsewhere)."""
+    """A background: picture (H, W, 3) 0-1, depth (H, W) mm (inf is sky), floor (2, H, W) world x
+    and z of the floor seen at each pixel (1e9 where there is none)."""
 
     picture: Array
     depth: Array
@@ -152,7 +152,7 @@ def draw_place(rng: np.random.Generator, camera: Camera) -> Place:
     picture[on_floor] = _ground(rng, floor, indoors, noise(rng, (height, width), 32))[on_floor]
     horizon = np.argmax(on_floor.any(1)) if on_floor.any() else height
     _clutter(rng, picture, int(horizon), camera)
-    floor[~on_floor] = np.nan
+    floor = np.where(on_floor, np.moveaxis(floor, -1, 0), 1e9)
     grain = noise(rng, (height, width), int(rng.integers(20, 70)))
     picture *= (1 + rng.uniform(0, 0.25) * (grain - 0.5))[..., None]
     return Place(np.clip(picture, 0, 1.2), depth.astype(np.float32), floor.astype(np.float32))
@@ -192,19 +192,25 @@ def _ground(rng: np.random.Generator, floor: Array, indoors: bool, rough: Array)
         colour = np.full(3, rng.uniform(0.25, 0.6))
     other = colour * rng.uniform(0.55, 0.95) + rng.uniform(0, 0.1)
     turn = rng.uniform(0, np.pi)
-    u = floor[..., 0] * np.cos(turn) + floor[..., 1] * np.sin(turn)
-    v = floor[..., 1] * np.cos(turn) - floor[..., 0] * np.sin(turn)
-    kind, step = rng.integers(4), rng.uniform(200, 900)
+    near = np.clip(floor, -60000, 60000).astype(np.float32)
+    c, s = float(np.cos(turn)), float(np.sin(turn))
+    u, v = near[..., 0] * c + near[..., 1] * s, near[..., 1] * c - near[..., 0] * s
+    kind, step = int(rng.integers(4)), float(rng.uniform(200, 900))
+
+    def odd(x: Array, period: float) -> Array:
+        """Which of the stripes of this width lie at x: True for every second."""
+        return (np.floor(x / period).astype(np.int32) & 1).astype(bool)
+
     if kind == 0:
-        mask = (np.floor(u / step) + np.floor(v / step)) % 2 > 0
+        mask = odd(u, step) ^ odd(v, step)
     elif kind == 1:  # planks or kerbs
-        mask = np.floor(u / step) % 2 > 0
+        mask = odd(u, step)
     elif kind == 2:  # a lane mark
-        mask = (np.abs(u - step) < 90) & (np.floor(v / 2500) % 2 > 0)
+        mask = (np.abs(u - step) < 90) & odd(v, 2500)
         other = np.full(3, rng.uniform(0.75, 0.95))
     else:
         mask = np.zeros(u.shape, bool)
-    far = np.exp(-np.hypot(u, v) / 25000)  # patterns fade before they alias
+    far = np.exp(np.sqrt(u * u + v * v) / -25000)  # patterns fade before they alias
     weight = (mask * far)[..., None]
     return (colour + weight * (other - colour)) * (0.85 + 0.3 * rough[..., None])
 
@@ -238,8 +244,12 @@ def _clutter(rng: np.random.Generator, picture: Array, horizon: int, camera: Cam
                 part[edge:-edge, a : max(a, b)] = inner
 
 
-def shadow(place: Place, picture: Array, spots: Array, camera: Camera, strength: float) -> None:
-    """Darken the floor of `picture` (H, W, 3) under body parts, in place.
+Box = tuple[int, int, int, int]
+
+
+def shadow(place: Place, spots: Array, camera: Camera, strength: float) -> tuple[Box, Array]:
+    """The shade of body parts on the floor: a box (x0, y0, x1, y1) of pixels and the share of light
+    that is left there, (h, w).
 
     spots (N, 4): world x, height above the floor, z and half width, mm. A part throws a soft round
     shade straight down, fainter and wider with its height."""
@@ -249,18 +259,14 @@ def shadow(place: Place, picture: Array, spots: Array, camera: Camera, strength:
     centre = camera.project(view)
     reach = (1.1 * camera.focal * wide / np.maximum(view[:, 2], 300))[:, None]
     size = np.array(camera.size)
-    x0, y0 = np.clip(np.floor((centre - reach).min(0)), 0, size).astype(int)
-    x1, y1 = np.clip(np.ceil((centre + reach).max(0)) + 1, 0, size).astype(int)
+    x0, y0 = np.clip(np.floor((centre - reach).min(0)), 0, size).astype(int).tolist()
+    x1, y1 = np.clip(np.ceil((centre + reach).max(0)) + 1, 0, size).astype(int).tolist()
     # every second pixel will do for something this soft
-    floor = place.floor[y0:y1:2, x0:x1:2]
-    if not floor.size:
-        return
-    floor_x, floor_z = floor[..., 0], floor[..., 1]
-    light = np.ones(floor.shape[:2], np.float32)
+    floor_x, floor_z = place.floor[:, y0:y1:2, x0:x1:2]
+    light = np.ones(floor_x.shape, np.float32)
     for x, _, z, half, radius in np.column_stack([spots, wide]).tolist():
-        near = np.square(floor_x - x) + np.square(floor_z - z)
-        near = np.maximum(1 - near / radius**2, 0)  # NaN (no floor) stays NaN
+        near = np.square(floor_x - x)
+        near += np.square(floor_z - z)
+        near = np.maximum(1 - near * (1 / radius**2), 0)
         light *= 1 - (strength * 1.6 * half / radius) * near * near
-    np.nan_to_num(light, copy=False, nan=1.0)
-    light = light.repeat(2, 0).repeat(2, 1)[: y1 - y0, : x1 - x0]
-    picture[y0:y1, x0:x1] *= light[..., None]
+    return (x0, y0, x1, y1), light.repeat(2, 0).repeat(2, 1)[: y1 - y0, : x1 - x0]

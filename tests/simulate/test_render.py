@@ -125,7 +125,7 @@ def test_visibility_by_depth():
     )
     joints[0, :2, 1] = 20
     thickness = np.full((1, 5), 50.0)
-    found = render.visibility(eye, joints, depth, thickness)
+    found = render.visibility(eye, joints[None], depth[None], thickness)[0]
     assert found.tolist() == [
         [render.SEEN, render.HIDDEN, render.SEEN, render.ABSENT, render.ABSENT]
     ]
