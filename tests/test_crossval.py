@@ -1,0 +1,152 @@
+"""Cross-validation on the device: plans, weights, pooling, and a whole run that learns."""
+
+import json
+
+import jax
+import numpy as np
+import pytest
+
+from bodyjax import crossval
+from bodyjax.data.folds import Fold
+from bodyjax.data.sequences import Clips, resampled
+from bodyjax.errors import ConfigError
+from bodyjax.skeleton import make
+
+BODY = make("four", "left_hip right_hip left_shoulder right_shoulder", "left_hip-left_shoulder")
+
+
+@pytest.fixture(scope="module")
+def data():
+    """60 clips of 12 people: the shoulders go up (1) or down (0); each person has a place."""
+    rng = np.random.default_rng(0)
+    labels, groups = rng.integers(0, 2, 60), np.repeat(np.arange(12), 5)
+    base = np.array([[-1, 0], [1, 0], [-1, -3], [1, -3]], np.float32)
+    rise = np.linspace(0, 1, 10)[:, None, None] * np.array([0, 1.0])
+    clips = []
+    for label, group in zip(labels, groups, strict=True):
+        shoulders = np.arange(4)[:, None] >= 2
+        move = base + rise * shoulders * (1 if label else -1) + rng.normal(0, 0.1, (10, 4, 2))
+        clips.append(move * 20 + 30 * group)
+    return resampled(
+        Clips(
+            "made",
+            BODY,
+            np.concatenate(clips).astype(np.float32),
+            np.ones((600, 4), np.float32),
+            np.arange(61) * 10,
+            tuple(map(str, range(60))),
+            labels.astype(np.int32),
+            ("down", "up"),
+            groups.astype(np.int32),
+            np.zeros(60, np.int32),
+            size=np.zeros((60, 2), np.float32),
+            fps=np.zeros(60, np.float32),
+        ),
+        8,
+    )
+
+
+def config(**changes):
+    base = {
+        "system": "sequence",
+        "features": ("position", "velocity"),
+        "model": {"steps": 5, "width": 8, "layers": 1, "projection": 8},
+        "augment": {"noise": 0.01, "flip": 0.5},
+        "optimizer": {"name": "adamw", "rate": 0.03, "decay": "onecycle"},
+        "train": {"steps": 60, "log_every": 30},
+        "data": {"batch_size": 16},
+        "folds": {"kind": "group", "count": 2, "seeds": (0, 1), "members": 1},
+    }
+    return {**base, **changes}
+
+
+def test_plan_sees_every_row_once_an_epoch():
+    rows = np.arange(3, 25)
+    plan = crossval.plan(rows, 4, 11, seed=1)
+    assert plan.shape == (11, 4)
+    epochs = plan.ravel().reshape(2, 22)
+    for epoch in epochs:
+        np.testing.assert_array_equal(np.sort(epoch), rows)
+    assert (epochs[0] != epochs[1]).any()
+    np.testing.assert_array_equal(plan, crossval.plan(rows, 4, 11, seed=1))
+    assert (plan != crossval.plan(rows, 4, 11, seed=2)).any()
+
+
+def test_balanced_weights():
+    labels = np.array([0, 0, 0, 1, 0, 1, 1])
+    condition = np.array([0, 0, 0, 0, 1, 1, 1])
+    train = np.array([0, 1, 2, 3, 4, 5])
+    weights = crossval.balanced(labels, condition, train)
+    np.testing.assert_allclose(weights[:3].sum(), weights[3], rtol=1e-6)
+    np.testing.assert_allclose(weights[4], weights[5], rtol=1e-6)
+    np.testing.assert_allclose(weights[train].mean(), 1, rtol=1e-6)
+
+
+def test_windows_of_a_clip_are_averaged():
+    probability = np.array([[0.2, 0.8], [0.6, 0.4], [0.9, 0.1]])
+    mean, first = crossval.pool(probability, np.array([7, 7, 2]))
+    np.testing.assert_allclose(mean, [[0.9, 0.1], [0.4, 0.6]])
+    assert first.tolist() == [2, 0]
+
+
+def test_scores_are_scikit_learns(data):
+    from sklearn.metrics import balanced_accuracy_score
+
+    rng = np.random.default_rng(3)
+    folds = [
+        Fold("a", np.arange(30, 60), np.arange(30)),
+        Fold("b", np.arange(30), np.arange(30, 60)),
+    ]
+    chances = [rng.dirichlet((1, 1), 30) for _ in folds]
+    got = crossval.scores(data, list(zip(folds, chances, strict=True)))
+    guess = np.concatenate(chances).argmax(1)
+    assert got["accuracy"] == pytest.approx((guess == data.labels).mean())
+    assert got["balanced_accuracy"] == pytest.approx(balanced_accuracy_score(data.labels, guess))
+    both = [balanced_accuracy_score(data.labels[f.test], guess[f.test]) for f in folds]
+    assert got["fold_balanced_accuracy"] == pytest.approx(np.mean(both))
+    assert got["n"] == 60
+
+
+def test_a_run_learns_repeats_and_is_not_done_twice(data, tmp_path):
+    lines = []
+    result = crossval.run(config(), tmp_path, say=lines.append, data=data)
+    assert result["balanced_accuracy"]["mean"] > 0.9
+    assert result["runs"] == 4
+    assert not result["leaking"]
+    stored = json.loads((tmp_path / "metrics.json").read_text())
+    assert stored["accuracy"] == result["accuracy"]
+    with np.load(tmp_path / "predictions.npz", allow_pickle=False) as kept:
+        assert sorted(np.concatenate([kept["test_0"], kept["test_1"]])) == list(range(60))
+    again = crossval.run(config(), tmp_path, say=lines.append, data=None)  # reads, trains nothing
+    assert again["accuracy"] == result["accuracy"]
+    assert any("balanced_accuracy" in line and "±" in line for line in lines)
+
+
+@pytest.mark.slow
+def test_one_by_one_is_together(data):
+    from bodyjax.engine import settings
+    from bodyjax.systems.sequence import build
+
+    values = crossval.complete(config(), data)
+    system = build(values)
+    plans = np.stack([crossval.plan(np.arange(40), 8, 6, seed) for seed in (0, 1)])
+    weights = np.ones((2, 60), np.float32)
+    optimizer = settings.optimizer(values["optimizer"])
+    both = [
+        crossval.train_runs(
+            system, data.arrays(), plans, weights, [3, 4], optimizer, chunk=3, together=together
+        )
+        for together in (True, False)
+    ]
+    for one, two in zip(*map(jax.tree.leaves, both), strict=True):
+        np.testing.assert_allclose(one, two, atol=2e-3)
+
+
+def test_leaks_are_refused_or_said(data):
+    random = {"kind": "random", "count": 2, "seeds": (0,)}
+    with pytest.raises(ConfigError, match="random_folds"):
+        crossval.run(config(folds=random), data=data)
+    folds = crossval.make_folds(data, {**random, "random_folds": True}, 0)
+    assert all(fold.leaking for fold in folds)
+    with pytest.raises(ConfigError, match="no folds 'cross'"):
+        crossval.make_folds(data, {"kind": "cross"}, 0)
