@@ -95,8 +95,10 @@ FREE = (
     "train.model_parallel",
     "train.stop",
     "data.workers",
+    "data.path",
 )
-"""Fields that may differ when a run goes on; all others must be as they were."""
+"""Fields that may differ when a run goes on; all others must be as they were. (The feed's
+fingerprint tells whether the data are the same, wherever they lie.)"""
 
 
 def optimizer(config: Any) -> OptimizerSettings:
