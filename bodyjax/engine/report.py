@@ -84,7 +84,7 @@ class Report:
         self._lines.write(json.dumps(line) + "\n")
         self._lines.flush()
         for name, value in metrics.items():
-            if np.ndim(value) == 0:
+            if not isinstance(value, dict) and np.ndim(value) == 0:
                 self._events.add_scalar(f"{kind}/{name}", float(value), step)
         self._events.flush()
 

@@ -1,0 +1,175 @@
+"""Multi-stage pose networks: pictures to heat maps and part affinity fields.
+
+The published form (CMU-Pose, Cao et al. CVPR 2017; CN 114581953 B) refines both maps over six
+stages; the light form does the same with few, narrow layers for CPUs and phones.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from bodyjax.models.backbone import Norm, conv
+
+Array = jax.Array
+
+
+class Maps(NamedTuple):
+    """Outputs of every stage, the last is the result.
+
+    heatmaps: (S, B, H, W, J + 1), the last channel is the background; pafs: (S, B, H, W, 2 L).
+    """
+
+    heatmaps: Array
+    pafs: Array
+
+
+class Branch(nn.Module):
+    """A stack of 3x3 or 7x7 convolutions with ReLU, then the 1x1 output without one.
+
+    `widths` and `kernels` name each hidden convolution.
+    """
+
+    outputs: int
+    widths: tuple[int, ...]
+    kernels: tuple[int, ...]
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        for i, (width, kernel) in enumerate(zip(self.widths, self.kernels, strict=True)):
+            x = nn.Conv(width, (kernel, kernel), dtype=self.dtype, name=f"conv{i + 1}")(x)
+            x = nn.relu(x)
+        name = f"conv{len(self.widths) + 1}"
+        return nn.Conv(self.outputs, (1, 1), dtype=self.dtype, name=name)(x)
+
+
+class PublishedStages(nn.Module):
+    """Stage 1: five convolutions a branch; stages 2 to T: seven, 7x7, on the features and both
+    outputs of the stage before (CMU-Pose figure 3; SYSTEMS E)."""
+
+    joints: int
+    limbs: int
+    stages: int = 6
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, features: Array, train: bool) -> Maps:
+        del train
+        x, heatmaps, pafs = features, [], []
+        for stage in range(1, self.stages + 1):
+            widths = (128, 128, 128, 512) if stage == 1 else (128,) * 6
+            kernels = (3, 3, 3, 1) if stage == 1 else (7, 7, 7, 7, 7, 1)
+
+            def branch(name: str, outputs: int, x: Array, w: tuple = widths, k: tuple = kernels,
+                       stage: int = stage) -> Array:  # fmt: skip
+                y = Branch(outputs, w, k, self.dtype, name=f"stage{stage}_{name}")(x)
+                return y.astype(jnp.float32)
+
+            heatmaps.append(branch("heatmaps", self.joints + 1, x))
+            pafs.append(branch("pafs", 2 * self.limbs, x))
+            x = jnp.concatenate([features, heatmaps[-1], pafs[-1]], axis=-1)
+        return Maps(jnp.stack(heatmaps), jnp.stack(pafs))
+
+
+class LightStages(nn.Module):
+    """Few narrow stages; both maps of a stage come from one trunk of 3x3 convolutions."""
+
+    joints: int
+    limbs: int
+    stages: int = 2
+    width: int = 96
+    layers: int = 2
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, features: Array, train: bool) -> Maps:
+        x, heatmaps, pafs = features, [], []
+        for stage in range(1, self.stages + 1):
+            for layer in range(self.layers):
+                name = f"stage{stage}_conv{layer + 1}"
+                x = conv(self.width, 3, dtype=self.dtype, name=name)(x)
+                x = nn.relu(Norm(dtype=self.dtype, name=f"{name}_bn")(x, train))
+            out = nn.Conv(
+                self.joints + 1 + 2 * self.limbs, (1, 1), dtype=self.dtype,
+                name=f"stage{stage}_maps",
+            )(x).astype(jnp.float32)  # fmt: skip
+            heatmaps.append(out[..., : self.joints + 1])
+            pafs.append(out[..., self.joints + 1 :])
+            x = jnp.concatenate([features, x, out.astype(self.dtype)], axis=-1)
+        return Maps(jnp.stack(heatmaps), jnp.stack(pafs))
+
+
+def upsample2(x: Array) -> Array:
+    """Bilinear, twice the height and width: exact for exporters and for half-pixel centres."""
+    b, h, w, c = x.shape
+    return jax.image.resize(x, (b, 2 * h, 2 * w, c), "bilinear", antialias=False)
+
+
+class Pyramid(nn.Module):
+    """Merges features of strides 32, 16 and 8 (and 4) from the deepest up (Lin et al., Feature
+    Pyramid Networks, CVPR 2017); most of the work is done at stride 16, where maps are small."""
+
+    stride: int = 8
+    widths: tuple[int, int, int, int] = (64, 96, 192, 192)
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, features: dict[int, Array], train: bool) -> Array:
+        def layer(x: Array, width: int, kernel: int, name: str) -> Array:
+            x = conv(width, kernel, dtype=self.dtype, name=name)(x)
+            return nn.relu(Norm(dtype=self.dtype, name=f"{name}_bn")(x, train))
+
+        at = dict(zip((4, 8, 16, 32), self.widths, strict=True))
+        x = layer(features[32], at[32], 3, "deep")
+        x = jnp.concatenate([upsample2(x), features[16]], axis=-1)
+        x = layer(x, at[16], 1, "merge16")
+        x = x + layer(layer(x, at[16], 3, "middle1"), at[16], 3, "middle2")
+        x = layer(jnp.concatenate([upsample2(x), features[8]], axis=-1), at[8], 1, "merge8")
+        if self.stride == 4:
+            x = layer(jnp.concatenate([upsample2(x), features[4]], axis=-1), at[4], 1, "merge4")
+        return x
+
+
+class MultiStagePose(nn.Module):
+    """Pictures (B, H, W, 3) in 0..255 -> Maps at `stride` (8 or 4); H, W multiples of 32.
+
+    `backbone` gives features by stride. With stride-32 features (EfficientNet-lite0) a pyramid
+    merges them; else (SE-ResNet, VGG) two 3x3 convolutions reduce the features at stride 8 to 256
+    and 128 channels, as in CMU-Pose, and stride 4 upsamples those. `light` takes `LightStages`
+    instead of the published ones.
+    """
+
+    backbone: nn.Module
+    joints: int = 18
+    limbs: int = 19
+    stride: int = 8
+    stages: int = 6
+    light: bool = False
+    width: int = 96
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, pixels: Array, train: bool = False) -> Maps:
+        features = self.backbone(pixels, train)
+        if 32 in features:
+            x = Pyramid(stride=self.stride, dtype=self.dtype, name="pyramid")(features, train)
+        else:
+            x = features[8]
+            for i, width in enumerate((128, 96) if self.light else (256, 128)):
+                x = nn.Conv(width, (3, 3), dtype=self.dtype, name=f"reduce{i + 1}")(x)
+                x = nn.relu(x)
+            if self.stride == 4:
+                x = upsample2(x)
+        if self.light:
+            stages: nn.Module = LightStages(
+                self.joints, self.limbs, self.stages, self.width, dtype=self.dtype, name="stages"
+            )
+        else:
+            stages = PublishedStages(
+                self.joints, self.limbs, self.stages, dtype=self.dtype, name="stages"
+            )
+        return stages(x, train)

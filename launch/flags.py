@@ -1,0 +1,117 @@
+"""Flags of the launchers: config files with overrides, and errors as one line. Imports no jax."""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import importlib.util
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from bodyjax.errors import ConfigError, UserError
+
+EXIT_USER_ERROR = 2
+
+
+def run(main: Callable[[list[str]], int]) -> None:
+    """Calls main(arguments) and exits with its code; a UserError is one line and exit code 2.
+
+    --debug anywhere on the line shows the traceback as well.
+    """
+    arguments = sys.argv[1:]
+    debug = "--debug" in arguments
+    arguments = [word for word in arguments if word != "--debug"]
+    try:
+        code = main(arguments)
+    except UserError as error:
+        if debug:
+            traceback.print_exc()
+        print(f"error: {error}", file=sys.stderr)
+        code = EXIT_USER_ERROR
+    sys.exit(code)
+
+
+def load_config(name: str) -> ConfigDict:
+    """The config of FILE or FILE:VARIANT, through the file's get_config(variant)."""
+    file, _, variant = name.partition(":")
+    path = Path(file)
+    if not path.is_file():
+        raise ConfigError("no such config file", file=file)
+    spec = importlib.util.spec_from_file_location(f"configs.{path.stem}", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except SyntaxError as error:
+        raise ConfigError(f"not Python: {error.msg}", file=file, place=f"line {error.lineno}") from None
+    if not hasattr(module, "get_config"):
+        raise ConfigError("has no get_config(variant)", file=file)
+    return module.get_config(variant) if variant else module.get_config()
+
+
+def split_overrides(arguments: Sequence[str]) -> tuple[list[str], dict[str, str]]:
+    """Takes `--config.a.b=value` (or `--config.a.b value`) out of the arguments."""
+    rest: list[str] = []
+    overrides: dict[str, str] = {}
+    words = iter(arguments)
+    for word in words:
+        if not word.startswith("--config."):
+            rest.append(word)
+            continue
+        name, equals, value = word.removeprefix("--config.").partition("=")
+        overrides[name] = value if equals else next(words, "")
+    return rest, overrides
+
+
+def override(config: ConfigDict, overrides: dict[str, str]) -> None:
+    """Sets fields in place. A section with a field `path` (as `data`) may be set by its path alone.
+
+    Values keep the type of the field; ConfigError names a field that is not there, or a value that
+    does not fit.
+    """
+    for name, text in overrides.items():
+        *path, leaf = name.split(".")
+        section: Any = config
+        for i, part in enumerate([*path, leaf]):
+            if not isinstance(section, ConfigDict) or part not in section:
+                known = list(section.keys()) if isinstance(section, ConfigDict) else []
+                near = difflib.get_close_matches(part, known, 1)
+                hint = f"did you mean {near[0]}?" if near else f"fields: {', '.join(known)}"
+                raise ConfigError("there is no such field", place=f"config.{name}", hint=hint)
+            if i < len(path):
+                section = section[part]
+        if isinstance(section[leaf], ConfigDict) and "path" in section[leaf]:
+            section, leaf = section[leaf], "path"
+        section[leaf] = _value(text, section[leaf], name)
+
+
+def _value(text: str, old: Any, name: str) -> Any:
+    if isinstance(old, str):
+        return text
+    try:
+        value = ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        value = text
+    if old is None:
+        return value
+    if isinstance(old, bool) or not isinstance(old, int | float | tuple | list):
+        fits = isinstance(value, type(old))
+    elif isinstance(old, float):
+        fits = isinstance(value, int | float) and not isinstance(value, bool)
+        value = float(value) if fits else value
+    elif isinstance(old, int):
+        fits = isinstance(value, int) and not isinstance(value, bool)
+    else:
+        fits = isinstance(value, tuple | list)
+        value = tuple(value) if fits else value
+    if not fits:
+        raise ConfigError(
+            f"{text!r} is not {type(old).__name__}", place=f"config.{name}", hint=f"now {old!r}"
+        )
+    return value
