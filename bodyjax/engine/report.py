@@ -83,9 +83,9 @@ class Report:
         line = {"step": step, "kind": kind, "seconds": round(seconds, 3), **plain(metrics)}
         self._lines.write(json.dumps(line) + "\n")
         self._lines.flush()
-        for name, value in metrics.items():
-            if not isinstance(value, dict) and np.ndim(value) == 0:
-                self._events.add_scalar(f"{kind}/{name}", float(value), step)
+        for name, value in plain(metrics).items():
+            if isinstance(value, int | float):
+                self._events.add_scalar(f"{kind}/{name}", value, step)
         self._events.flush()
 
 
@@ -106,27 +106,24 @@ def cut_after(path: Path, step: int) -> None:
     os.replace(temporary, path)
 
 
-def plain(metrics: dict[str, Any]) -> dict[str, Any]:
+def plain(metrics: Any) -> Any:
     """Metrics as JSON values: floats, arrays as lists, None for what is not a finite number."""
-
-    def value(x: Any) -> Any:
-        if isinstance(x, list):
-            return [value(item) for item in x]
-        if isinstance(x, float):
-            return x if np.isfinite(x) else None
-        return x
-
-    return {
-        name: value(x if isinstance(x, str) or x is None else np.asarray(x).tolist())
-        for name, x in metrics.items()
-    }
+    if isinstance(metrics, dict):
+        return {str(name): plain(value) for name, value in metrics.items()}
+    if isinstance(metrics, list | tuple):
+        return [plain(value) for value in metrics]
+    if metrics is None or isinstance(metrics, str):
+        return metrics
+    value = np.asarray(metrics).tolist()
+    if isinstance(value, list):
+        return plain(value)
+    return None if isinstance(value, float) and not np.isfinite(value) else value
 
 
 def numbers(metrics: dict[str, Any]) -> str:
     """The scalars of `metrics` in one line."""
-    return "  ".join(
-        f"{name} {float(x):.4g}" for name, x in metrics.items() if x is not None and np.ndim(x) == 0
-    )
+    scalars = {name: x for name, x in plain(metrics).items() if isinstance(x, int | float)}
+    return "  ".join(f"{name} {x:.4g}" for name, x in scalars.items())
 
 
 def clock(seconds: float) -> str:
