@@ -31,7 +31,7 @@ from bodyjax.simulate.motion import COMMANDS
 
 __all__ = ["VERSION", "ClipSpec", "classes", "describe", "ensure", "picture"]
 
-VERSION = 3
+VERSION = 4
 """Version of the generator: raised with every change of its pixels, so that caches are remade."""
 
 SPLITS = ("train", "valid", "test")

@@ -121,6 +121,7 @@ def draw_place(rng: np.random.Generator, camera: Camera) -> Place:
     x = (np.arange(width) - camera.centre[0]) / camera.focal
     y = (np.arange(height) - camera.centre[1]) / camera.focal
     rays = np.stack(np.broadcast_arrays(x[None, :], y[:, None], 1.0), -1) @ camera.rotation
+    rays = rays.astype(np.float32)
     with np.errstate(divide="ignore", invalid="ignore"):
         down = -camera.position[1] / rays[..., 1]  # depth of the floor along each ray
         down = np.where((rays[..., 1] < 0) & (down > 0), down, np.inf)
