@@ -5,12 +5,14 @@ Everything here keeps the order of what it is given.
 
 from __future__ import annotations
 
+import atexit
 import dataclasses
 import os
 import queue
 import struct
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,24 +25,59 @@ from bodyjax.errors import DataError
 Example = dict[str, np.ndarray]
 
 
+class Crew:
+    """Daemon threads that stop together: when asked, and before the interpreter ends (a thread that
+    is in a library's C++ code at that moment would abort the process)."""
+
+    def __init__(self) -> None:
+        self.stopping = threading.Event()
+        self._threads: list[threading.Thread] = []
+        _CREWS.add(self)
+
+    def start(self, work: Callable[..., None], *arguments: Any) -> None:
+        """Run work(*arguments) in a thread of its own."""
+        thread = threading.Thread(target=work, args=arguments, daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
+    def stop(self, seconds: float = 5.0) -> None:
+        """Ask all to stop and wait for them, not longer than that: one may hang."""
+        self.stopping.set()
+        deadline = time.monotonic() + seconds
+        for thread in self._threads:
+            if thread is not threading.current_thread():
+                thread.join(max(0.0, deadline - time.monotonic()))
+
+
+_CREWS: weakref.WeakSet[Crew] = weakref.WeakSet()
+
+
+@atexit.register
+def _stop_all() -> None:
+    for crew in list(_CREWS):
+        crew.stop()
+
+
 def from_threads(
-    read: Callable[[int], Example], first: int, last: int, share: int, stopping: threading.Event
+    read: Callable[[int], Example], first: int, last: int, share: int, crew: Crew
 ) -> Iterator[Example]:
-    """Batches whose examples daemon threads read ahead, one batch at most."""
+    """Batches whose examples several threads read ahead, one batch at most."""
     count = min(os.cpu_count() or 1, share, 16)
     lanes = [queue.Queue[Any](max(1, share // count)) for _ in range(count)]
 
     def run(lane: int) -> None:
         for position in range(first + lane, last, count):
-            if stopping.is_set() or not _put(lanes[lane], _outcome(read, position), stopping):
+            if crew.stopping.is_set():
+                return
+            if not _put(lanes[lane], _outcome(read, position), crew.stopping):
                 return
 
     for lane in range(count):
-        threading.Thread(target=run, args=(lane,), daemon=True, name=f"read-{lane}").start()
+        crew.start(run, lane)
     examples = []
     for position in range(first, last):
-        outcome = _get(lanes[(position - first) % count], stopping)
-        if stopping.is_set():
+        outcome = _get(lanes[(position - first) % count], crew.stopping)
+        if crew.stopping.is_set():
             return
         examples.append(_value(outcome))
         if len(examples) == share:
@@ -50,7 +87,7 @@ def from_threads(
 
 def in_background(
     batches: Iterator[Example],
-    stopping: threading.Event,
+    crew: Crew,
     watch: Watch,
     source: Source,
     timeout_s: float,
@@ -59,12 +96,12 @@ def in_background(
     ready: queue.Queue[Any] = queue.Queue(1)
 
     def run() -> None:
-        while not stopping.is_set():
+        while not crew.stopping.is_set():
             outcome = _outcome(next, batches)
-            if not _put(ready, outcome, stopping) or isinstance(outcome, _Failure):
+            if not _put(ready, outcome, crew.stopping) or isinstance(outcome, _Failure):
                 return
 
-    threading.Thread(target=run, daemon=True, name="batches").start()
+    crew.start(run)
     while True:
         waiting = time.monotonic()
         while True:

@@ -13,14 +13,13 @@ import functools
 import hashlib
 import itertools
 import tempfile
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from bodyjax.contract import Source
-from bodyjax.data.ahead import Watch, example_name, from_threads, in_background, stack
+from bodyjax.data.ahead import Crew, Watch, example_name, from_threads, in_background, stack
 from bodyjax.errors import ConfigError, DataError
 
 Example = dict[str, np.ndarray]
@@ -142,16 +141,16 @@ class Stream:
         read = functools.partial(
             _read, reader, watch, (self.batch_size, self._share, self.host_index), mask
         )
-        stopping = threading.Event()
+        crew = Crew()
         first, last = start * self._share, stop * self._share
         try:
             if self.workers:
                 batches = _from_workers(read, first, last, self._share, self.workers)
             else:
-                batches = from_threads(read, first, last, self._share, stopping)
-            yield from in_background(batches, stopping, watch, reader.source, self.timeout_s)
+                batches = from_threads(read, first, last, self._share, crew)
+            yield from in_background(batches, crew, watch, reader.source, self.timeout_s)
         finally:
-            stopping.set()
+            crew.stop()
             folder.cleanup()
 
 
