@@ -1,0 +1,48 @@
+# make train   a movement classifier from nothing to its figures, on data made here
+# make test    what a change must pass; test-all: the tests of minutes as well; lint: no tests
+# make .venv   the environment alone (EXTRAS=test,cuda12 for a GPU); clean: remove what was made
+#
+# Needs git, make and python3 >= 3.11 with venv, nothing else. PYTHON=python3.12 names another one.
+
+PYTHON ?= python3
+EXTRAS ?= test
+BIN := .venv/bin
+STAMP := .venv/installed
+JOBS ?= 2
+
+# One thread a test process: JOBS of them share the cores. Compiled programs are kept between runs.
+TEST_ENV := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 NPROC=1 MPLBACKEND=agg \
+  JAX_PLATFORMS=$${JAX_PLATFORMS:-cpu} JAX_COMPILATION_CACHE_DIR=$(CURDIR)/.cache/jax \
+  JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0.2
+
+.PHONY: train test test-all lint clean .venv
+
+train: $(STAMP)
+	$(BIN)/python -m launch.train --config configs/classifier.py
+
+test: lint
+	$(TEST_ENV) $(BIN)/python -m pytest -n $(JOBS) --dist worksteal
+
+test-all: lint
+	$(TEST_ENV) $(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m ""
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+.venv: $(STAMP)
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "error: bodyjax needs Python 3.11 or newer: make PYTHON=/path/to/python3.11 ..." >&2; exit 2; }
+	@$(PYTHON) -c 'import ensurepip, venv' || \
+	  { echo "error: this Python has no venv (on Debian: apt install python3-venv)" >&2; exit 2; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e ".[$(EXTRAS)]"
+	@touch $@
+
+clean:
+	rm -rf .venv .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
