@@ -75,14 +75,16 @@ def zoom_factor(region: np.ndarray, size: tuple[int, int], factors: tuple = FACT
 def edge_move(region: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """(dx, dy) that takes a region at the edge towards the middle by half its width or height.
 
-    0 along an axis where the region touches neither side, or both.
+    0 along an axis where the region touches neither side, or both. The source says "towards the
+    middle", so a large region's centre stops there: it would leave the picture on the other side.
     """
     extent = np.array(size[::-1], np.float64)
     near = EDGE * extent
     at_start = region[:2] <= near - 0.5
     at_end = region[2:] >= extent - 0.5 - near
     sign = at_start.astype(float) - at_end.astype(float)
-    return 0.5 * (region[2:] - region[:2]) * sign
+    to_middle = np.abs((extent - 1) / 2 - (region[:2] + region[2:]) / 2)
+    return np.minimum(0.5 * (region[2:] - region[:2]), to_middle) * sign
 
 
 def simulated_map(

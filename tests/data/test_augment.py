@@ -278,6 +278,8 @@ def test_body_region_rules():
     np.testing.assert_array_equal(body_region.edge_move(at_left, size), (15, 0))
     at_corner = np.array([129.5, 79.5, 159.5, 119.5])
     np.testing.assert_array_equal(body_region.edge_move(at_corner, size), (-15, -20))
+    tall = np.array([60, 29.5, 90, 119.5])  # its half is 45, its centre 15 below the middle
+    np.testing.assert_array_equal(body_region.edge_move(tall, size), (0, -15))
     across = np.array([-0.5, 30, 159.5, 90])
     np.testing.assert_array_equal(body_region.edge_move(across, size), (0, 0))
 
