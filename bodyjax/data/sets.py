@@ -59,9 +59,7 @@ def recognise(path: FilePath) -> str:
         return "coco"
     if len(list(path.glob("*/*/dataset_info.json"))) == 1:
         return "prepared"
-    raise DataError(
-        "no set of a known layout", file=path, hint="clips lie in CLASS/NAME.mp4; see docs/DATA.md"
-    )
+    raise DataError("no set of a known layout", file=path, hint="clips lie in CLASS/NAME.mp4")
 
 
 def open_set(path: FilePath, part: str = "all", **options: Any) -> Any:
