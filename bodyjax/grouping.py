@@ -12,6 +12,7 @@ both cost more than the comparisons of all with all that stand here.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import jax
@@ -25,7 +26,9 @@ from bodyjax.errors import ConfigError
 from bodyjax.skeleton import Skeleton
 
 
-class People(NamedTuple):
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class People:
     """The people of one picture, best first, in P slots.
 
     xy (P, J, 2): input pixels, where score > 0. score (P, J): value of the heat map at the joint,
@@ -41,7 +44,12 @@ class People(NamedTuple):
     overflow: jax.Array
 
 
-export.register_namedtuple_serialization(People, serialized_name="bodyjax.grouping.People")
+export.register_pytree_node_serialization(
+    People,
+    serialized_name="bodyjax.grouping.People",
+    serialize_auxdata=lambda _: b"",  # all fields are arrays
+    deserialize_auxdata=lambda _: (),
+)
 
 
 class Peaks(NamedTuple):
@@ -94,7 +102,7 @@ def find_peaks(heatmaps: jax.Array, max_peaks: int, threshold: float) -> Peaks:
 
     Of equal neighbours the first in reading order is the peak. The position is the top of the
     parabola through the logarithms of the peak and its two neighbours on an axis: exact for a
-    Gaussian; at the edge of the map the cell itself.
+    Gaussian; across the edge of the map, where a neighbour is missing, the cell itself.
     """
     height, width, joints = heatmaps.shape
     padded = jnp.pad(heatmaps, ((1, 1), (1, 1), (0, 0)), constant_values=-jnp.inf)
@@ -152,6 +160,7 @@ def pair_affinity(
 ) -> jax.Array:
     """The line integral of a limb's field between all its pairs of peaks (Cao et al. 2017, eq. 10).
 
+    The field is sampled to the nearest half cell.
     Returns (L, K, K): the mean of the field along the line, 0 where the pair can't be a limb.
     """
     height, width, channels = pafs.shape
@@ -161,13 +170,15 @@ def pair_affinity(
     length = jnp.sqrt(jnp.sum(jnp.square(vector), axis=-1))
     unit = vector / jnp.maximum(length, 1e-6)[..., None]
     along = jnp.linspace(0.0, 1.0, samples)
-    x, y = (
-        jnp.floor(start[..., i, None] + vector[..., i, None] * along + 0.5).astype(jnp.int32)
-        for i in (0, 1)
-    )
-    x, y = jnp.clip(x, 0, width - 1), jnp.clip(y, 0, height - 1)
-    index = (y * width + x) * channels + 2 * jnp.arange(len(limbs))[:, None, None, None]
-    flat = pafs.reshape(-1)
+
+    def half_cell(axis: int, size: int) -> jax.Array:
+        place = start[..., axis, None] + vector[..., axis, None] * along
+        return jnp.clip(jnp.floor(2 * place + 0.5).astype(jnp.int32), 0, 2 * size - 2)
+
+    x, y = half_cell(0, width), half_cell(1, height)
+    cell = ((2 * (y % 2) + x % 2) * height + y // 2) * width + x // 2
+    index = cell * channels + 2 * jnp.arange(len(limbs))[:, None, None, None]
+    flat = _between_cells(pafs).reshape(-1)
     field_x = flat.at[index].get(mode="promise_in_bounds")
     field_y = flat.at[index + 1].get(mode="promise_in_bounds")
     projected = field_x * unit[..., 0, None] + field_y * unit[..., 1, None]
@@ -176,6 +187,19 @@ def pair_affinity(
     possible = (peaks.score[first] > 0)[:, :, None] & (peaks.score[second] > 0)[:, None]
     possible &= (hits >= min_hits - 1e-6) & (mean > 0)
     return jnp.where(possible, mean, 0.0)
+
+
+def _between_cells(pafs: jax.Array) -> jax.Array:
+    """The field at each cell, half a cell right of it, below, and both: (4, H, W, 2L).
+
+    A limb's field is 2 or 3 cells wide: the nearest cell alone would miss it, and interpolation at
+    each sample would gather four times as much.
+    """
+    right = jnp.concatenate((pafs[:, 1:], pafs[:, -1:]), axis=1)
+    across = 0.5 * (pafs + right)
+    rows = jnp.stack((pafs, across))
+    below = jnp.concatenate((rows[:, 1:], rows[:, -1:]), axis=1)
+    return jnp.concatenate((rows, 0.5 * (rows + below)))
 
 
 def assign(affinity: jax.Array) -> jax.Array:
@@ -234,9 +258,7 @@ def assemble(limbs: np.ndarray, partner: jax.Array, joints: int) -> jax.Array:
         member = (body[..., None] == body_a) | (body[..., None] == body_b)  # (J, K, K)
         joined = jnp.any(member, axis=-1)
         body = jnp.where(joined, jnp.max(jnp.where(member, body_a, -1), axis=-1), body)
-        union = jnp.max(
-            jnp.where(member[..., None], holds_a | holds_b, jnp.uint32(0)), axis=-2
-        )
+        union = jnp.max(jnp.where(member[..., None], holds_a | holds_b, jnp.uint32(0)), axis=-2)
         holds = jnp.where(joined[..., None], union, holds)
         return (body, holds), None
 
@@ -263,14 +285,11 @@ def _people(
     here = jnp.any(belongs, axis=-1)
     joint = jnp.arange(joints)
     xy = cells_to_pixels(peaks.cells[joint, peak], stride)
-    people = People(
-        jnp.where(here[..., None], xy, 0.0),
-        jnp.where(here, peaks.score[joint, peak], 0.0),
-        total / joints,
-        jnp.minimum(found, slots),
-        peaks.overflow + jnp.maximum(found - slots, 0),
-    )
+    xy = jnp.where(here[..., None], xy, 0.0)
+    score = jnp.where(here, peaks.score[joint, peak], 0.0)
     if keep < slots:
-        pad = [jnp.pad(a, ((0, slots - keep), *[(0, 0)] * (a.ndim - 1))) for a in people[:3]]
-        people = People(*pad, *people[3:])
-    return people
+        empty = slots - keep
+        xy, score = jnp.pad(xy, ((0, empty), (0, 0), (0, 0))), jnp.pad(score, ((0, empty), (0, 0)))
+        total = jnp.pad(total, (0, empty))
+    overflow = peaks.overflow + jnp.maximum(found - slots, 0)
+    return People(xy, score, total / joints, jnp.minimum(found, slots), overflow)
