@@ -1,0 +1,107 @@
+"""Measures this machine: python -m launch.benchmark [--system NAME] [--platform cpu|gpu|tpu]
+[--json out.json].
+
+Prints a table; compile time apart; what a part lacks is said in its row. NAME is `reading` or a
+system (pose, movement, sequence, ...). Exit codes: 0 done, 2 a mistake in the input.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from bodyjax.errors import ConfigError, UserError
+from launch import flags
+
+CONFIGS = Path(__file__).resolve().parents[1] / "configs"
+DETECTORS = ("small", "tiny", "se", "cmu")
+
+
+def main(arguments: list[str]) -> int:
+    parser = argparse.ArgumentParser(prog="launch.benchmark", description=__doc__)
+    parser.add_argument("--system", help="only this one (default: all)")
+    parser.add_argument("--platform", choices=("cpu", "gpu", "tpu"), default="")
+    parser.add_argument("--json", type=Path, help="file for the figures")
+    options = parser.parse_args(arguments)
+    if options.json and not options.json.parent.is_dir():
+        raise UserError("the folder is missing", file=options.json.parent)
+    configs = load_configs()
+    known = ["reading", *dict.fromkeys(config["system"] for config in configs.values())]
+    if options.system and options.system not in known:
+        hint = f"one of {', '.join(known)}"
+        raise UserError(f"no system {options.system!r}", place="--system", hint=hint)
+    return benchmark(configs, options.system, options.platform, options.json)
+
+
+def load_configs() -> dict[str, Any]:
+    """The default variant of every file in configs/ by name."""
+    files = sorted(path for path in CONFIGS.glob("*.py") if path.stem != "__init__")
+    return {path.stem: flags.load_config(str(path)) for path in files}
+
+
+def benchmark(configs: dict[str, Any], system: str | None, platform: str, file: Path | None) -> int:
+    """Measures part after part, each in a process of its own, and prints every table when known."""
+    from bodyjax.bench import rows, timing
+
+    machine = rows.machine("machine", timing.devices, platform)
+    if not machine["devices"]:
+        raise UserError(f"no {platform or 'usable'} device was found", place="--platform")
+    print(", ".join(f"{name} {value}" for name, value in machine.items()))
+    measured = []
+    for name, part, arguments in parts(configs, system, platform):
+        new = rows.measure_apart(name, part, *arguments)
+        print(f"\n{rows.table(new)}", flush=True)
+        measured += new
+    if file:
+        record = {"machine": machine, "rows": [asdict(row) for row in measured]}
+        file.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    return 0
+
+
+def parts(
+    configs: dict[str, Any], system: str | None, platform: str
+) -> Iterator[tuple[str, Any, tuple[Any, ...]]]:
+    """(name, function, its arguments) of what is measured for `system`, all where it is None."""
+    from bodyjax.bench import detector, reading, sequence, training, videos
+
+    if system in (None, "reading"):
+        yield "reading", reading.reading, ()
+    for name, config in configs.items():
+        kind = config["system"]
+        if system not in (None, kind):
+            continue
+        yield f"{name}: training step", training.training, (name, config, platform)
+        if kind == "pose":
+            yield "detector", detector.detector, (variants(CONFIGS / f"{name}.py"), platform)
+            yield "labels", detector.labels, (config, platform)
+            yield "grouping", detector.grouping, (platform,)
+        if kind == "movement":
+            yield "videos", videos.videos, (with_frames(config), platform)
+        if kind == "sequence":
+            yield "sequence model", sequence.sequence, (platform,)
+
+
+def variants(file: Path) -> dict[str, Any]:
+    """The detectors to compare that the config file has."""
+    found = {}
+    for name in DETECTORS:
+        try:
+            found[name] = flags.load_config(f"{file}:{name}")
+        except ConfigError:
+            continue
+    return found
+
+
+def with_frames(config: Any) -> Any:
+    """The classifier as it recognises: from frames through the detector."""
+    config = config.copy_and_resolve_references()
+    config.model.input = "frames"
+    return config
+
+
+if __name__ == "__main__":
+    flags.run(main)
