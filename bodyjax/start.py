@@ -1,8 +1,10 @@
-"""What a training starts from: published weights or an earlier checkpoint, and what is recorded."""
+"""What a training starts from: published weights, an earlier checkpoint, a frozen teacher; and what
+a checkpoint records beside its config."""
 
 from __future__ import annotations
 
-from pathlib import Path
+import copy
+import dataclasses
 from typing import Any
 
 import jax
@@ -11,36 +13,85 @@ import numpy as np
 from bodyjax import published
 from bodyjax.contract import System, Variables
 from bodyjax.engine import checkpoint
+from bodyjax.errors import CheckpointError
+
+OWN = ("se",)
+"""Layers that keep their random start where published weights lack them: a plain ResNet says
+nothing about squeeze and excitation."""
 
 
 def variables(config: Any, system: System) -> Variables:
-    """Initial variables that replace the random ones, or {} where config.start is empty.
+    """Initial variables that replace the random ones, part by part; {} where all stay random.
 
-    `config.start`: an .npz of published EfficientNet-lite0 weights for the backbone, or a run's
-    folder or the name of shipped weights for the whole network.
+    `config.start`: an .npz of published backbone weights (bodyjax.published), or a run's folder or
+    the name of shipped weights for the whole network. `config.distill.teacher`: the same for the
+    frozen teacher, where the teacher is a network.
     """
-    start = config.get("start", "")
-    if not start:
-        return {}
-    if not str(start).endswith(".npz"):
-        loaded = checkpoint.load(start)
-        return {name: loaded.variables[name] for name in ("params", "batch_stats")}
-    fresh = jax.device_get(jax.jit(system.init)(jax.random.key(config["seed"])))
-    params, statistics = published.efficientnet_lite0(published.read(Path(start)))
+    found: Variables = {}
+    start = str(config.get("start", "") or "")
+    if start.endswith(".npz"):
+        found |= from_published(start, config["seed"], system)
+    elif start:
+        found |= from_checkpoint(start, system)
+    teacher = (config.get("distill") or {}).get("teacher", "")
+    if teacher:
+        loaded = checkpoint.load(teacher, system="pose").variables
+        statistics = {k: v for k, v in loaded["batch_stats"].items() if k != "teaching"}
+        found["frozen"] = {"teacher": {"params": loaded["params"], "batch_stats": statistics}}
+    return found
+
+
+def from_checkpoint(path: str, system: System) -> Variables:
+    """Parameters and statistics of a trained network; the count of taught steps starts anew."""
+    loaded = checkpoint.load(path).variables
+    fresh = jax.eval_shape(system.init, jax.random.key(0))["batch_stats"].get("teaching")
+    statistics = {k: v for k, v in loaded["batch_stats"].items() if k != "teaching"}
+    if fresh:
+        statistics["teaching"] = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), fresh)
+    return {"params": loaded["params"], "batch_stats": statistics}
+
+
+def from_published(path: str, seed: int, system: System) -> Variables:
+    """Random variables with the backbone of an .npz of published weights."""
+    fresh = jax.device_get(jax.jit(system.init)(jax.random.key(seed)))
+    try:
+        params, statistics = published.backbone(published.read(path))
+        for name, tree in (("params", params), ("batch_stats", statistics)):
+            if tree or "backbone" in fresh[name]:
+                own = fresh[name].get("backbone", {})
+                fresh[name] = {**fresh[name], "backbone": fitted(tree, own, "backbone")}
+    except CheckpointError as error:
+        if error.file:
+            raise
+        raise CheckpointError(error.message, file=path, place=error.place) from None
+    return {name: fresh[name] for name in ("params", "batch_stats")}
+
+
+def fitted(tree: Any, like: Any, place: str) -> Any:
+    """`tree` in the dtypes of `like`, whose names and shapes it must have, but for `OWN`."""
+    if not isinstance(like, dict):
+        if np.shape(tree) != like.shape:
+            raise CheckpointError(f"has shape {np.shape(tree)}, not {like.shape}", place=place)
+        return np.asarray(tree, like.dtype)
+    for name in tree.keys() ^ like.keys():
+        if name not in OWN or name not in like:
+            whose = "the network has no" if name in tree else "the weights have no"
+            raise CheckpointError(f"{whose} {name}", place=place, hint="see model.backbone")
     return {
-        "params": {**fresh["params"], "backbone": only(params, fresh["params"]["backbone"])},
-        "batch_stats": {
-            **fresh["batch_stats"],
-            "backbone": only(statistics, fresh["batch_stats"]["backbone"]),
-        },
+        name: fitted(tree[name], part, f"{place}/{name}") if name in tree else part
+        for name, part in like.items()
     }
 
 
-def only(tree: Any, like: Any) -> Any:
-    """`tree` cut to the names of `like`, in its shapes."""
-    if isinstance(like, dict):
-        return {name: only(tree[name], part) for name, part in like.items()}
-    return np.asarray(tree, like.dtype).reshape(like.shape)
+def without_teacher(trained: checkpoint.Checkpoint) -> checkpoint.Checkpoint:
+    """The student alone, as a checkpoint to export: no teacher in its config or variables."""
+    config = copy.deepcopy(trained.config)
+    config.unlock()
+    if "distill" in config:
+        del config["distill"]
+    statistics = {k: v for k, v in trained.variables["batch_stats"].items() if k != "teaching"}
+    variables = {**trained.variables, "batch_stats": statistics, "frozen": {}}
+    return dataclasses.replace(trained, config=config, variables=variables)
 
 
 def meta(config: Any) -> dict[str, Any]:

@@ -28,22 +28,16 @@ def main(arguments: list[str]) -> int:
 
 
 def train(config: Any, workdir: Path) -> int:
-    """Builds system and feed and runs the engine."""
-    from bodyjax import start, systems
-    from bodyjax.data import feeds
+    """Trains, then shows what came out and how to use it."""
+    from bodyjax import training
     from bodyjax.engine import loop
 
-    system = systems.build(config)
-    feed = feeds.open_feed(config)
     try:
-        result = loop.fit(
-            system, feed, config, workdir, initial_variables=start.variables(config, system),
-            meta=start.meta(config),
-        )  # fmt: skip
+        result = training.train(config, workdir)
     except loop.Interrupted:
         return loop.EXIT_INTERRUPTED
-    print(f"done ({result.reason}): {result.metrics}")
-    print(f"checkpoint: {result.checkpoint}")
+    for line in result["lines"]:
+        print(line)
     return 0
 
 

@@ -1,0 +1,124 @@
+"""Heat maps of clips made once and stored: a frozen detector gives the same maps in every epoch.
+
+The classifier is trained on heat maps of the trained detector (US 2020/0042776 A1, [0094]); with
+the maps stored, an epoch costs what the classifier costs. One folder of the cache holds the maps of
+one detector for one set of clips, eight bits a value.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from tqdm import tqdm
+
+from bodyjax.contract import Variables
+from bodyjax.data import affine, clip_feed, clips
+from bodyjax.data.clip_feed import StoredMaps
+from bodyjax.data.clips import ClipFolder
+from bodyjax.errors import DataError
+from bodyjax.systems.movement import JOINTS, Movement
+
+FRAMES_AT_ONCE = 16
+
+
+def folder() -> Path:
+    """Where maps are kept: $BODYJAX_CACHE, else ~/.cache/bodyjax."""
+    return Path(os.environ.get("BODYJAX_CACHE", Path.home() / ".cache" / "bodyjax")) / "maps"
+
+
+def ensure(source: ClipFolder, system: Movement, detector: Variables, count: int) -> StoredMaps:
+    """The maps of `count` evenly spread frames of each clip, from the cache or made now.
+
+    Each clip is a file of its own, written under a temporary name and renamed: a stopped run goes
+    on where it was. Shows progress.
+    """
+    words = (source.fingerprint, digest(detector), system.size, count)
+    name = hashlib.sha256(repr(words).encode()).hexdigest()[:24]
+    place = folder() / name
+    place.mkdir(parents=True, exist_ok=True)
+    stride = system.detector.model.stride
+    shape = (count, system.size[0] // stride, system.size[1] // stride, JOINTS)
+    missing = [i for i in range(len(source)) if not whole(place / f"{i:06d}.npy", shape)]
+    if missing:
+        make(source, system, detector, shape, place, missing)
+    maps = np.stack([np.load(place / f"{i:06d}.npy") for i in range(len(source))])
+    return StoredMaps(source, maps, name)
+
+
+def make(
+    source: ClipFolder, system: Movement, detector: Variables, shape: tuple[int, ...],
+    place: Path, missing: list[int],
+) -> None:  # fmt: skip
+    """Writes the maps of the clips numbered `missing`."""
+    one = jax.jit(lambda v, frames: (system.heatmaps(v, frames[None])[0] * 255 + 0.5).astype("u1"))
+
+    def read(index: int) -> np.ndarray:
+        example = source[index]
+        numbers = clip_feed.spread(int(example["length"]), shape[0], 1)[0]
+        distinct, inverse = np.unique(numbers, return_inverse=True)
+        frames = clips.read_frames(example, distinct)
+        matrix = affine.fit(frames.shape[1:3], system.size)
+        return np.stack([affine.warp(f, matrix, system.size) for f in frames])[inverse]
+
+    bar = tqdm(total=len(missing), desc="heat maps", unit="clip", disable=None)
+    for index, frames in zip(missing, read_ahead(read, missing), strict=True):
+        parts = []
+        for first in range(0, shape[0], FRAMES_AT_ONCE):
+            part = frames[first : first + FRAMES_AT_ONCE]
+            padded = np.zeros((FRAMES_AT_ONCE, *part.shape[1:]), np.uint8)
+            padded[: len(part)] = part
+            parts.append(np.asarray(one(detector, padded))[: len(part)])
+        file = place / f"{index:06d}.npy"
+        temporary = file.with_suffix(".tmp.npy")
+        np.save(temporary, np.concatenate(parts))
+        temporary.replace(file)
+        bar.update()
+    bar.close()
+
+
+def read_ahead(read: Callable[[int], np.ndarray], indices: list[int]) -> Iterator[np.ndarray]:
+    """read(i) for each index, one clip ahead of its use in a thread of its own."""
+    with ThreadPoolExecutor(1) as pool:
+        waiting = [pool.submit(read, index) for index in indices[:1]]
+        for following in [*indices[1:], None]:
+            frames = waiting.pop().result()
+            if following is not None:
+                waiting.append(pool.submit(read, following))
+            yield frames
+
+
+def whole(file: Path, shape: tuple[int, ...]) -> bool:
+    """Whether a stored file is there and of the right shape."""
+    try:
+        return np.load(file, mmap_mode="r").shape == shape
+    except (OSError, ValueError):
+        return False
+
+
+def digest(tree: Any) -> str:
+    """SHA-256 over names and values of a tree of arrays."""
+    total = hashlib.sha256()
+    for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
+        total.update(json.dumps(jax.tree_util.keystr(path)).encode())
+        total.update(np.ascontiguousarray(leaf).tobytes())
+    return total.hexdigest()
+
+
+def sources(config: Any, system: Movement, detector: Variables) -> dict[str, StoredMaps]:
+    """Stored maps of the parts that training needs."""
+    data = config["data"]
+    parts = ["train", "valid"] if clip_feed.has_validation(data) else ["train"]
+    if not detector:
+        raise DataError("stored maps need a detector", hint="set config.start")
+    return {
+        part: ensure(clip_feed.open_clips(data, part), system, detector, data["stored_frames"])
+        for part in parts
+    }

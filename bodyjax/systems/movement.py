@@ -1,0 +1,341 @@
+"""System A: a movement from the heat maps of a few frames of a video (US 2020/0042776 A1).
+
+The classifier sees one square grid per clip, the box around the joints found in all its frames, so
+that place and size of the person in the picture do not matter. What a batch holds decides where
+the maps come from; from the grid on everything is the same:
+
+frames (B, T, H, W, 3) uint8: maps of the detector in `frozen`, inside the program;
+maps (B, T, h, w, J) uint8: the same maps made before and stored, 255 for 1;
+xy (B, T, J, 2) pixels with score (B, T, J): Gaussian maps of known joints.
+
+Another axis S before T holds several samplings of a clip; `predict` averages their probabilities.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from bodyjax import codec, losses
+from bodyjax.contract import ArraySpec, Aux, Batch, Variables
+from bodyjax.errors import ConfigError
+from bodyjax.metrics import Classification
+from bodyjax.models.movement import MovementClassifier
+from bodyjax.skeleton import BODY18
+from bodyjax.systems import pose
+
+Array = jax.Array
+
+JOINTS = len(BODY18.joints)
+
+
+class Clip(NamedTuple):
+    """A clip on its grid: maps (B, T, g, g, J) in 0..1, xy (B, T, J, 2) with the box as -1..1,
+    score (B, T, J)."""
+
+    maps: Array
+    xy: Array
+    score: Array
+
+
+@dataclass(frozen=True)
+class Movement:
+    """The classifier as a system; sizes in pixels of the frames it eats.
+
+    `grid` cells a side of the clip's grid; `sigma` cells of Gaussians drawn from known joints;
+    `threshold` of the score above which a joint counts for the box. `augment`: largest change of
+    scale, shift (share of the box), rotation (radians), flip (chance), noise, in training.
+    """
+
+    model: MovementClassifier
+    detector: pose.Pose
+    labels: tuple[str, ...]
+    input: str
+    frames: int
+    size: tuple[int, int]
+    sampling: str
+    grid: int
+    sigma: float
+    threshold: float
+    coordinates: bool
+    several: bool
+    class_weights: tuple[float, ...]
+    smoothing: float
+    fine_tune: bool
+    augment: tuple[tuple[str, float], ...]
+
+    # -- parameters --
+
+    def init(self, key: Array) -> Variables:
+        first, second = jax.random.split(key)
+        maps = jnp.zeros((1, 2, self.grid, self.grid, JOINTS))
+        clip = Clip(maps, jnp.zeros((1, 2, JOINTS, 2)), jnp.zeros((1, 2, JOINTS)))
+        classifier = self.model.init(first, maps, self.features(clip))
+        if self.input == "joints":
+            return {**split(classifier), "frozen": {}}
+        detector = split(self.detector.init(second))
+        if not self.fine_tune:
+            return {**split(classifier), "frozen": {"detector": detector}}
+        own = split(classifier)
+        return {
+            "params": {"classifier": own["params"], "detector": detector["params"]},
+            "batch_stats": {"classifier": own["batch_stats"]},
+            "frozen": {"detector_batch_stats": detector["batch_stats"]},
+        }
+
+    def parts(self, variables: Variables) -> tuple[Variables, Variables]:
+        """Variables of the classifier and of the detector."""
+        params, stats, frozen = (variables[k] for k in ("params", "batch_stats", "frozen"))
+        if self.input == "joints":
+            return {"params": params, "batch_stats": stats}, {}
+        if not self.fine_tune:
+            # Also where it is not trained: no gradient is asked of the detector.
+            detector = jax.lax.stop_gradient(frozen["detector"])
+            return {"params": params, "batch_stats": stats}, detector
+        detector = {
+            "params": params["detector"],
+            "batch_stats": frozen["detector_batch_stats"],
+        }
+        own = {"params": params["classifier"], "batch_stats": stats["classifier"]}
+        return own, detector
+
+    def batch_spec(self, size: int) -> dict[str, ArraySpec]:
+        spec = {"label": ArraySpec((size,), "int32")}
+        if self.several:
+            spec = {"label": ArraySpec((size, len(self.labels)), "float32")}
+        lead = (size, self.frames)
+        if self.input == "frames":
+            return {**spec, "frames": ArraySpec((*lead, *self.size, 3), "uint8")}
+        if self.input == "maps":
+            stride = self.detector.model.stride
+            cells = (self.size[0] // stride, self.size[1] // stride)
+            return {**spec, "maps": ArraySpec((*lead, *cells, JOINTS), "uint8")}
+        return {
+            **spec,
+            "xy": ArraySpec((*lead, JOINTS, 2), "float32"),
+            "score": ArraySpec((*lead, JOINTS), "float32"),
+        }
+
+    # -- from a batch to the clip on its grid --
+
+    def heatmaps(self, detector: Variables, frames: Array) -> Array:
+        """Frames (B, T, H, W, 3) -> joint heat maps (B, T, h, w, J) clipped to 0..1."""
+        flat = frames.reshape(-1, *frames.shape[-3:])
+        maps = self.detector.maps(detector, flat).heatmaps[-1, ..., :JOINTS]
+        return jnp.clip(maps, 0.0, 1.0).reshape(*frames.shape[:2], *maps.shape[1:])
+
+    def joints(self, maps: Array) -> tuple[Array, Array]:
+        """Highest peaks (B, T, J, 2) in pixels of the frames, and their scores (B, T, J)."""
+        return codec.decode(maps, self.detector.model.stride, refine="quarter")
+
+    def clip(self, detector: Variables, batch: Batch, key: Array | None) -> tuple[Clip, Clip]:
+        """The clip on its grid, randomly changed where a key is given, and as found: maps, xy in
+        pixels, score. The change is one similarity for all frames."""
+        if self.input == "joints" and "frames" not in batch:
+            xy, score = batch["xy"], batch["score"]
+            found = Clip(jnp.zeros(()), xy, score)
+        else:
+            if "frames" in batch:
+                maps = self.heatmaps(detector, batch["frames"])
+            else:
+                maps = batch["maps"].astype(jnp.float32) / 255.0
+            xy, score = self.joints(maps)
+            found = Clip(maps, xy, score)
+        centre, half = clip_box(xy, score, self.threshold, self.size)
+        change = self.change(key, xy.shape[0])
+        local = (xy - centre[:, None, None]) / half[:, None, None, None]
+        if "maps" in batch or "frames" in batch:
+            # Maps move along the axes only: a turn would mix them between cells.
+            change = change._replace(turn=jnp.zeros_like(change.turn))
+        local = move(local, change)
+        if key is not None:
+            noise = dict(self.augment)["noise"]
+            local = local + noise * jax.random.normal(jax.random.fold_in(key, 1), local.shape)
+        mirror = jnp.array(BODY18.mirror)
+        flipped = change.flip[:, None, None]
+        local = jnp.where(flipped[..., None], local[:, :, mirror], local)
+        score = jnp.where(flipped, score[:, :, mirror], score)
+        if found.maps.ndim == 0:
+            cells = (local + 1) * (self.grid / 2) - 0.5
+            drawn = codec.heatmaps(
+                cells[:, :, None], score[:, :, None] > 0, (self.grid, self.grid), 1, self.sigma
+            )
+            return Clip(drawn * score[:, :, None, None], local, score), found
+        grid = sample_grid(found.maps, centre, half, change, self.grid, self.detector.model.stride)
+        grid = jnp.where(flipped[..., None, None], grid[..., mirror], grid)
+        return Clip(grid, local, score), found
+
+    def change(self, key: Array | None, batch: int) -> Change:
+        """A random similarity a clip, or none without a key."""
+        if key is None:
+            one, zero = jnp.ones(batch), jnp.zeros(batch)
+            return Change(one, zero, jnp.zeros((batch, 2)), jnp.zeros(batch, bool))
+        limits = dict(self.augment)
+        scale, turn, shift, flip = jax.random.split(key, 4)
+
+        def uniform(key: Array, shape: tuple[int, ...], limit: float) -> Array:
+            return jax.random.uniform(key, shape, minval=-limit, maxval=limit)
+
+        return Change(
+            jnp.exp(uniform(scale, (batch,), limits["scale"])),
+            uniform(turn, (batch,), limits["rotation"]),
+            uniform(shift, (batch, 2), 2 * limits["shift"]),
+            jax.random.uniform(flip, (batch,)) < limits["flip"],
+        )
+
+    def features(self, clip: Clip) -> Array | None:
+        """Beside the maps: coordinates times score, scores, velocities, the path of the middle."""
+        if not self.coordinates:
+            return None
+        weight = clip.score[..., None]
+        total = jnp.maximum(weight.sum(axis=2), 1e-3)
+        middle = (clip.xy * weight).sum(axis=2) / total
+        centred = (clip.xy - middle[:, :, None]) * weight
+        steps = clip.xy[:, 1:] - clip.xy[:, :-1]
+        sure = jnp.minimum(weight[:, 1:], weight[:, :-1])
+        velocity = jnp.pad(steps * sure, ((0, 0), (1, 0), (0, 0), (0, 0)))
+        batch, frames = clip.xy.shape[:2]
+        flat = (centred, velocity, clip.score, middle)
+        return jnp.concatenate([part.reshape(batch, frames, -1) for part in flat], axis=-1)
+
+    # -- the contract --
+
+    def loss(self, variables: Variables, batch: Batch, key: Array) -> tuple[Array, Aux]:
+        classifier, detector = self.parts(variables)
+        change, dropout = jax.random.split(key)
+        clip, _ = self.clip(detector, batch, change)
+        logits, updates = self.model.apply(
+            classifier, clip.maps, self.features(clip), train=True, mutable=["batch_stats"],
+            rngs={"dropout": dropout},
+        )  # fmt: skip
+        weights = jnp.array(self.class_weights) if self.class_weights else None
+        measure = losses.sigmoid_cross_entropy if self.several else losses.cross_entropy
+        value = measure(logits, batch["label"], weights, self.smoothing)
+        count = jnp.float32(logits.shape[0])
+        metrics = {"loss": (value, count)}
+        if not self.several:
+            right = (logits.argmax(-1) == batch["label"]).mean()
+            metrics["accuracy"] = (right, count)
+        stats = updates.get("batch_stats", {})
+        return value, Aux(metrics, {"classifier": stats} if self.fine_tune else stats)
+
+    def predict(self, variables: Variables, batch: Batch) -> dict[str, Array]:
+        """logits and probability (B, classes); xy (B, T, J, 2) pixels of the frames and score
+        (B, T, J), the highest peak of each joint (of the first sampling where there are several).
+        """
+        names = [name for name in ("frames", "maps", "xy", "score") if name in batch]
+        usual = {"frames": 5, "maps": 5, "xy": 4, "score": 3}
+        samples = 1
+        if batch[names[0]].ndim > usual[names[0]]:
+            samples = batch[names[0]].shape[1]
+            batch = {name: batch[name].reshape(-1, *batch[name].shape[2:]) for name in names}
+        classifier, detector = self.parts(variables)
+        clip, found = self.clip(detector, batch, None)
+        logits = self.model.apply(classifier, clip.maps, self.features(clip))
+        activate = jax.nn.sigmoid if self.several else jax.nn.softmax
+        probability = activate(logits).reshape(-1, samples, logits.shape[-1]).mean(axis=1)
+        return {
+            "logits": jnp.log(probability + 1e-9) if samples > 1 else logits,
+            "probability": probability,
+            "xy": found.xy[::samples],
+            "score": found.score[::samples],
+        }
+
+    def metrics(self) -> Classification:
+        return Classification(self.labels)
+
+
+class Change(NamedTuple):
+    """A similarity of each clip's box: scale (B,), turn (B,) radians, shift (B, 2), flip (B,)."""
+
+    scale: Array
+    turn: Array
+    shift: Array
+    flip: Array
+
+
+def split(variables: Any) -> Variables:
+    """Parameters and statistics of a network as plain parts."""
+    return {"params": variables["params"], "batch_stats": variables.get("batch_stats", {})}
+
+
+def move(local: Array, change: Change) -> Array:
+    """Points (B, T, J, 2) of the box -1..1, turned, scaled, shifted and mirrored."""
+    cosine, sine = jnp.cos(change.turn), jnp.sin(change.turn)
+    x, y = local[..., 0], local[..., 1]
+    wide = (slice(None), None, None)
+    turned = jnp.stack(
+        [x * cosine[wide] - y * sine[wide], x * sine[wide] + y * cosine[wide]], axis=-1
+    )
+    moved = turned * change.scale[:, None, None, None] + change.shift[:, None, None]
+    sign = jnp.where(change.flip, -1.0, 1.0)[:, None, None]
+    return moved.at[..., 0].multiply(sign)
+
+
+def clip_box(
+    xy: Array, score: Array, threshold: float, size: tuple[int, int], margin: float = 1.2
+) -> tuple[Array, Array]:
+    """The square about all joints of a clip with score above `threshold`, in pixels.
+
+    xy (B, T, J, 2), score (B, T, J) -> centre (B, 2) and half side (B,), enlarged by `margin`; the
+    whole frame where fewer than two joints are sure. No gradient flows through the box.
+    """
+    xy, score = jax.lax.stop_gradient((xy, score))
+    sure = (score > threshold)[..., None]
+    low = jnp.where(sure, xy, jnp.inf).min(axis=(1, 2))
+    high = jnp.where(sure, xy, -jnp.inf).max(axis=(1, 2))
+    enough = sure.sum(axis=(1, 2, 3)) > 1
+    frame = jnp.array([size[1], size[0]], jnp.float32)
+    low = jnp.where(enough[:, None], low, 0.0)
+    high = jnp.where(enough[:, None], high, frame - 1)
+    half = jnp.maximum((high - low).max(axis=-1) / 2 * margin, 1.0)
+    return (low + high) / 2, half
+
+
+def sample_grid(
+    maps: Array, centre: Array, half: Array, change: Change, grid: int, stride: int
+) -> Array:
+    """Maps (B, T, h, w, J) read bilinearly on the clip's grid (B, T, g, g, J).
+
+    The grid's axes are the picture's, so both interpolations are products with small matrices.
+    """
+    place = (2 * jnp.arange(grid) + 1) / grid - 1  # cell centres of the box -1..1
+
+    def weights(axis: int, cells: int) -> Array:
+        sign = jnp.where(change.flip, -1.0, 1.0) if axis == 0 else jnp.ones_like(change.scale)
+        source = (place * sign[:, None] - change.shift[:, axis, None]) / change.scale[:, None]
+        pixels = centre[:, axis, None] + source * half[:, None]
+        at = codec.pixels_to_cells(pixels, stride)
+        return jnp.maximum(1 - jnp.abs(at[..., None] - jnp.arange(cells)), 0.0)
+
+    down, across = weights(1, maps.shape[2]), weights(0, maps.shape[3])
+    rows = jnp.einsum("bgh,bthwj->btgwj", down, maps)
+    return jnp.einsum("bfw,btgwj->btgfj", across, rows)
+
+
+def build(config: Any) -> Movement:
+    """The classifier of `config.model`, `config.detector` (fields: configs/classifier.py)."""
+    model, labels = config["model"], tuple(config["labels"])
+    weights = tuple(model["class_weights"])
+    if weights and len(weights) != len(labels):
+        raise ConfigError(
+            f"{len(weights)} class weights for {len(labels)} labels", place="model.class_weights"
+        )
+    if model["input"] not in ("frames", "maps", "joints"):
+        raise ConfigError(f"no input {model['input']!r}", place="model.input")
+    if model["fine_tune"] and model["input"] != "frames":
+        raise ConfigError("fine_tune needs frames", place="model.input", hint="input = 'frames'")
+    network = MovementClassifier(
+        len(labels), tuple(model["channels"]), model["embedding"], model["hidden"],
+        model["dropout"],
+    )  # fmt: skip
+    detector = pose.build({**dict(config), "model": config["detector"]})
+    return Movement(
+        network, detector, labels, model["input"], model["frames"], tuple(model["size"]),
+        model["sampling"], model["grid"], model["sigma"], model["threshold"],
+        model["coordinates"], model["several"], weights, model["smoothing"],
+        model["fine_tune"], tuple(sorted(dict(model["augment"]).items())),
+    )  # fmt: skip

@@ -1,0 +1,136 @@
+"""System A: recognising a body movement in a video (US 2020/0042776 A1).
+
+    python -m launch.train --config configs/classifier.py            (commands, simulated clips)
+    python -m launch.train --config configs/classifier.py:jhmdb      (21 actions, real clips)
+
+Variants: commands; jhmdb (heat maps of our detector); jhmdb_maps and jhmdb_joints (Gaussian maps of
+the stored joints, without and with coordinates beside them); tiny (for tests).
+--config.data=PATH takes other clips of the same layout (CLASS/NAME.mp4, or train/ valid/ test/).
+"""
+
+from ml_collections import ConfigDict
+
+from bodyjax.errors import ConfigError
+
+OPERATIONS = {
+    "stop": "stop at the line",
+    "go_straight": "go straight",
+    "left_turn": "turn left",
+    "left_turn_wait": "enter the waiting area",
+    "right_turn": "turn right",
+    "change_lane": "change lane",
+    "slow_down": "slow down",
+    "pull_over": "stop at the side",
+    "idle": None,
+}
+"""What a car does at each command of Chinese traffic officers ([0058])."""
+
+
+def commands() -> ConfigDict:
+    """Nine commands of simulated traffic officers, through the shipped detector."""
+    config = ConfigDict()
+    config.system = "movement"
+    config.seed = 0
+    config.start = "small"
+    config.labels = ()
+    config.detector = ConfigDict()
+    config.operations = ConfigDict(
+        {
+            name: dict(operation=operation, probability=0.8, hold=2)
+            for name, operation in OPERATIONS.items()
+            if operation
+        }
+    )
+    config.model = ConfigDict(
+        dict(
+            input="maps", frames=12, sampling="random", size=(160, 160), grid=24, sigma=1.5,
+            threshold=0.15, channels=(16, 32, 64), embedding=128, hidden=128, dropout=0.2,
+            coordinates=True, several=False, class_weights=(), smoothing=0.05, fine_tune=False,
+            augment=dict(scale=0.15, shift=0.06, rotation=0.15, flip=0.0, noise=0.005),
+        )
+    )  # fmt: skip
+    config.data = ConfigDict(
+        dict(
+            kind="clips", path="simulated:commands", split="1", holdout=0.0, on_bad="raise",
+            stored_frames=24, samples=1, batch=32, workers=0, simulated_copies=False,
+            simulated=dict(train=40, valid=8, test=12),
+            augment=dict(rotation=10.0, scale=(0.8, 1.2), shift=0.08, colour=0.2),
+        )
+    )  # fmt: skip
+    config.optimizer = ConfigDict(
+        dict(
+            name="adamw", rate=4e-3, warmup=0, decay="onecycle", final=0.0, clip=1.0,
+            weight_decay=0.02, ema=0.0, accumulate=1,
+        )
+    )  # fmt: skip
+    config.train = ConfigDict(
+        dict(
+            steps=500, log_every=25, eval_every=100, save_every=0, keep=1,
+            compute_dtype="float32", best=dict(metric="accuracy", mode="max"),
+            stop=dict(loss=None, steps=None, plateau=None),
+        )
+    )  # fmt: skip
+    return config
+
+
+def jhmdb() -> ConfigDict:
+    """JHMDB split 1, heat maps of our own detector on the whole picture, no boxes at test time."""
+    config = commands()
+    config.operations = ConfigDict()
+    config.model.frames = 8
+    config.model.smoothing = 0.1
+    config.model.augment.flip = 0.5
+    config.data.path = "../shared/data/jhmdb"
+    config.data.samples = 5
+    config.train.steps = 1240  # 60 epochs of 660 clips
+    config.train.eval_every = 0
+    config.train.best = ConfigDict(dict(metric="", mode="max"))
+    return config
+
+
+def jhmdb_joints() -> ConfigDict:
+    """JHMDB split 1, Gaussian maps of the stored joints with their coordinates beside them."""
+    config = jhmdb()
+    config.start = ""
+    config.model.input = "joints"
+    return config
+
+
+def jhmdb_maps() -> ConfigDict:
+    """JHMDB split 1, Gaussian maps of the stored joints alone, as the patent has it."""
+    config = jhmdb_joints()
+    config.model.coordinates = False
+    return config
+
+
+def tiny() -> ConfigDict:
+    """Seconds, for tests: three frames of few small clips, maps of the known joints."""
+    config = commands()
+    config.start = ""
+    config.model.input = "joints"
+    config.model.frames = 4
+    config.model.grid = 8
+    config.model.channels = (4, 4)
+    config.model.embedding = 16
+    config.model.hidden = 16
+    config.data.simulated = ConfigDict(
+        dict(train=2, valid=1, test=1, size=(64, 48), length=(8, 12))
+    )
+    config.data.batch = 6
+    config.train.steps = 6
+    config.train.eval_every = 3
+    config.train.log_every = 3
+    return config
+
+
+VARIANTS = {
+    "commands": commands, "jhmdb": jhmdb, "jhmdb_joints": jhmdb_joints, "jhmdb_maps": jhmdb_maps,
+    "tiny": tiny,
+}  # fmt: skip
+
+
+def get_config(variant: str = "commands") -> ConfigDict:
+    """The config of a variant; ConfigError lists them."""
+    if variant not in VARIANTS:
+        raise ConfigError(f"no variant {variant!r}", hint=f"one of {', '.join(VARIANTS)}")
+    return VARIANTS[variant]()
