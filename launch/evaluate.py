@@ -1,0 +1,120 @@
+"""Evaluates a checkpoint on labelled data: python -m launch.evaluate --checkpoint DIR|NAME
+--data PATH [--split test] [--out metrics.json].
+
+PATH is a set's folder or file (docs/DATA.md); every row is evaluated unless a split is named. A
+detector (system pose) takes pictures with joints and more options: --size, --flip, --scales,
+--refine, --on-bad, --samples, --results. Exit codes: 0 done, 2 a mistake in the input.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import importlib.util
+import json
+import math
+import os
+from pathlib import Path
+from typing import Any
+
+from bodyjax.errors import ConfigError, UserError
+from launch import flags
+
+EVALUATIONS = {
+    "pose": "bodyjax.picture_eval",
+    "movement": "bodyjax.movement_eval",
+    "sequence": "bodyjax.sequence_eval",
+}
+"""Module of each system's evaluate(checkpoint, data, split) -> dict of metrics."""
+
+
+def main(arguments: list[str]) -> int:
+    parser = argparse.ArgumentParser(prog="launch.evaluate", description=__doc__)
+    parser.add_argument("--checkpoint", required=True, help="a run's folder or shipped weights")
+    parser.add_argument("--data", required=True, help="a set's folder or file")
+    parser.add_argument("--split", help="train, valid, test, ... (default: every row)")
+    parser.add_argument("--out", help="file for the metrics (JSON)")
+    add_detector_flags(parser)
+    parser.add_argument("--on-bad", choices=("raise", "skip"), help="bad pictures and labels")
+    parser.add_argument("--samples", type=int, help="of the bootstrap intervals; 0: none")
+    parser.add_argument("--results", help="file for the people found (COCO results, JSON)")
+    options = parser.parse_args(arguments)
+    for name in (options.out, options.results):
+        check_writable(name)
+    more = detector_settings(options)
+    for name in ("on_bad", "samples", "results"):
+        if getattr(options, name) is not None:
+            more[name] = getattr(options, name)
+    report = evaluate(options.checkpoint, options.data, options.split, more)
+    text = json.dumps(plain(report), indent=1)
+    if options.out:
+        temporary = Path(f"{options.out}.tmp")
+        temporary.write_text(text + "\n")
+        os.replace(temporary, options.out)
+    print(text)
+    return 0
+
+
+def evaluate(checkpoint: str, data: str, split: str | None, more: dict[str, Any]) -> dict[str, Any]:
+    """Calls the evaluation of the checkpoint's system; `more` is for detectors only."""
+    from bodyjax.engine import checkpoint as checkpoints
+
+    loaded = checkpoints.load(checkpoint)
+    name = EVALUATIONS.get(loaded.system)
+    if name is None or importlib.util.find_spec(name) is None:
+        raise UserError(f"there is no evaluation of system {loaded.system}", file=checkpoint)
+    if more and loaded.system != "pose":
+        flag = next(iter(more)).replace("_", "-")
+        raise ConfigError(f"--{flag} is for detectors, this is system {loaded.system}")
+    return importlib.import_module(name).evaluate(loaded, data, split, **more)
+
+
+def add_detector_flags(parser: argparse.ArgumentParser) -> None:
+    """Test-time settings of a detector (bodyjax.detect.Settings)."""
+    group = parser.add_argument_group("detector")
+    group.add_argument("--size", type=int, help="side of the canvas, a multiple of 32")
+    group.add_argument("--flip", action="store_true", help="average with the mirrored picture")
+    group.add_argument("--scales", help="average over these, e.g. 0.75,1,1.25")
+    group.add_argument("--refine", choices=("parabola", "dark", "udp"), help="sub-pixel rule")
+
+
+def detector_settings(options: argparse.Namespace) -> dict[str, Any]:
+    """The settings that were given, as fields of bodyjax.detect.Settings."""
+    given: dict[str, Any] = {}
+    if options.size is not None:
+        given["size"] = options.size
+    if options.flip:
+        given["flip"] = True
+    if options.refine is not None:
+        given["refine"] = options.refine
+    if options.scales is not None:
+        try:
+            given["scales"] = tuple(float(word) for word in options.scales.split(","))
+        except ValueError:
+            raise ConfigError(
+                f"{options.scales!r} is no list of numbers", place="--scales", hint="0.75,1,1.25"
+            ) from None
+    return given
+
+
+def check_writable(name: str | None) -> None:
+    """UserError where a result could not be written at the end."""
+    if name and not Path(name).absolute().parent.is_dir():
+        raise UserError("the folder is missing", file=name, hint="make it first")
+
+
+def plain(value: Any) -> Any:
+    """Metrics as JSON knows them: arrays as lists, numbers that are none as null."""
+    if isinstance(value, dict):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    if hasattr(value, "tolist"):
+        return plain(value.tolist())
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+if __name__ == "__main__":
+    flags.run(main)
