@@ -1,43 +1,238 @@
-"""The 2D multi-person detector (system E).
+"""The 2D detector of several people (system E), and its training with a teacher (system B).
 
-    python -m launch.train --config configs/pose.py:small
+    python -m launch.train --config configs/pose.py:VARIANT --workdir DIR
 
-Data: lspet, multi and people below `data.path`, and pictures of bodyjax.simulate.
-"""
+Data: the sets below `data.path` (../shared/data), named in `data.sets` with their shares; each is a
+folder of LSP arrays, COCO keypoints or rendered people, or `simulated` (drawn while training).
+Figures are PCK@0.2 over the 12 limb joints on the held-out tenth of lspet (launch.evaluate) unless
+another one is named; those not given here are in README.md.
+
+| variant | what it is | data | time | expected |
+|---|---|---|---|---|
+| small | EfficientNet-lite0 start, two light stages, stride 8 | lspet, multi, people, simulated | 1.5 h, 2 CPU cores | README |
+| small_distilled | small, and stored joints of a phone model | the same | as small | README |
+| small_from_large | small, taught by `large` inside the step | the same | GPU | not measured |
+| large | EfficientNet-lite0 start, wide pyramid, three stages, stride 4, bf16 | the same | GPU | README |
+| cmu | VGG19, six stages: the published baseline | COCO | GPU, days | AP 58.4 (patent) |
+| se | SE-ResNet-50 (model.backbone=se_resnet_101: 101) in VGG's place | COCO | GPU, days | AP 58.6 |
+| se_okhm | se, the 8 worst joints in the last two stages | COCO | GPU, days | AP 60.0 |
+| ablation_baseline | small plain ResNet, three light stages | lspet | minutes, CPU | README |
+| ablation_se | the same with squeeze and excitation | lspet | minutes, CPU | README |
+| ablation_okhm | the same, 8 worst joints in the last two stages | lspet | minutes, CPU | README |
+| ablation_distilled | ablation_se, taught by `small` inside the step | lspet | minutes, CPU | README |
+| tiny | for tests: seconds | simulated | seconds | none |
+
+COCO is expected as ../coco/coco/annotations.json (person_keypoints_train2017.json) and
+../coco/coco/images.zip or images/; `--config.data=PATH` names another place.
+The three ablations differ in one field each; three seeds: --config.seed=0, 1, 2.
+"""  # noqa: E501
+
+from __future__ import annotations
+
+from typing import Any
 
 from ml_collections import ConfigDict
 
+VARIANTS = (
+    "small", "small_distilled", "small_from_large", "large", "cmu", "se", "se_okhm",
+    "ablation_baseline", "ablation_se", "ablation_okhm", "ablation_distilled", "tiny",
+)  # fmt: skip
+
+LITE0 = "../shared/data/backbones/efficientnet_lite0.npz"
+
 
 def get_config(variant: str = "small") -> ConfigDict:
-    """small: EfficientNet-lite0 start, light stages, stride 8, for CPUs."""
-    config = ConfigDict()
-    config.system = "pose"
-    config.seed = 0
-    config.start = "../shared/data/backbones/efficientnet_lite0.npz"
-    config.model = ConfigDict(
-        dict(
-            skeleton="body18", backbone="efficientnet_lite0", depthwise="shifted", frozen_blocks=5,
-            stride=8, stages=2, light=True, width=96, size=(160, 160), max_people=6, sigma=9.0,
-            paf_width=6.0, peak_weight=10.0, hard_joints=0, hard_stages=0,
-        )
-    )  # fmt: skip
-    config.data = ConfigDict(
-        dict(
-            kind="pictures", path="../shared/data", valid="lspet", batch=16, workers=0,
-            sets=dict(lspet=0.7, multi=0.1, people=0.1, simulated=0.1),
-            augment=dict(person=0.6, scale=(0.6, 1.5), rotation=40.0, shift=0.1, flip=0.5, colour=0.25),
-        )
-    )  # fmt: skip
-    config.optimizer = ConfigDict(
-        dict(
-            name="adamw", rate=1.5e-3, warmup=200, decay="cosine", final=0.01, clip=0.0,
-            weight_decay=0.01, ema=0.999, multipliers={"backbone": 0.4},
-        )
-    )  # fmt: skip
-    config.train = ConfigDict(
-        dict(
-            steps=4000, log_every=20, eval_every=400, save_every=100, keep=1,
-            best=dict(metric="pck_limbs", mode="max"),
-        )
-    )  # fmt: skip
+    if variant not in VARIANTS:
+        from bodyjax.errors import ConfigError
+
+        known = ", ".join(VARIANTS)
+        raise ConfigError(f"no variant {variant!r}", file="configs/pose.py", hint=known)
+    return ConfigDict(globals()[f"_{variant}"]())
+
+
+def _small() -> dict[str, Any]:
+    return {
+        "system": "pose",
+        "seed": 0,
+        # An .npz of published backbone weights, a run or shipped weights; "": random.
+        "start": LITE0,
+        "model": {
+            "skeleton": "body18",
+            "backbone": "efficientnet_lite0",
+            "depthwise": "shifted",  # or "grouped": GPU and export
+            "frozen_blocks": 5,  # the stem and this many blocks stay as published
+            "stride": 8,
+            "stages": 2,
+            "light": True,
+            "width": 96,
+            "size": (160, 160),
+            "max_people": 6,
+            "sigma": 9.0,
+            "paf_width": 6.0,
+            "peak_weight": 10.0,
+            "hard_joints": 0,  # 0: all joints count
+            "hard_stages": 0,
+        },
+        "data": {
+            "kind": "pictures",
+            "path": "../shared/data",
+            "valid": "lspet",
+            "batch": 16,
+            "workers": 0,
+            "sets": {"lspet": 0.7, "multi": 0.1, "people": 0.1, "simulated": 0.1},
+            "augment": {
+                "person": 0.6,
+                "scale": (0.6, 1.5),
+                "rotation": 40.0,
+                "shift": 0.1,
+                "flip": 0.5,
+                "colour": 0.25,
+            },
+        },
+        "optimizer": {
+            "name": "adamw",
+            "rate": 1.5e-3,
+            "warmup": 200,
+            "decay": "cosine",
+            "final": 0.01,
+            "clip": 0.0,
+            "weight_decay": 0.01,
+            "ema": 0.999,
+            "multipliers": {"backbone": 0.4},
+        },
+        "train": {
+            "steps": 4000,
+            "log_every": 20,
+            "eval_every": 400,
+            "save_every": 100,
+            "keep": 1,
+            "best": {"metric": "pck_limbs", "mode": "max"},
+        },
+    }
+
+
+def _changed(base: dict[str, Any], **sections: dict[str, Any]) -> dict[str, Any]:
+    """`base` with fields of its sections changed or added."""
+    return {**base, **{name: {**base.get(name, {}), **part} for name, part in sections.items()}}
+
+
+def _teacher(teacher: str, model: dict[str, Any]) -> dict[str, Any]:
+    """The section `distill`: `teacher` is a run or shipped weights of `model`, "" the stored joints
+    of data.path/SET/teacher.npz. alpha goes linearly from `alpha` to `alpha_end` within
+    `alpha_steps` steps; 0 steps: it stays `alpha`."""
+    return {
+        "teacher": teacher,
+        "model": model,
+        "alpha": 0.5,
+        "alpha_end": 0.5,
+        "alpha_steps": 0,
+        "pairing": "last",
+    }
+
+
+def _small_distilled() -> dict[str, Any]:
+    return _changed(_small(), distill=_teacher("", {}))
+
+
+def _small_from_large() -> dict[str, Any]:
+    return _changed(_small(), distill=_teacher("large", _large()["model"]))
+
+
+def _large() -> dict[str, Any]:
+    model = {
+        "depthwise": "grouped",
+        "frozen_blocks": 0,
+        "stride": 4,
+        "stages": 3,
+        "width": 160,
+        "layers": 3,
+        "pyramid": (128, 192, 384, 448),
+        "size": (256, 256),
+        "max_people": 10,
+        "sigma": 9.0,
+    }
+    return _changed(
+        _small(),
+        model=model,
+        data={"batch": 64},
+        optimizer={"rate": 2e-3, "warmup": 500, "ema": 0.9995},
+        train={"steps": 30000, "eval_every": 2000, "save_every": 1000, "compute_dtype": "bfloat16"},
+    )
+
+
+def _cmu() -> dict[str, Any]:
+    """As OpenPose trains: 368 x 368, sigma 7 px, scale 0.5 to 1.1, +-40 degrees, no weights on
+    peaks. `start`: an .npz of torchvision's VGG19."""
+    config = _changed(
+        _small(),
+        model={
+            "backbone": "vgg19",
+            "stages": 6,
+            "light": False,
+            "size": (368, 368),
+            "max_people": 20,
+            "sigma": 7.0,
+            "paf_width": 8.0,
+            "peak_weight": 0.0,
+        },
+        data={
+            "path": "../coco",
+            "valid": "coco",
+            "batch": 32,
+            "sets": {"coco": 1.0},
+            "augment": {**_small()["data"]["augment"], "scale": (0.5, 1.1)},
+        },
+        optimizer={
+            "name": "adam",
+            "rate": 1e-4,
+            "weight_decay": 0.0,
+            "warmup": 1000,
+            "clip": 1.0,
+            "multipliers": {"backbone": 0.25},
+        },
+        train={"steps": 400_000, "eval_every": 10_000, "save_every": 2000},
+    )
+    return {**config, "start": ""}
+
+
+def _se() -> dict[str, Any]:
+    return _changed(_cmu(), model={"backbone": "se_resnet_50"})
+
+
+def _se_okhm() -> dict[str, Any]:
+    return _changed(_se(), model={"hard_joints": 8, "hard_stages": 2})
+
+
+def _ablation_baseline() -> dict[str, Any]:
+    """Nothing but the field under test differs: from random weights, pictures of 128 x 128."""
+    config = _changed(
+        _small(),
+        model={"backbone": "resnet_small", "stages": 3, "width": 64, "size": (128, 128)},
+        optimizer={"rate": 2e-3, "warmup": 100, "multipliers": {}, "ema": 0.998},
+        train={"steps": 2000, "eval_every": 500, "save_every": 500},
+    )
+    config["data"]["sets"] = {"lspet": 0.85, "multi": 0.15}
+    return {**config, "start": ""}
+
+
+def _ablation_se() -> dict[str, Any]:
+    return _changed(_ablation_baseline(), model={"backbone": "se_resnet_small"})
+
+
+def _ablation_okhm() -> dict[str, Any]:
+    return _changed(_ablation_se(), model={"hard_joints": 8, "hard_stages": 2})
+
+
+def _ablation_distilled() -> dict[str, Any]:
+    return _changed(_ablation_se(), distill=_teacher("small", _small()["model"]))
+
+
+def _tiny() -> dict[str, Any]:
+    config = _changed(
+        _ablation_se(),
+        model={"stages": 2, "width": 16, "size": (64, 64), "max_people": 3},
+        data={"batch": 4, "valid": "simulated", "sets": {"simulated": 1.0}},
+        optimizer={"warmup": 5, "ema": 0.0},
+        train={"steps": 20, "log_every": 5, "eval_every": 0, "save_every": 0, "best": {}},
+    )
     return config

@@ -9,15 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from bodyjax.contract import Source
-from bodyjax.data import augment, coco, lsp, pictures
+from bodyjax.data import augment, sets
 from bodyjax.data.simulated import SimulatedPictures
-from bodyjax.data.stream import Mixture, Stream
+from bodyjax.data.stream import Mixture, Stream, Transform
+from bodyjax.data.teacher import Taught, with_teacher
 from bodyjax.errors import ConfigError
 
 Example = dict[str, Any]
-
-PICTURE_SETS = {"lspet": lsp.lsp, "multi": coco.coco, "people": pictures.people}
 
 
 @dataclass(frozen=True)
@@ -45,32 +43,53 @@ class WholePicture:
 
     def __call__(self, example: Example, rng: np.random.Generator) -> Example:
         del rng
-        return augment.fit_picture(
-            example, self.size, max_people=self.people, stride=self.stride
-        )
+        return augment.fit_picture(example, self.size, max_people=self.people, stride=self.stride)
 
 
-def picture_source(name: str, root: Path, part: str) -> Source:
-    """One labelled set of pictures: lspet, multi, people (below `root`) or simulated."""
+def picture_source(name: str, root: Path, part: str, *, teacher: bool = False) -> Any:
+    """One labelled set of pictures: `simulated`, or the folder `name` below `root`, known by its
+    layout (LSP arrays, COCO keypoints, rendered people, a prepared set).
+
+    With `teacher`, the stored joints of its teacher.npz come with the examples, where it has one.
+    """
     if name == "simulated":
         return SimulatedPictures(part)
-    if name not in PICTURE_SETS:
-        known = ", ".join([*PICTURE_SETS, "simulated"])
-        raise ConfigError(f"no set of pictures {name!r}", place="data.sets", hint=f"one of {known}")
-    return PICTURE_SETS[name](root / name, part)
+    folder = root / name
+    if not folder.exists():
+        raise ConfigError(
+            f"no set {name!r} in {root}", place="data.sets", hint="name its folder, or simulated"
+        )
+    kind = sets.recognise(folder)
+    if kind not in (*sets.PICTURES, "prepared"):
+        raise ConfigError(f"{folder} holds {kind}, not labelled pictures", place="data.sets")
+    source = sets.open_set(folder, part)
+    stored = folder / "teacher.npz"
+    return with_teacher(source, stored) if teacher and stored.exists() else source
 
 
 def picture_feed(config: Mapping[str, Any], *, host: tuple[int, int] = (0, 1)) -> Stream:
-    """Pictures for the detector: `data.sets` {name: share} mixed, `data.valid` for evaluation."""
+    """Pictures for the detector: `data.sets` {name: share} mixed, `data.valid` for evaluation.
+
+    Where `config.distill` names no network as teacher, the teacher is the sets' stored joints.
+    """
     data, model = config["data"], config["model"]
-    root, shares = Path(data["path"]), dict(data["sets"])
+    root, shares = Path(data["path"]), {k: v for k, v in data["sets"].items() if v}
     size, stride, people = tuple(model["size"]), model["stride"], model["max_people"]
-    sources = [picture_source(name, root, "train") for name in shares]
+    distill = config.get("distill")
+    stored = distill is not None and not distill["teacher"]
+    if not shares:
+        raise ConfigError("no set has a share", place="data.sets")
+    sources = [picture_source(name, root, "train", teacher=stored) for name in shares]
     source = sources[0] if len(sources) == 1 else Mixture(sources, list(shares.values()))
     options = {**data["augment"], "scale": tuple(data["augment"]["scale"])}
+    transform: Transform = TrainPicture(size, stride, people, options)
+    if stored:
+        if not any("teacher_xy" in getattr(part, "extra", {}) for part in sources):
+            hint = "a teacher.npz in one of data.sets, or a network as distill.teacher"
+            raise ConfigError("no set has a teacher", place="distill", hint=hint)
+        transform = Taught(transform)
     return Stream(
-        source, TrainPicture(size, stride, people, options),
-        seed=config["seed"], batch_size=data["batch"],
+        source, transform, seed=config["seed"], batch_size=data["batch"],
         eval_source=picture_source(data["valid"], root, "valid"),
         eval_transform=WholePicture(size, stride, people),
         workers=data["workers"], host_index=host[0], host_count=host[1],

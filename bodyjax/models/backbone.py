@@ -1,5 +1,8 @@
-"""Backbones: pictures to features. SE-ResNet (Hu et al., Squeeze-and-Excitation Networks, CVPR 2018;
-CN 114581953 B uses it with reduction 8) and EfficientNet-lite0, the start of the small detector.
+"""Backbones: pictures to features.
+
+VGG19's first ten convolutions (Simonyan and Zisserman, ICLR 2015), where CMU-Pose begins; SE-ResNet
+(Hu et al., Squeeze-and-Excitation Networks, CVPR 2018; CN 114581953 B takes it in VGG's place, with
+reduction 8); EfficientNet-lite0, the start of the small detector.
 
 Every backbone takes pixels (B, H, W, 3) in 0..255 (any real dtype), RGB, normalises them by its own
 convention, and returns features by stride: {8: (B, H/8, W/8, C), ...}. H and W are multiples of the
@@ -22,8 +25,8 @@ Array = jax.Array
 class Depthwise(nn.Module):
     """Depthwise k x k convolution, "SAME" padding, without bias.
 
-    `form` chooses the program for the same parameters: "shifted" (a sum of k^2 shifted products,
-    ten times faster than the grouped one where XLA runs on a CPU) or "grouped" (for GPU and export).
+    `form` chooses the program for the same parameters: "shifted" (a sum of k^2 shifted products, 10
+    to 40 times as fast as the grouped one where XLA runs on a CPU) or "grouped" (GPU and export).
     """
 
     kernel: int
@@ -142,16 +145,51 @@ class SEBottleneck(nn.Module):
 IMAGENET_MEAN = (123.675, 116.28, 103.53)
 IMAGENET_DEVIATION = (58.395, 57.12, 57.375)
 
-RESNET_BLOCKS = {"small": (1, 2, 2), "50": (3, 4, 6, 3), "101": (3, 4, 23, 3)}
-RESNET_PLANES = {"small": (16, 32, 64), "50": (64, 128, 256, 512), "101": (64, 128, 256, 512)}
+
+def imagenet_normalised(pixels: Array, dtype: Any) -> Array:
+    """Pixels 0..255 less the mean of ImageNet, in its deviations: torchvision's convention."""
+    mean, deviation = jnp.array(IMAGENET_MEAN), jnp.array(IMAGENET_DEVIATION)
+    return ((pixels.astype(jnp.float32) - mean) / deviation).astype(dtype)
+
+
+VGG19_GROUPS = ((64, 64), (128, 128), (256, 256, 256, 256), (512, 512))
+
+
+class VGG19(nn.Module):
+    """The first ten convolutions of VGG19 (conv1_1 to conv4_2), 512 channels at stride 8.
+
+    CMU-Pose (Cao et al., CVPR 2017) adds conv4_3 (256) and conv4_4 (128), which are trained anew:
+    `models.pose.MultiStagePose` has them as `reduce1` and `reduce2`.
+    """
+
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, pixels: Array, train: bool = False) -> dict[int, Array]:
+        del train  # no norms
+        x = imagenet_normalised(pixels, self.dtype)
+        for group, widths in enumerate(VGG19_GROUPS, 1):
+            if group > 1:
+                x = nn.max_pool(x, (2, 2), strides=(2, 2))
+            for i, width in enumerate(widths, 1):
+                x = nn.Conv(
+                    width, (3, 3), padding=[(1, 1)] * 2, dtype=self.dtype, name=f"conv{group}_{i}",
+                    kernel_init=nn.initializers.he_normal(),
+                )(x)  # fmt: skip
+                x = nn.relu(x)
+        return {8: x}
+
+
+RESNET_BLOCKS = {"small": (1, 2, 2), "50": (3, 4, 6), "101": (3, 4, 23)}
+RESNET_PLANES = {"small": (16, 32, 64), "50": (64, 128, 256), "101": (64, 128, 256)}
 
 
 class SEResNet(nn.Module):
-    """SE-ResNet as a backbone for pose: the first three groups; the third is dilated, not strided,
-    so that all of it works at stride 8, where CMU-Pose reads its features.
+    """SE-ResNet as a backbone for pose: its first three groups; the third is dilated, not strided,
+    so that it gives the published network's values at stride 8, where CMU-Pose reads features.
 
-    `depth`: "small" (for CPUs), "50" or "101" (the third group is where they differ). Parameter
-    names follow torchvision's groups, so that published ResNet weights map onto it.
+    `depth`: "small" (for CPUs), "50" or "101" (the third group is where they differ); `reduction`
+    0: plain ResNet. Names follow torchvision's, so that published ResNet weights map onto them.
     """
 
     depth: str = "50"
@@ -160,19 +198,19 @@ class SEResNet(nn.Module):
 
     @nn.compact
     def __call__(self, pixels: Array, train: bool = False) -> dict[int, Array]:
-        mean, deviation = jnp.array(IMAGENET_MEAN), jnp.array(IMAGENET_DEVIATION)
-        x = ((pixels.astype(jnp.float32) - mean) / deviation).astype(self.dtype)
         blocks, planes = RESNET_BLOCKS[self.depth], RESNET_PLANES[self.depth]
+        x = imagenet_normalised(pixels, self.dtype)
         x = conv(planes[0], 7, 2, dtype=self.dtype, padding=[(3, 3)] * 2, name="conv1")(x)
         x = nn.relu(Norm(dtype=self.dtype, name="bn1")(x, train))
         x = nn.max_pool(x, (3, 3), strides=(2, 2), padding=[(1, 1), (1, 1)])
         features = {}
         for group in range(3):
             for block in range(blocks[group]):
+                # Where the stride was taken from the first block, those after it see its cells.
                 x = SEBottleneck(
                     planes[group], stride=2 if group == 1 and block == 0 else 1,
-                    dilation=2 if group == 2 else 1, reduction=self.reduction, dtype=self.dtype,
-                    name=f"layer{group + 1}_{block}",
+                    dilation=2 if group == 2 and block > 0 else 1, reduction=self.reduction,
+                    dtype=self.dtype, name=f"layer{group + 1}_{block}",
                 )(x, train)  # fmt: skip
             features[4 if group == 0 else 8] = x
         return features
@@ -214,8 +252,8 @@ class InvertedResidual(nn.Module):
 class EfficientNetLite0(nn.Module):
     """EfficientNet-lite0 without its classifier; features at strides 4, 8, 16 and 32.
 
-    Meant to start from ImageNet weights (`weights/import_published.py`), so its norms keep their
-    stored statistics. `frozen_blocks`: no gradient flows into the stem and that many blocks.
+    Meant to start from ImageNet weights (bodyjax.published), so its norms keep their stored
+    statistics. `frozen_blocks`: no gradient flows into the stem and that many blocks.
     """
 
     depthwise: str = "shifted"

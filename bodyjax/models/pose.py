@@ -135,12 +135,14 @@ class Pyramid(nn.Module):
 
 
 class MultiStagePose(nn.Module):
-    """Pictures (B, H, W, 3) in 0..255 -> Maps at `stride` (8 or 4); H, W multiples of 32.
+    """Pictures (B, H, W, 3) in 0..255 -> Maps at `stride` (8 or 4); H, W multiples of 32 with a
+    pyramid, else of 8.
 
     `backbone` gives features by stride. With stride-32 features (EfficientNet-lite0) a pyramid
     merges them; else (SE-ResNet, VGG) two 3x3 convolutions reduce the features at stride 8 to 256
     and 128 channels, as in CMU-Pose, and stride 4 upsamples those. `light` takes `LightStages`
-    instead of the published ones.
+    instead of the published ones, with `width` channels in `layers` convolutions each; `pyramid`
+    are the widths of `Pyramid` at strides 4, 8, 16 and 32.
     """
 
     backbone: nn.Module
@@ -150,13 +152,16 @@ class MultiStagePose(nn.Module):
     stages: int = 6
     light: bool = False
     width: int = 96
+    layers: int = 2
+    pyramid: tuple[int, int, int, int] = (64, 96, 192, 192)
     dtype: Any = jnp.float32
 
     @nn.compact
     def __call__(self, pixels: Array, train: bool = False) -> Maps:
         features = self.backbone(pixels, train)
         if 32 in features:
-            x = Pyramid(stride=self.stride, dtype=self.dtype, name="pyramid")(features, train)
+            merge = Pyramid(self.stride, self.pyramid, dtype=self.dtype, name="pyramid")
+            x = merge(features, train)
         else:
             x = features[8]
             for i, width in enumerate((128, 96) if self.light else (256, 128)):
@@ -166,8 +171,9 @@ class MultiStagePose(nn.Module):
                 x = upsample2(x)
         if self.light:
             stages: nn.Module = LightStages(
-                self.joints, self.limbs, self.stages, self.width, dtype=self.dtype, name="stages"
-            )
+                self.joints, self.limbs, self.stages, self.width, self.layers, dtype=self.dtype,
+                name="stages",
+            )  # fmt: skip
         else:
             stages = PublishedStages(
                 self.joints, self.limbs, self.stages, dtype=self.dtype, name="stages"

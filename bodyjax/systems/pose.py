@@ -3,10 +3,16 @@
 Batch: image (B, H, W, 3) uint8; xy (B, P, J, 2) pixels and visible (B, P, J); joint_mask (B, J),
 joints that the picture's set teaches; area_mask (B, H/s, W/s), cells where its labels hold.
 Labels are drawn on the device from the joints.
+
+With a teacher (system B: distillation) the loss is (1 - alpha) x labels + alpha x teacher. The
+teacher is a larger network in `frozen`, run inside the step, or stored joints that come with the
+batch: teacher_xy (B, J, 2), teacher_visible (B, J) and teacher_mask (B, J), joints of one person
+about which the teacher says something (its mask without visible: the joint is not to be seen).
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -17,9 +23,10 @@ from bodyjax import codec, losses, skeleton
 from bodyjax.contract import ArraySpec, Aux, Batch, Variables
 from bodyjax.errors import ConfigError
 from bodyjax.metrics import Keypoints
-from bodyjax.models.backbone import EfficientNetLite0, SEResNet
+from bodyjax.models.backbone import RESNET_BLOCKS, VGG19, EfficientNetLite0, SEResNet
 from bodyjax.models.pose import Maps, MultiStagePose
 from bodyjax.skeleton import Skeleton
+from bodyjax.systems.teaching import Teaching, around, common_maps
 
 Array = jax.Array
 
@@ -66,61 +73,93 @@ class Pose:
     peak_weight: float
     hard_joints: int
     hard_stages: int
+    teaching: Teaching | None = None
 
     def init(self, key: Array) -> Variables:
         # Parameters do not depend on the picture's size: the smallest one compiles fastest.
-        variables = self.model.init(key, jnp.zeros((1, 64, 64, 3), jnp.uint8))
-        return {
-            "params": variables["params"],
-            "batch_stats": variables.get("batch_stats", {}),
-            "frozen": {},
+        pixels = jnp.zeros((1, 64, 64, 3), jnp.uint8)
+        variables = split(self.model.init(key, pixels))
+        if self.teaching is None:
+            return {**variables, "frozen": {}}
+        variables["batch_stats"] = {
+            **variables["batch_stats"],
+            "teaching": {"step": jnp.zeros((), jnp.float32)},
         }
+        network = self.teaching.network
+        teacher = {"teacher": split(network.init(key, pixels))} if network else {}
+        return {**variables, "frozen": teacher}
 
     def batch_spec(self, size: int) -> dict[str, ArraySpec]:
         (height, width), stride = self.size, self.model.stride
         people, joints = self.max_people, len(self.bones.joints)
-        return {
+        spec = {
             "image": ArraySpec((size, height, width, 3), "uint8"),
             "xy": ArraySpec((size, people, joints, 2), "float32"),
             "visible": ArraySpec((size, people, joints), "uint8"),
             "joint_mask": ArraySpec((size, joints), "bool"),
             "area_mask": ArraySpec((size, height // stride, width // stride), "float32"),
         }
+        if self.teaching and self.teaching.network is None:
+            spec["teacher_xy"] = ArraySpec((size, joints, 2), "float32")
+            spec["teacher_visible"] = ArraySpec((size, joints), "uint8")
+            spec["teacher_mask"] = ArraySpec((size, joints), "bool")
+        return spec
 
     def maps(self, variables: Variables, image: Array) -> Maps:
-        """All stages for pictures (B, H, W, 3) of any size that is a multiple of 32."""
-        return self.model.apply(
-            {"params": variables["params"], "batch_stats": variables["batch_stats"]}, image
-        )
+        """All stages for pictures (B, H, W, 3); H, W: see models.pose.MultiStagePose."""
+        return applied(self.model, variables, image)
+
+    def drawn(self, xy: Array, visible: Array, shape: tuple[int, int]) -> tuple[Array, Array]:
+        """Heat maps with background (B, *shape, J + 1) and fields (B, *shape, 2L) of people."""
+        joints = codec.heatmaps(xy, visible, shape, self.model.stride, self.sigma)
+        fields = codec.pafs(xy, visible, self.bones.limbs, shape, self.model.stride, self.width)
+        return jnp.concatenate([joints, codec.background(joints)], axis=-1), fields
+
+    def channels(self, taught: Array) -> tuple[Array, Array]:
+        """Which channels (B, 1, 1, J + 1) and (B, 1, 1, 2L) say something, given (B, J) joints.
+
+        A limb needs both its joints; the background is known only where every joint is.
+        """
+        first, second = (jnp.array(ends) for ends in zip(*self.bones.limbs, strict=True))
+        limbs = jnp.repeat(taught[:, first] & taught[:, second], 2, axis=-1)
+        heatmaps = jnp.concatenate([taught, taught.all(-1, keepdims=True)], axis=-1)
+        return heatmaps[:, None, None], limbs[:, None, None]
 
     def targets(self, batch: Batch) -> Targets:
         """Labels and weights of a batch, drawn from its joints."""
-        shape, stride = batch["area_mask"].shape[1:], self.model.stride
-        xy, visible = batch["xy"], batch["visible"]
-        joints = codec.heatmaps(xy, visible, shape, stride, self.sigma)
-        heatmaps = jnp.concatenate([joints, codec.background(joints)], axis=-1)
-        pafs = codec.pafs(xy, visible, self.bones.limbs, shape, stride, self.width)
-        area, taught = batch["area_mask"][..., None], batch["joint_mask"]
-        first, second = (jnp.array(ends) for ends in zip(*self.bones.limbs, strict=True))
-        limbs = jnp.repeat(taught[:, first] & taught[:, second], 2, axis=-1)
-        # The background is known only where every joint is taught.
-        channels = jnp.concatenate([taught, taught.all(-1, keepdims=True)], axis=-1)
-        peaks = jnp.concatenate([joints, jnp.zeros_like(heatmaps[..., -1:])], axis=-1)
-        strength = jnp.linalg.norm(pafs.reshape(*pafs.shape[:-1], -1, 2), axis=-1)
+        shape, area = batch["area_mask"].shape[1:], batch["area_mask"][..., None]
+        heatmaps, fields = self.drawn(batch["xy"], batch["visible"], shape)
+        of_joints, of_limbs = self.channels(batch["joint_mask"])
+        peaks = jnp.concatenate([heatmaps[..., :-1], jnp.zeros_like(heatmaps[..., -1:])], axis=-1)
+        strength = jnp.linalg.norm(fields.reshape(*fields.shape[:-1], -1, 2), axis=-1)
+        on_limbs = jnp.repeat(strength, 2, axis=-1)
         return Targets(
             heatmaps,
-            pafs,
-            area * channels[:, None, None] * (1 + self.peak_weight * peaks),
-            area * limbs[:, None, None] * (1 + 0.3 * self.peak_weight * jnp.repeat(strength, 2, -1)),
+            fields,
+            area * of_joints * (1 + self.peak_weight * peaks),
+            area * of_limbs * (1 + 0.3 * self.peak_weight * on_limbs),
         )
 
     def loss(self, variables: Variables, batch: Batch, key: Array) -> tuple[Array, Aux]:
         del key
         maps, updates = self.model.apply(
-            {"params": variables["params"], "batch_stats": variables["batch_stats"]},
-            batch["image"], train=True, mutable=["batch_stats"],
-        )  # fmt: skip
-        target = self.targets(batch)
+            split(variables), batch["image"], train=True, mutable=["batch_stats"]
+        )
+        target, statistics = self.targets(batch), updates.get("batch_stats", {})
+        count = jnp.float32(batch["image"].shape[0])
+        metrics, second = {}, None
+        if self.teaching is not None:
+            step = variables["batch_stats"]["teaching"]["step"]
+            statistics = {**statistics, "teaching": {"step": step + 1}}
+            alpha = self.teaching.alpha(step)
+            teacher, taught = self.teacher_loss(variables, batch, maps)
+            second = alpha * teacher
+            # Pictures without a teacher keep their labels at full weight.
+            keep = (1 - alpha * taught)[:, None, None, None]
+            target = target._replace(
+                heatmap_mask=keep * target.heatmap_mask, paf_mask=keep * target.paf_mask
+            )
+            metrics = {"teacher": (teacher, count), "alpha": (alpha, count)}
         stages = losses.heatmap_stage_losses(
             maps.heatmaps, target.heatmaps, target.heatmap_mask, joints=len(self.bones.joints),
             k=self.hard_joints or len(self.bones.joints),
@@ -128,14 +167,53 @@ class Pose:
             joint_mask=batch["joint_mask"],
         )  # fmt: skip
         fields = losses.stage_losses(maps.pafs, target.pafs, target.paf_mask)
-        count = jnp.float32(batch["image"].shape[0])
         total = stages.sum() + fields.sum()
-        metrics = {
+        if second is not None:
+            total = total + second
+        metrics |= {
             "loss": (total, count),
             "heatmaps": (stages[-1], count),
             "pafs": (fields[-1], count),
         }
-        return total, Aux(metrics, updates.get("batch_stats", {}))
+        return total, Aux(metrics, statistics)
+
+    def teacher_loss(self, variables: Variables, batch: Batch, maps: Maps) -> tuple[Array, Array]:
+        """The second loss of SYSTEMS B, and which pictures (B,) have a teacher.
+
+        Masks of the labels do not count here: pictures and cells without labels learn from the
+        teacher. Where the teacher says nothing, its map is the student's own: no gradient.
+        """
+        teaching = self.teaching
+        assert teaching is not None
+        if teaching.network is None:
+            aims, taught = self.stored_lesson(batch, maps)
+            pairs, pairing = list(zip(maps, aims, strict=True)), "same"
+        else:
+            aims = applied(teaching.network, variables["frozen"]["teacher"], batch["image"])
+            pairs = common_maps(maps, self.bones, aims, teaching.bones)
+            taught, pairing = jnp.ones(batch["image"].shape[0]), teaching.pairing
+        none = jnp.zeros((1, 1, 1, 1))  # the label's term is the caller's
+        terms = [
+            losses.distillation(ours, theirs, ours[-1], none, 1.0, pairing=pairing).teacher
+            for ours, theirs in pairs
+        ]
+        return sum(terms, start=jnp.float32(0.0)), taught
+
+    def stored_lesson(self, batch: Batch, maps: Maps) -> tuple[Maps, Array]:
+        """Maps of every stage from the stored joints of one person a picture; pictures taught.
+
+        The teacher saw that person alone: it says nothing about cells far from the joints.
+        """
+        xy, visible, known = batch["teacher_xy"], batch["teacher_visible"], batch["teacher_mask"]
+        height, width = maps.heatmaps.shape[2:4]
+        drawn = self.drawn(xy[:, None], visible[:, None], (height, width))
+        near = around(xy, visible, (height, width), self.model.stride)
+        aims = (
+            jnp.where(near & said, aim, jax.lax.stop_gradient(stages))
+            for aim, said, stages in zip(drawn, self.channels(known), maps, strict=True)
+        )
+        taught = known.any(-1) & (visible > 0).any(-1)
+        return Maps(*aims), taught.astype(jnp.float32)
 
     def predict(self, variables: Variables, batch: Batch) -> dict[str, Array]:
         """heatmaps (B, h, w, J + 1), pafs (B, h, w, 2L) of the last stage, and the highest peak of
@@ -154,27 +232,97 @@ class Pose:
         return SinglePerson(Keypoints(self.bones))
 
 
+def split(variables: Any) -> Variables:
+    """What a network is applied to: its parameters and statistics ({} without norms)."""
+    return {"params": variables["params"], "batch_stats": variables.get("batch_stats", {})}
+
+
+def applied(network: MultiStagePose, variables: Any, image: Array) -> Maps:
+    maps: Any = network.apply(split(variables), image)
+    return maps
+
+
+def cost(system: Pose, size: tuple[int, int]) -> dict[str, float]:
+    """parameters (a count) and flops of the network for one picture of `size` (H, W), a
+    multiply-add as two, as XLA counts the uncompiled program. Nothing is compiled."""
+    variables = jax.eval_shape(system.init, jax.random.key(0))
+    picture = jax.ShapeDtypeStruct((1, *size, 3), jnp.uint8)
+    lowered = jax.jit(system.maps).lower({**variables, "frozen": {}}, picture)
+    count = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(variables["params"]))
+    analysis: Any = lowered.cost_analysis()
+    return {"parameters": count, "flops": float(analysis["flops"])}
+
+
 def backbone(config: Any, dtype: Any) -> Any:
     """The backbone that a model config names."""
     name = config["backbone"]
+    if name == "vgg19":
+        return VGG19(dtype)
     if name == "efficientnet_lite0":
-        return EfficientNetLite0(config["depthwise"], config["frozen_blocks"], dtype)
-    if name.startswith("se_resnet_"):
-        return SEResNet(name.removeprefix("se_resnet_"), dtype=dtype)
-    if name.startswith("resnet_"):
-        return SEResNet(name.removeprefix("resnet_"), reduction=0, dtype=dtype)
-    raise ConfigError(f"no backbone {name!r}", place="model.backbone")
+        form = config["depthwise"]
+        check(form in ("shifted", "grouped"), "depthwise", form, "shifted or grouped")
+        return EfficientNetLite0(form, config["frozen_blocks"], dtype)
+    kind, _, depth = name.rpartition("_")
+    check(kind in ("resnet", "se_resnet") and depth in RESNET_BLOCKS, "backbone", name, BACKBONES)
+    return SEResNet(depth, 8 if kind == "se_resnet" else 0, dtype)
+
+
+BACKBONES = "vgg19, efficientnet_lite0, (se_)resnet_50, (se_)resnet_101 or (se_)resnet_small"
+
+
+def check(holds: bool, field: str, value: Any, wanted: str, section: str = "model") -> None:
+    if not holds:
+        raise ConfigError(f"{value!r} should be {wanted}", place=f"{section}.{field}")
+
+
+def network(model: Any, dtype: Any) -> tuple[MultiStagePose, Skeleton]:
+    """The network that a `model` section names, and its skeleton."""
+    bones = skeleton.get(model["skeleton"])
+    check(model["stride"] in (4, 8), "stride", model["stride"], "4 or 8")
+    size, cell = tuple(model["size"]), 32 if model["backbone"] == "efficientnet_lite0" else 8
+    fits = len(size) == 2 and all(n > 0 and n % cell == 0 for n in size)
+    check(fits, "size", size, f"(H, W), multiples of {cell}")
+    check(model["stages"] >= 1, "stages", model["stages"], "at least 1")
+    built = MultiStagePose(
+        backbone(model, dtype), len(bones.joints), len(bones.limbs), stride=model["stride"],
+        stages=model["stages"], light=model["light"], width=model["width"],
+        layers=model.get("layers", 2), pyramid=tuple(model.get("pyramid", (64, 96, 192, 192))),
+        dtype=dtype,
+    )  # fmt: skip
+    return built, bones
 
 
 def build(config: Any) -> Pose:
-    """The detector of `config.model` (fields: see configs/pose.py)."""
-    model, bones = config["model"], skeleton.get(config["model"]["skeleton"])
+    """The detector of `config.model`, with the teacher of `config.distill`: configs/pose.py."""
+    model = config["model"]
     dtype = jnp.dtype(config["train"].get("compute_dtype", "float32"))
-    network = MultiStagePose(
-        backbone(model, dtype), len(bones.joints), len(bones.limbs), model["stride"],
-        model["stages"], model["light"], model["width"], dtype,
-    )  # fmt: skip
+    built, bones = network(model, dtype)
+    hard = model["hard_joints"], model["hard_stages"]
+    check(0 <= hard[0] <= len(bones.joints), "hard_joints", hard[0], f"0 to {len(bones.joints)}")
+    check(0 <= hard[1] <= model["stages"], "hard_stages", hard[1], f"0 to {model['stages']}")
     return Pose(
-        network, bones, tuple(model["size"]), model["max_people"], model["sigma"],
-        model["paf_width"], model["peak_weight"], model["hard_joints"], model["hard_stages"],
+        built, bones, tuple(model["size"]), model["max_people"], model["sigma"],
+        model["paf_width"], model["peak_weight"], *hard, teaching(config, bones, dtype),
+    )  # fmt: skip
+
+
+def teaching(config: Any, bones: Skeleton, dtype: Any) -> Teaching | None:
+    """The teacher of `config.distill`, None without that section."""
+    distill = config.get("distill")
+    if not distill:
+        return None
+    for field in ("alpha", "alpha_end"):
+        value = distill[field]
+        check(0 <= value <= 1, field, value, "from 0 to 1", "distill")
+    check(distill["pairing"] in ("last", "same"), "pairing", distill["pairing"], "last or same",
+          "distill")  # fmt: skip
+    teacher = None
+    if distill["teacher"]:
+        teacher, bones = network(distill["model"], dtype)
+        if distill["pairing"] == "same":
+            stages = config["model"]["stages"]
+            check(stages == teacher.stages, "pairing", "same", "last: stages differ", "distill")
+    return Teaching(
+        teacher, bones, distill["alpha"], distill["alpha_end"], distill["alpha_steps"],
+        distill["pairing"],
     )  # fmt: skip
