@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
+import jax
+import numpy as np
 from ml_collections import ConfigDict
 
-from bodyjax import start, stored_maps, systems
+from bodyjax import draw, movement_eval, start, stored_maps, systems
 from bodyjax.contract import Feed, System, Variables
 from bodyjax.data import clip_feed, feeds
 from bodyjax.engine import checkpoint, loop
@@ -21,14 +24,38 @@ def train(config: ConfigDict, workdir: Path) -> dict[str, Any]:
     """
     system, feed, initial, meta = prepare(config)
     result = loop.fit(system, feed, config, workdir, initial_variables=initial, meta=meta)
+    lines = [f"checkpoint ({result.reason}): {result.checkpoint}"]
+    if config.system == "movement":
+        lines = test_movement(config, result.checkpoint, workdir) + lines
+        lines.append(
+            f"recognise a video: python -m launch.recognize --checkpoint {workdir} --video FILE"
+        )
     return {
         "checkpoint": str(result.checkpoint),
         "step": result.step,
         "reason": result.reason,
         "metrics": result.metrics,
         "waited_share": result.waited_share,
-        "lines": [f"done ({result.reason}), checkpoint: {result.checkpoint}"],
+        "lines": lines,
     }
+
+
+def test_movement(config: ConfigDict, path: Path, workdir: Path) -> list[str]:
+    """Evaluates on the test clips, if there are any: lines to print, test.json, confusion.png."""
+    if not clip_feed.has_test(config.data):
+        return ["no test clips"]
+    trained = checkpoint.load(path)
+    source = clip_feed.open_clips(config.data, "test", joints=config.model.input == "joints")
+    order = "shuffled" if config.data.shuffle else "kept"
+    measures = movement_eval.measure(trained, source, order=order)
+    (workdir / "test.json").write_text(json.dumps(measures, indent=1))
+    picture = workdir / "confusion.png"
+    draw.confusion(np.array(measures["confusion"]), list(config.labels), picture)
+    return [
+        f"held-out clips: accuracy {measures['accuracy']:.3f}, mean of classes "
+        f"{measures['mean_class_accuracy']:.3f} ({measures['n']} clips)",
+        f"confusion matrix: {picture}",
+    ]
 
 
 def prepare(config: ConfigDict) -> tuple[System, Feed, Variables, dict[str, Any]]:
@@ -54,12 +81,31 @@ def prepare_movement(config: ConfigDict) -> tuple[System, Feed, Variables, dict[
             initial = {"frozen": {"detector": parts}}
     else:
         parts = {}
-        config.detector = start.default_detector()
+        config.detector = default_detector()
     system = systems.build(config)
     if config.model.fine_tune:
-        initial = start.fine_tuning(config, system, parts)
+        initial = fine_tuning(config, system, parts)
     if config.model.input == "maps":
         stored = stored_maps.sources(config, system, parts)  # type: ignore[arg-type]
     feed = clip_feed.clip_feed(config, stored)
     meta = {"labels": list(config.labels), "skeleton": "body18"}
     return system, feed, initial, meta
+
+
+def default_detector() -> dict[str, Any]:
+    """The form of a detector that is not used (a classifier of known joints has one in name)."""
+    return {
+        "skeleton": "body18", "backbone": "se_resnet_small", "depthwise": "shifted",
+        "frozen_blocks": 0, "stride": 8, "stages": 1, "light": True, "width": 16,
+        "size": (64, 64), "max_people": 1, "sigma": 9.0, "paf_width": 6.0, "peak_weight": 0.0,
+        "hard_joints": 0, "hard_stages": 0,
+    }  # fmt: skip
+
+
+def fine_tuning(config: ConfigDict, system: System, detector: Variables) -> Variables:
+    """Initial variables of a classifier that trains its detector too: the detector's, in place."""
+    fresh = jax.device_get(jax.jit(system.init)(jax.random.key(config.seed)))
+    return {
+        "params": {**fresh["params"], "detector": detector["params"]},
+        "frozen": {"detector_batch_stats": detector["batch_stats"]},
+    }

@@ -53,6 +53,7 @@ def commands() -> ConfigDict:
         dict(
             kind="clips", path="simulated:commands", split="1", holdout=0.0, on_bad="raise",
             stored_frames=24, samples=1, batch=32, workers=0, simulated_copies=False,
+            shuffle=False,
             simulated=dict(train=40, valid=8, test=12),
             augment=dict(rotation=10.0, scale=(0.8, 1.2), shift=0.08, colour=0.2),
         )
@@ -70,6 +71,20 @@ def commands() -> ConfigDict:
             stop=dict(loss=None, steps=None, plateau=None),
         )
     )  # fmt: skip
+    return config
+
+
+def commands_shuffled() -> ConfigDict:
+    """A control: trained and evaluated on frames out of order; only poses are left to tell."""
+    config = commands()
+    config.data.shuffle = True
+    return config
+
+
+def commands_middle() -> ConfigDict:
+    """A control: one frame of a clip."""
+    config = commands()
+    config.model.frames = 1
     return config
 
 
@@ -125,7 +140,7 @@ def tiny() -> ConfigDict:
 
 VARIANTS = {
     "commands": commands, "jhmdb": jhmdb, "jhmdb_joints": jhmdb_joints, "jhmdb_maps": jhmdb_maps,
-    "tiny": tiny,
+    "commands_shuffled": commands_shuffled, "commands_middle": commands_middle, "tiny": tiny,
 }  # fmt: skip
 
 

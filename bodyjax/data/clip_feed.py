@@ -94,21 +94,24 @@ class TrainClip:
 class WholeClip:
     """A clip as it is: one sampling at the middles of equal segments, or `samples` of them.
 
-    `shuffle`: frames in an order that depends on the clip alone, to show what their order is worth.
+    order, to show what movement is worth: "kept"; "shuffled", in an order that depends on the clip
+    alone; "middle", the middle frame in the place of all.
     """
 
     frames: int
     size: tuple[int, int]
     pixels: bool
     samples: int = 1
-    shuffle: bool = False
+    order: str = "kept"
 
     def __call__(self, example: Example, rng: np.random.Generator) -> Example:
         del rng
         numbers = spread(int(example["length"]), self.frames, self.samples)
-        if self.shuffle:
+        if self.order == "shuffled":
             order = np.random.default_rng(int(example["id"])).permutation(self.frames)
             numbers = numbers[:, order]
+        elif self.order == "middle":
+            numbers = np.full_like(numbers, int(example["length"]) // 2)
         flat = numbers.reshape(-1)
         out = {k: v for k, v in example.items() if k not in ("path", "video")}
         for name in ("xy", "visible", "score"):
@@ -168,13 +171,17 @@ class StoredMaps:
 
 @dataclass(frozen=True)
 class SampleMaps:
-    """`frames` of the K stored maps of a clip: random ones of equal segments, or the middles."""
+    """`frames` of the K stored maps of a clip: random ones of equal segments, or the middles;
+    `shuffle` puts them out of order."""
 
     frames: int
     sampling: str
+    shuffle: bool = False
 
     def __call__(self, example: Example, rng: np.random.Generator) -> Example:
         numbers = sampling.segment_frames(len(example["maps"]), self.frames, self.sampling, rng)
+        if self.shuffle:
+            numbers = rng.permutation(numbers)
         return {"maps": np.asarray(example["maps"][numbers]), "label": np.int32(example["label"])}
 
 
@@ -192,8 +199,8 @@ def clip_feed(
     if model["input"] == "maps":
         assert stored is not None
         sources = stored
-        train_transform = SampleMaps(frames, "random")
-        eval_transform = SampleMaps(frames, "middle")
+        train_transform = SampleMaps(frames, "random", data["shuffle"])
+        eval_transform = SampleMaps(frames, "middle", data["shuffle"])
     else:
         pixels = model["input"] == "frames"
         parts = ["train", evaluated] if evaluated else ["train"]
@@ -217,3 +224,10 @@ def has_validation(data: Mapping[str, Any]) -> bool:
     """Whether some training clips are kept for validation."""
     path = str(data["path"])
     return path.startswith(SIMULATED) or (Path(path) / "valid").is_dir() or data["holdout"] > 0
+
+
+def has_test(data: Mapping[str, Any]) -> bool:
+    """Whether there are test clips."""
+    path = Path(str(data["path"]))
+    simulated = str(data["path"]).startswith(SIMULATED)
+    return simulated or (path / "test").is_dir() or (path / "splits.json").exists()

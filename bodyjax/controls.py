@@ -1,0 +1,75 @@
+"""Is it the movement that a classifier recognises? Controls beside its accuracy on test clips.
+
+The same classifier on the middle frame alone and on frames out of order; and, without any joints,
+how far the background alone tells the class (extra trees on colours and a small picture of the
+frame with the body's region blanked): near chance where places are independent of classes.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from bodyjax import movement_eval
+from bodyjax.data import clip_feed, clips
+from bodyjax.data.body_region import body_region
+from bodyjax.data.clips import ClipFolder
+from bodyjax.engine.checkpoint import Checkpoint
+
+
+def controls(checkpoint: Checkpoint) -> dict[str, Any]:
+    """Accuracy on the test clips of the checkpoint's own data, and of the controls."""
+    data = checkpoint.config.data
+    joints = checkpoint.config.model.input == "joints"
+    test = clip_feed.open_clips(data, "test", joints=joints)
+    result: dict[str, Any] = {}
+    for order in ("kept", "shuffled", "middle"):
+        measures = movement_eval.measure(checkpoint, test, order=order)
+        result[order] = measures["accuracy"]
+        if order == "shuffled":
+            result["confused_when_shuffled"] = confused(measures)
+    result["background"] = background_accuracy(data)
+    result["chance"] = 1 / len(checkpoint.labels)
+    result["n"] = len(test)
+    return result
+
+
+def confused(measures: dict[str, Any], most: int = 5) -> list[tuple[str, str, int]]:
+    """The pairs (true, taken for, clips) that are mixed up most."""
+    counts = np.array(measures["confusion"])
+    np.fill_diagonal(counts, 0)
+    order = np.argsort(-counts, axis=None)[:most]
+    pairs = [(int(i) // len(counts), int(i) % len(counts)) for i in order]
+    names = measures["labels"]
+    return [(names[a], names[b], int(counts[a, b])) for a, b in pairs if counts[a, b]]
+
+
+def background_accuracy(data: Any) -> float:
+    """Accuracy on test clips of extra trees that see backgrounds only."""
+    from sklearn.ensemble import ExtraTreesClassifier
+
+    train, test = (clip_feed.open_clips(data, part, joints=True) for part in ("train", "test"))
+    trees = ExtraTreesClassifier(300, random_state=0, n_jobs=1)
+    trees.fit(np.stack([background(train, i) for i in range(len(train))]), train.labels)
+    return float(
+        trees.score(np.stack([background(test, i) for i in range(len(test))]), test.labels)
+    )
+
+
+def background(source: ClipFolder, index: int) -> np.ndarray:
+    """Colour histogram and a 16x12 picture of a clip's first frame, the body's region blanked."""
+    example = source[index]
+    frame = clips.read_frames(example, np.array([0]))[0].copy()
+    region = body_region(example["xy"], example["visible"], frame.shape[:2])
+    kept = np.ones(frame.shape[:2], bool)
+    if region is not None:
+        x0, y0, x1, y1 = np.round(region).astype(int)
+        kept[max(y0, 0) : y1 + 1, max(x0, 0) : x1 + 1] = False
+    frame[~kept] = 128
+    colours = frame[kept] // 64 if kept.any() else np.zeros((1, 3), np.uint8)
+    codes = colours.astype(int) @ np.array([16, 4, 1])
+    histogram = np.bincount(codes, minlength=64) / len(codes)
+    small = np.asarray(Image.fromarray(frame).resize((16, 12)), np.float32).ravel() / 255
+    return np.concatenate([histogram, small])

@@ -1,0 +1,124 @@
+"""Evaluation of a movement classifier on clips: as launch.evaluate and the end of training show it.
+
+A classifier of frames or stored maps is evaluated on the frames themselves: detector, maps and
+classifier in one program, as in recognition. A classifier of joints reads the set's stored joints.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from tqdm import tqdm
+
+from bodyjax import systems
+from bodyjax.data import clips
+from bodyjax.data.clip_feed import WholeClip
+from bodyjax.data.clips import ClipFolder
+from bodyjax.engine.checkpoint import Checkpoint
+from bodyjax.errors import DataError
+from bodyjax.systems.movement import Movement
+
+FRAMES_AT_ONCE = 64
+"""About as many frames are given to the device at once."""
+
+
+def evaluate(
+    checkpoint: Checkpoint, data: str | Path, split: str | None = None, *, order: str = "kept",
+    samples: int | None = None, on_bad: str = "skip",
+) -> dict[str, Any]:  # fmt: skip
+    """Top-1, top-3 and mean-class accuracy, the confusion matrix, and the same for each part.
+
+    `data`: a folder of clips (CLASS/NAME.mp4, with splits.json, or with train, valid, test);
+    `split`: "test", "1:test", ...; None: all clips, with the counts of each side. `order`:
+    as in WholeClip; `samples` overrides the number of samplings of a clip.
+    Clips that can't be read are left out, counted and named. Classes that the checkpoint does not
+    know are a DataError.
+    """
+    source = open_source(Path(data), split, runnable(checkpoint), on_bad)
+    return measure(checkpoint, source, order=order, samples=samples)
+
+
+def measure(
+    checkpoint: Checkpoint, source: ClipFolder, *, order: str = "kept", samples: int | None = None
+) -> dict[str, Any]:
+    """`evaluate` on an opened source of the checkpoint's classes."""
+    system = runnable(checkpoint)
+    samples = samples or int(checkpoint.config.data.samples)
+    transform = WholeClip(system.frames, system.size, system.input == "frames", samples, order)
+    probability = predict(system, checkpoint.variables, source, transform)
+    return report(probability, source, system.labels)
+
+
+def runnable(checkpoint: Checkpoint) -> Movement:
+    """The system of a checkpoint as it is used: on frames where it was trained on stored maps."""
+    system = systems.build(checkpoint.config)
+    assert isinstance(system, Movement)
+    return replace(system, input="frames") if system.input == "maps" else system
+
+
+def open_source(path: Path, split: str | None, system: Movement, on_bad: str) -> ClipFolder:
+    """The clips of one part, with the checkpoint's classes in its order."""
+    if split == "test" and (path / "splits.json").exists():
+        raise DataError("has numbered splits", file=path, hint="name one: --split 1:test")
+    joints = system.input == "joints"
+    return clips.clips(path, split or "all", classes=system.labels, on_bad=on_bad, joints=joints)
+
+
+def predict(
+    system: Movement, variables: Any, source: ClipFolder, transform: WholeClip
+) -> np.ndarray:
+    """Probabilities (N, classes) of all clips; shows progress."""
+    size = max(1, FRAMES_AT_ONCE // (transform.samples * transform.frames))
+    size = 32 if system.input == "joints" else size
+    run = jax.jit(lambda v, batch: system.predict(v, batch)["probability"])
+    rows = []
+    bar = tqdm(total=len(source), desc="evaluating", unit="clip", disable=None)
+    for batch, count in batches(source, transform, size):
+        rows.append(np.asarray(run(variables, batch))[:count])
+        bar.update(count)
+    bar.close()
+    return np.concatenate(rows)
+
+
+def batches(
+    source: ClipFolder, transform: WholeClip, size: int
+) -> Iterator[tuple[dict[str, np.ndarray], int]]:
+    """Batches of `size` clips and how many of them are not filling."""
+    rng = np.random.default_rng(0)  # the transform draws nothing
+    for first in range(0, len(source), size):
+        rows = [transform(source[i], rng) for i in range(first, min(first + size, len(source)))]
+        count = len(rows)
+        rows += rows[-1:] * (size - count)
+        names = [name for name in rows[0] if name != "label"]
+        yield {name: np.stack([row[name] for row in rows]) for name in names}, count
+
+
+def report(probability: np.ndarray, source: ClipFolder, labels: tuple[str, ...]) -> dict[str, Any]:
+    """The measures, from probabilities (N, C)."""
+    truth = np.asarray(source.labels)
+    rank = np.argsort(-probability, axis=1, kind="stable")
+    right = rank[:, 0] == truth
+    confusion = np.zeros((len(labels), len(labels)), int)
+    np.add.at(confusion, (truth, rank[:, 0]), 1)
+    counts = confusion.sum(1)
+    per_class = {
+        label: float(confusion[i, i] / counts[i]) for i, label in enumerate(labels) if counts[i]
+    }
+    heldout = np.asarray(source.heldout)
+    return {
+        "accuracy": float(right.mean()),
+        "top3": float((rank[:, :3] == truth[:, None]).any(1).mean()),
+        "mean_class_accuracy": float(np.mean(list(per_class.values()))),
+        "n": len(truth),
+        "left_out": len(source.bad),
+        "bad": list(source.bad),
+        "split": {"held_out": int(heldout.sum()), "other": int((~heldout).sum())},
+        "per_class": per_class,
+        "confusion": confusion.tolist(),
+        "labels": list(labels),
+    }
