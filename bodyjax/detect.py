@@ -11,7 +11,7 @@ through the inverse of the canvas' affine map.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from os import PathLike
 from typing import Any, NamedTuple, Protocol
@@ -20,9 +20,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from bodyjax import codec, grouping, skeleton, systems
+from bodyjax import codec, grouping, skeleton, systems, track
 from bodyjax.data import affine
+from bodyjax.data.ahead import taken_ahead
 from bodyjax.data.images import read_image
+from bodyjax.data.video import open_video
 from bodyjax.engine import checkpoint as checkpoints
 from bodyjax.engine.checkpoint import Checkpoint
 from bodyjax.errors import ConfigError, DataError
@@ -85,7 +87,7 @@ class Detections(NamedTuple):
     xy: Array
     score: Array
     person_score: Array
-    count: Array
+    count: Array  # type: ignore[assignment]
     overflow: Array
     found: Array
     maxima_xy: Array
@@ -210,7 +212,10 @@ def detections(
     )  # fmt: skip
     rule = settings.refine
     if rule != "parabola":
-        people = people._replace(xy=_refined(heatmaps, people, stride, rule))
+        xy = _refined(heatmaps, people, stride, rule)
+        people = grouping.People(
+            xy, people.score, people.person_score, people.count, people.overflow
+        )
     found = people.score > 0
     guess_xy, guess = _guesses(heatmaps, people, stride, settings)
     maxima_xy, maxima = codec.decode(heatmaps, stride, "dark")
@@ -350,20 +355,25 @@ def people(
 def coco_results(found: PicturePeople, bones: Skeleton, image_id: Any = 0) -> list[dict[str, Any]]:
     """People of a picture as `people` gives them."""
     xy, score, flags = as_skeleton(found, bones, COCO17)
-    results = []
-    for points, scores, flag, person in zip(xy, score, flags, found.person_score, strict=True):
-        there = np.isfinite(points).all(axis=-1)
-        table = np.where(there[:, None], np.concatenate([points, scores[:, None]], -1), 0.0)
-        results.append(
-            {
-                "image_id": image_id,
-                "category_id": 1,
-                "keypoints": [round(float(value), 4) for value in table.ravel()],
-                "score": float(person),
-                "found": [bool(value) for value in flag],
-            }
-        )
-    return results
+    return [
+        _coco_result(*person, image_id)
+        for person in zip(xy, score, flags, found.person_score.tolist(), strict=True)
+    ]
+
+
+def _coco_result(
+    xy: np.ndarray, score: np.ndarray, found: np.ndarray, person_score: float, image_id: Any
+) -> dict[str, Any]:
+    """One person, xy (17, 2) with NaN for what is absent."""
+    there = np.isfinite(xy).all(axis=-1)
+    table = np.where(there[:, None], np.concatenate([xy, score[:, None]], -1), 0.0)
+    return {
+        "image_id": image_id,
+        "category_id": 1,
+        "keypoints": [round(float(value), 4) for value in table.ravel()],
+        "score": person_score,
+        "found": found.tolist(),
+    }
 
 
 def as_skeleton(
@@ -377,3 +387,43 @@ def as_skeleton(
     missing = seen == 0
     joints[missing, :2] = np.nan
     return joints[..., :2], np.where(missing, 0.0, joints[..., 2]), seen == skeleton.SEEN
+
+
+def video(
+    detector: Detector,
+    path: str | PathLike[str],
+    *,
+    tracking: track.Settings | None = None,
+    progress: Callable[[Iterable[Image], int], Iterable[Image]] = lambda frames, count: frames,
+) -> list[list[dict[str, Any]]]:
+    """The people of every frame of a video, as `people` gives them, image_id = frame number.
+
+    Beside that: frame, time (seconds), identity (the same number is the same person, from 0 on) and
+    bridged (True: not found in this frame, but before and after it; the place is between). Joints
+    are smoothed by `track`. Raises VideoError where the file can't be read to its end.
+    `progress` wraps the frames, with their number.
+    """
+    clip = open_video(path)
+    frames = [
+        detect(detector, frame) for frame in progress(taken_ahead(clip.iter_frames()), clip.frames)
+    ]
+    converted = [as_skeleton(found, detector.skeleton, COCO17) for found in frames]
+    followed = track.follow(
+        clip.times, [xy for xy, _, _ in converted], [score for _, score, _ in converted], tracking
+    )
+    out = []
+    for number, (time, found, (_, _, flags), tracked) in enumerate(
+        zip(clip.times, frames, converted, followed, strict=True)
+    ):
+        people = []
+        for identity, row, xy, score in zip(*tracked, strict=True):
+            person = found.person_score[row] if row >= 0 else score.mean()
+            flag = flags[row] if row >= 0 else np.zeros(len(score), bool)
+            result = _coco_result(xy, score, flag, float(person), number)
+            people.append(
+                result
+                | {"frame": number, "time": round(float(time), 4), "identity": int(identity)}
+                | {"bridged": bool(row < 0)}
+            )
+        out.append(people)
+    return out

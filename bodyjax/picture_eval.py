@@ -258,7 +258,8 @@ def _labels(kind: str, data: str | PathLike[str], source: Pictures) -> dict[str,
 
 def labels_of(source: Pictures) -> dict[str, Any]:
     """COCO labels made of a source's own: area = 0.53 x box, ignored people without joints."""
-    images, annotations = [], []
+    images: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
     for row, (name, people) in enumerate(zip(source.names, source.people, strict=True)):
         images.append({"id": row + 1, "file_name": name, "persons_complete": people.complete})
         xy, visible = skeleton.convert(people.xy, people.visible, BODY18, COCO17)

@@ -1,0 +1,187 @@
+"""Who is who from frame to frame: identities, bridged gaps and smooth joints. Host code, NumPy.
+
+A person takes over the identity whose last pose, moved on with its velocity, is most alike
+(keypoint similarity and overlap of boxes, best total by the Hungarian method). Short gaps are
+filled by straight lines; the 1 euro filter takes the tremble out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from scipy.optimize import linear_sum_assignment
+
+SIGMA = 0.1
+"""One constant for all joints of the keypoint similarity: about that of COCO's limb joints."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """min_similarity: least likeness, in [0, 1], of a person to the identity it takes over.
+    max_gap: seconds that an identity outlives its last sight. min_cutoff (Hz) and beta: the 1 euro
+    filter's, speeds in the person's sizes per second; min_cutoff = 0: no smoothing."""
+
+    min_similarity: float = 0.2
+    max_gap: float = 0.7
+    min_cutoff: float = 2.0
+    beta: float = 2.0
+
+
+class Tracked(NamedTuple):
+    """The people of one frame: identity (P,) from 0 on; source (P,): row of the detection, -1 for a
+    person put in over a gap; xy (P, J, 2) smoothed, NaN where absent; score (P, J)."""
+
+    identity: np.ndarray
+    source: np.ndarray
+    xy: np.ndarray
+    score: np.ndarray
+
+
+def follow(
+    times: Sequence[float] | np.ndarray,
+    xy: Sequence[np.ndarray],
+    score: Sequence[np.ndarray],
+    settings: Settings | None = None,
+) -> list[Tracked]:
+    """Identities over a video. times (F,) seconds, rising; xy[f] (P_f, J, 2) pixels, NaN where a
+    joint is absent; score[f] (P_f, J). Every person of every frame gets an identity."""
+    settings = settings or Settings()
+    alive: list[_Identity] = []
+    all_identities: list[_Identity] = []
+    for frame, (time, points) in enumerate(zip(times, xy, strict=True)):
+        alive = [one for one in alive if time - one.time <= settings.max_gap]
+        likeness = np.array([[_similarity(one.at(time), pose) for pose in points] for one in alive])
+        likeness = likeness.reshape(len(alive), len(points))
+        taken = set()
+        for i, row in zip(*linear_sum_assignment(likeness, maximize=True), strict=True):
+            if likeness[i, row] >= settings.min_similarity:
+                alive[i].see(time, frame, int(row), points[row])
+                taken.add(row)
+        for row in set(range(len(points))) - taken:
+            fresh = _Identity(len(all_identities))
+            fresh.see(time, frame, row, points[row])
+            alive.append(fresh)
+            all_identities.append(fresh)
+    return _frames(np.asarray(times, float), xy, score, all_identities, settings)
+
+
+class _Identity:
+    """One person over time: where it was seen, and how it moves."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.rows: list[tuple[int, int]] = []  # (frame, row of the detection)
+        self.pose, self.velocity, self.time = np.zeros((0, 2)), np.zeros(2), 0.0
+
+    def see(self, time: float, frame: int, row: int, pose: np.ndarray) -> None:
+        if self.rows:
+            moved = (pose - self.pose)[np.isfinite(pose - self.pose).all(1)]
+            step = np.median(moved, axis=0) if len(moved) else np.zeros(2)
+            self.velocity = 0.5 * self.velocity + 0.5 * step / max(time - self.time, 1e-6)
+        self.rows.append((frame, row))
+        self.pose, self.time = pose, time
+
+    def at(self, time: float) -> np.ndarray:
+        """The last pose, moved on."""
+        return self.pose + self.velocity * (time - self.time)
+
+
+def _box(pose: np.ndarray) -> np.ndarray:
+    """x0, y0, x1, y1 of the joints that are there; NaN without any."""
+    there = pose[np.isfinite(pose).all(1)]
+    return np.concatenate([there.min(0), there.max(0)]) if len(there) else np.full(4, np.nan)
+
+
+def _similarity(first: np.ndarray, second: np.ndarray) -> float:
+    """Mean of the keypoint similarity over the joints that both have and the boxes' overlap."""
+    boxes = np.stack([_box(first), _box(second)])
+    if np.isnan(boxes).any():
+        return 0.0
+    size = boxes[:, 2:] - boxes[:, :2] + 1
+    area = size.prod(1)
+    common = (
+        np.minimum(boxes[0, 2:], boxes[1, 2:]) - np.maximum(boxes[0, :2], boxes[1, :2]) + 1
+    ).clip(0)
+    overlap = common.prod() / (area.sum() - common.prod())
+    squared = ((first - second) ** 2).sum(1)
+    both = np.isfinite(squared)
+    if not both.any():
+        return float(overlap)
+    near = np.exp(-squared[both] / (2 * (2 * SIGMA) ** 2 * area.max())).mean()
+    return float(0.5 * (near + overlap))
+
+
+def _frames(
+    times: np.ndarray,
+    xy: Sequence[np.ndarray],
+    score: Sequence[np.ndarray],
+    identities: list[_Identity],
+    settings: Settings,
+) -> list[Tracked]:
+    """The people of each frame, with gaps filled, joints smoothed, by identity."""
+    joints = max((points.shape[1] for points in xy), default=0)
+    people: list[list[tuple[int, int, np.ndarray, np.ndarray]]] = [[] for _ in times]
+    for one in identities:
+        first, last = one.rows[0][0], one.rows[-1][0]
+        pose = np.full((last - first + 1, joints, 2), np.nan)
+        value = np.zeros((last - first + 1, joints))
+        source = np.full(last - first + 1, -1)
+        for frame, row in one.rows:
+            pose[frame - first], value[frame - first] = xy[frame][row], score[frame][row]
+            source[frame - first] = row
+        span = times[first : last + 1]
+        for gap in np.flatnonzero(source < 0):
+            pose[gap], value[gap] = _between(int(gap), span, pose, value, source)
+        if settings.min_cutoff > 0:
+            pose = one_euro(span, pose, settings.min_cutoff, settings.beta)
+        for i, frame in enumerate(range(first, last + 1)):
+            people[frame].append((one.number, int(source[i]), pose[i], value[i]))
+    return [
+        Tracked(
+            np.array([p[0] for p in frame], int),
+            np.array([p[1] for p in frame], int),
+            np.array([p[2] for p in frame]).reshape(len(frame), joints, 2),
+            np.array([p[3] for p in frame]).reshape(len(frame), joints),
+        )
+        for frame in people
+    ]
+
+
+def _between(
+    frame: int, times: np.ndarray, pose: np.ndarray, value: np.ndarray, source: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Pose and scores on the straight line between the two sights around an unseen frame."""
+    seen = np.flatnonzero(source >= 0)
+    before, after = seen[seen < frame][-1], seen[seen > frame][0]
+    part = (times[frame] - times[before]) / (times[after] - times[before])
+    return (
+        (1 - part) * pose[before] + part * pose[after],
+        (1 - part) * value[before] + part * value[after],
+    )
+
+
+def one_euro(times: np.ndarray, pose: np.ndarray, min_cutoff: float, beta: float) -> np.ndarray:
+    """The 1 euro filter of Casiez et al. (CHI 2012) over poses (F, J, 2), NaN where absent: a
+    low-pass whose cutoff rises with the joint's speed, so that what rests is still and what moves
+    does not lag. Speeds are divided by the person's size, so that near and far people are treated
+    alike. A joint that comes back starts anew."""
+    out = pose.copy()
+    size = max(
+        1.0, float(np.nanmedian([np.ptp(_box(one).reshape(2, 2), axis=0).max() for one in pose]))
+    )
+    speed = np.zeros_like(pose[0])
+
+    def weight(cutoff: np.ndarray | float, step: float) -> np.ndarray | float:
+        return 1 / (1 + 1 / (2 * np.pi * cutoff * step))
+
+    for frame in range(1, len(pose)):
+        step = max(float(times[frame] - times[frame - 1]), 1e-6)
+        last = out[frame - 1]
+        speed = speed + weight(1.0, step) * (np.nan_to_num((pose[frame] - last) / step) - speed)
+        fast = np.linalg.norm(speed, axis=1, keepdims=True) / size
+        moved = last + weight(min_cutoff + beta * fast, step) * (pose[frame] - last)
+        out[frame] = np.where(np.isfinite(last), moved, pose[frame])
+    return out

@@ -1,0 +1,173 @@
+"""People in pictures and videos: python -m launch.detect --checkpoint NAME --input FILE|FOLDER
+[--out overlay] [--json result.json].
+
+--out is a file for one picture or video, a folder for a folder. The JSON is a COCO results list:
+each person has image_id (number of the picture among those read, or of the video's frame),
+file_name, keypoints and score, found (joints that are more than a guess); in videos also frame,
+time, identity and bridged. Without --json it is printed. Exit codes: 0 done; 1 some files could not
+be read, the others are done; 2 a mistake in the input.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from bodyjax.errors import DataError, UserError
+from launch import flags
+from launch.evaluate import add_detector_flags, check_writable, detector_settings
+
+PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif")
+VIDEOS = (".mp4", ".avi", ".webm", ".mkv", ".mov", ".m4v")
+
+EXIT_SOME_BAD = 1
+
+
+def main(arguments: list[str]) -> int:
+    parser = argparse.ArgumentParser(prog="launch.detect", description=__doc__)
+    parser.add_argument("--checkpoint", default="small", help="a run's folder or shipped weights")
+    parser.add_argument("--input", required=True, help="a picture, a video, or a folder of them")
+    parser.add_argument("--out", help="overlay: a file, or a folder for a folder")
+    parser.add_argument("--json", help="file for the result")
+    add_detector_flags(parser)
+    options = parser.parse_args(arguments)
+    settings = detector_settings(options)
+    root = Path(options.input)
+    files, others = input_files(root)
+    check_writable(options.json)
+    check_writable(options.out)
+    targets = overlay_files(root, files, Path(options.out)) if options.out else {}
+
+    from bodyjax import detect
+
+    detector = detect.load(options.checkpoint, **settings)
+    people: list[dict[str, Any]] = []
+    bad: list[str] = []
+    for number, file in enumerate(_bar(files, len(files), "file")):
+        try:
+            found = (_video if is_video(file) else _picture)(detector, file, targets.get(file))
+        except DataError as error:
+            bad.append(str(error))
+            continue
+        name = str(file.relative_to(root)) if root.is_dir() else file.name
+        for person in found:
+            if not is_video(file):
+                person["image_id"] = number
+            people.append({**person, "file_name": name})
+    text = json.dumps(people)
+    if options.json:
+        temporary = Path(f"{options.json}.tmp")
+        temporary.write_text(text + "\n")
+        os.replace(temporary, options.json)
+    else:
+        print(text)
+    summary(len(files), len(bad), others, len(people))
+    for line in bad:
+        print(f"error: {line}", file=sys.stderr)
+    return flags.EXIT_USER_ERROR if len(bad) == len(files) else EXIT_SOME_BAD if bad else 0
+
+
+def summary(files: int, bad: int, others: int, people: int) -> None:
+    """One line on stderr of what was read and what was not."""
+    parts = [f"{files - bad} of {files} files read", f"{people} results"]
+    if others:
+        parts.append(f"{others} files that are no pictures or videos")
+    print(", ".join(parts), file=sys.stderr)
+
+
+def input_files(root: Path) -> tuple[list[Path], int]:
+    """The pictures and videos at a path, sorted, and how many other files were passed over."""
+    if root.is_file():
+        return [root], 0
+    if not root.is_dir():
+        raise DataError("no such file or folder", file=root)
+    every = sorted(path for path in root.rglob("*") if path.is_file())
+    files = [path for path in every if path.suffix.lower() in PICTURES + VIDEOS]
+    if not files:
+        raise DataError("no pictures or videos", file=root, hint=" ".join(PICTURES + VIDEOS))
+    return files, len(every) - len(files)
+
+
+def is_video(file: Path) -> bool:
+    return file.suffix.lower() in VIDEOS
+
+
+def overlay_files(root: Path, files: list[Path], out: Path) -> dict[Path, Path]:
+    """Where the overlay of each file goes: pictures as .png, videos as .mp4, unless one file was
+    named. Two files never share one."""
+    if root.is_file() and not out.is_dir():
+        known = (".mp4", ".mkv", ".mov", ".avi") if is_video(root) else PICTURES
+        if out.suffix.lower() not in known:
+            raise UserError(
+                "the ending does not fit the overlay", file=out, hint=f"use {' '.join(known)}"
+            )
+        targets = {root: out}
+    else:
+        if out.exists() and not out.is_dir():
+            raise UserError("is a file; the input is a folder", file=out, hint="name a folder")
+        base = root if root.is_dir() else root.parent
+        targets = {
+            file: out / f"{file.relative_to(base)}{'.mp4' if is_video(file) else '.png'}"
+            for file in files
+        }
+    for file, target in targets.items():
+        if target.resolve() == file.resolve():
+            raise UserError("the overlay would replace its input", file=target)
+    return targets
+
+
+def _picture(detector: Any, file: Path, target: Path | None) -> list[dict[str, Any]]:
+    from PIL import Image
+
+    from bodyjax import detect
+    from bodyjax.data.images import read_image
+
+    image = read_image(file)
+    people = detect.people(detector, image)
+    if target is not None:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(drawn(image, people)).save(target)
+    return people
+
+
+def _video(detector: Any, file: Path, target: Path | None) -> list[dict[str, Any]]:
+    from bodyjax import detect
+    from bodyjax.data.encode import write_video
+    from bodyjax.data.video import open_video
+
+    frames = detect.video(detector, file, progress=lambda it, count: _bar(it, count, "frame"))
+    if target is not None:
+        clip = open_video(file)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        pairs = zip(clip.iter_frames(), frames, strict=True)
+        write_video(target, (drawn(image, people) for image, people in pairs), clip.fps or 1.0)
+    return [person for people in frames for person in people]
+
+
+def drawn(image: Any, people: list[dict[str, Any]]) -> Any:
+    """The picture with its people; in videos with the number of each."""
+    import numpy as np
+
+    from bodyjax import draw
+    from bodyjax.skeleton import COCO17
+
+    table = np.array([person["keypoints"] for person in people]).reshape(-1, 17, 3)
+    numbers = [person["identity"] for person in people if "identity" in person]
+    return draw.skeletons(image, table[..., :2], table[..., 2], COCO17, numbers=numbers or None)
+
+
+def _bar(items: Iterable[Any], count: int, unit: str) -> Iterator[Any]:
+    """The items, with a progress bar on a terminal where there are several."""
+    from tqdm import tqdm
+
+    quiet = count < 2 or not sys.stderr.isatty()
+    yield from tqdm(items, total=count, unit=unit, disable=quiet, leave=unit == "file")
+
+
+if __name__ == "__main__":
+    flags.run(main)
