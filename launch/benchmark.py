@@ -74,13 +74,13 @@ def parts(
         kind = config["system"]
         if system not in (None, kind):
             continue
-        yield f"{name}: training step", training.training, (name, config, platform)
+        yield f"{name}: training step", training.training, (name, completed(config), platform)
         if kind == "pose":
             yield "detector", detector.detector, (variants(CONFIGS / f"{name}.py"), platform)
             yield "labels", detector.labels, (config, platform)
             yield "grouping", detector.grouping, (platform,)
         if kind == "movement":
-            yield "videos", videos.videos, (with_frames(config), platform)
+            yield "videos", videos.videos, (completed(config), platform)
         if kind == "sequence":
             yield "sequence model", sequence.sequence, (platform,)
 
@@ -96,10 +96,15 @@ def variants(file: Path) -> dict[str, Any]:
     return found
 
 
-def with_frames(config: Any) -> Any:
-    """The classifier as it recognises: from frames through the detector."""
+def completed(config: Any) -> Any:
+    """A config with what a training takes from its data filled in: labels, skeleton, detector."""
     config = config.copy_and_resolve_references()
-    config.model.input = "frames"
+    if config.get("labels") == ():
+        config.labels = tuple(f"class {number}" for number in range(9))
+    if config.get("skeleton") == "":
+        config.skeleton = "coco17"
+    if "detector" in config and not config.detector:
+        config.detector = flags.load_config(str(CONFIGS / "pose.py")).model
     return config
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from bodyjax.bench import timing
@@ -16,8 +18,20 @@ from bodyjax.contract import Batch, System, Variables
 
 
 def variables_of(system: System) -> Variables:
-    """Random parameters."""
-    return jax.device_get(jax.jit(system.init)(jax.random.key(0)))
+    """Random variables of the right shapes, made by NumPy: compiling init takes long."""
+    rng = np.random.default_rng(0)
+
+    def fill(path: Any, leaf: jax.ShapeDtypeStruct) -> np.ndarray:
+        last = str(getattr(path[-1], "key", ""))
+        if last in ("scale", "var"):
+            return np.ones(leaf.shape, leaf.dtype)
+        if last in ("bias", "mean") or leaf.dtype.kind != "f":
+            return np.zeros(leaf.shape, leaf.dtype)
+        fan_in = max(1, math.prod(leaf.shape[:-1]))
+        return rng.normal(0, fan_in**-0.5, leaf.shape).astype(leaf.dtype)
+
+    shapes = jax.eval_shape(system.init, jax.random.key(0))
+    return jax.tree_util.tree_map_with_path(fill, shapes)
 
 
 def millions(tree: Any) -> float:
