@@ -24,12 +24,14 @@ def draw(xy, visible):
     )
 
 
+def group(heatmaps, pafs):
+    return grouping.group(heatmaps, pafs, BODY, stride=STRIDE, max_people=30, max_peaks=24)
+
+
 @pytest.fixture(scope="module")
 def run():
-    def one(heatmaps, pafs):
-        return grouping.group(heatmaps, pafs, BODY, stride=STRIDE, max_people=30, max_peaks=24)
-
-    return jax.jit(jax.vmap(one))
+    """Groups the people of a batch of pictures."""
+    return jax.jit(lambda h, f: jax.lax.map(lambda maps: group(*maps), (h, f)))
 
 
 def maps(xy, visible):
@@ -78,10 +80,10 @@ def golden():
         maps = np.moveaxis(maps, 0, -1)
         return np.pad(maps, ((0, 46 - maps.shape[0]), (0, 82 - maps.shape[1]), (0, 0)))
 
-    def group(heatmaps, pafs):
+    def group_32(heatmaps, pafs):
         return grouping.group(heatmaps, pafs, BODY, stride=8, max_people=30, max_peaks=32)
 
-    people = jax.jit(lambda h, f: jax.lax.map(lambda maps: group(*maps), (h, f)))(
+    people = jax.jit(lambda h, f: jax.lax.map(lambda maps: group_32(*maps), (h, f)))(
         np.stack([padded(scene["heatmaps"]) for scene in scenes]),
         np.stack([padded(scene["pafs"])[..., channels] for scene in scenes]),
     )
@@ -271,41 +273,43 @@ def test_fragments_of_one_body_are_merged(one_person):
     assert (np.asarray(people.score[0]) > 0).all()
 
 
-def test_overflow_is_reported_and_the_best_are_kept():
+def test_overflow_is_reported_and_the_best_are_kept(run):
     rng = np.random.default_rng(4)
     figure = reference.FIGURE[None] * 110
     xy = figure + np.array([(x, y) for x in (50, 180, 310) for y in (60, 230)])[:, None]
     heatmaps, pafs = maps(xy + rng.normal(0, 1, xy.shape), np.full((6, 18), 2))
 
-    def group(**limits):
-        run = jax.jit(lambda h, f: grouping.group(h, f, BODY, stride=STRIDE, **limits))
-        people = run(heatmaps, pafs)
-        return int(people.count), int(people.overflow), np.asarray(people.person_score)
+    def limited(**limits):
+        few = jax.jit(lambda h, f: grouping.group(h, f, BODY, stride=STRIDE, **limits))
+        return few(heatmaps, pafs)
 
-    full = group(max_people=8, max_peaks=8)
-    fewer_people, fewer_peaks = group(max_people=4, max_peaks=8), group(max_people=8, max_peaks=4)
-    assert full[:2] == (6, 0)
-    assert (np.diff(full[2]) <= 0).all()
-    assert not full[2][6:].any()
-    assert fewer_people[:2] == (4, 2)
-    np.testing.assert_array_equal(fewer_people[2], full[2][:4])
-    assert fewer_peaks[1] >= 18 * 2
+    everybody = jax.tree.map(lambda a: a[0], run(heatmaps[None], pafs[None]))
+    assert (int(everybody.count), int(everybody.overflow)) == (6, 0)
+    scores = np.asarray(everybody.person_score)
+    assert (np.diff(scores) <= 0).all()
+    assert not scores[6:].any()
+    fewer_people = limited(max_people=4, max_peaks=8)
+    assert (int(fewer_people.count), int(fewer_people.overflow)) == (4, 2)
+    np.testing.assert_allclose(fewer_people.person_score, scores[:4], rtol=1e-6)
+    assert int(limited(max_people=8, max_peaks=4).overflow) >= 18 * 2
 
 
 def test_background_half_precision_and_vmap_change_nothing(run, one_person):
     heatmaps, pafs = maps(*one_person)
+    (expected,) = found(run(heatmaps[None], pafs[None]))
     with_background = jnp.concatenate((heatmaps, codec.background(heatmaps)), axis=-1)
-
-    def one(heatmaps, pafs):
-        return grouping.group(heatmaps, pafs, BODY, stride=STRIDE, max_people=30, max_peaks=24)
-
-    batch = run(heatmaps[None], pafs[None])
-    (expected,) = found(batch)
-    single = jax.jit(one)(with_background, pafs)
-    np.testing.assert_allclose(single.xy, batch.xy[0], atol=1e-3)
-    (half,) = found(run(heatmaps.astype(jnp.bfloat16)[None], pafs.astype(jnp.bfloat16)[None]))
+    low = (with_background.astype(jnp.bfloat16)[None], pafs.astype(jnp.bfloat16)[None])
+    (half,) = found(jax.jit(jax.vmap(group))(*low))
     assert ((half[:, 2] > 0) == (expected[:, 2] > 0)).all()
     assert abs(half - expected).max() < 0.5
+
+
+def test_vmap_equals_one_by_one(run):
+    rng = np.random.default_rng(6)
+    heatmaps, pafs = zip(*(maps(*reference.scene(rng, n, SHAPE)) for n in (0, 3, 12)), strict=True)
+    batch = jnp.stack(heatmaps), jnp.stack(pafs)
+    mapped, single = jax.jit(jax.vmap(group))(*batch), run(*batch)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-3), mapped, single)
 
 
 def test_export_keeps_the_result(one_person):
