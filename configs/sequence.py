@@ -14,6 +14,7 @@ from ml_collections import ConfigDict
 SHARED = "../shared/data"
 VARIANTS = (
     "exercises",
+    "exercises_standard",
     "paper",
     "penn_action",
     "pushfit",
@@ -189,4 +190,22 @@ def _jhmdb_joints() -> dict:
         "data": {"set": "jhmdb", "path": f"{SHARED}/jhmdb", "batch_size": 32},
         "folds": {"kind": "official"},
         "train": {"steps": 1200},
+    }
+
+
+def _exercises() -> dict:
+    """Push-up, pull-up, sit-up × front, side × standard, not: the paper's 12 classes."""
+    return {
+        "data": {"set": "exercises", "label": "paper", "train": 64, "test": 24},
+        "folds": {"kind": "official"},
+        "train": {"steps": 600},
+    }
+
+
+def _exercises_standard() -> dict:
+    """Standard or not over all simulated exercises, the exercise as input."""
+    return {
+        "data": {"set": "exercises", "label": "standard", "train": 64, "test": 24},
+        "folds": {"kind": "official"},
+        "train": {"steps": 600},
     }

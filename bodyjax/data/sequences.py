@@ -400,12 +400,19 @@ def from_config(data: Mapping[str, Any]) -> Sequences:
     """The sequences of a config's `data` section.
 
     set: a name of SETS. path: its folder or file. steps: whole clips at so many times, or
-    window: frames in a window (with hop, rate, every as `windows` takes them). label, joints: which
-    label and which stored joints, where the set has several.
+    window: frames in a window (with hop, rate, every as `windows` takes them). label, joints:
+    which label and which stored joints, where the set has several. The set "exercises" is
+    simulated: train, test and scatter as `bodyjax.data.exercises.simulated` takes them.
     """
     data = dict(data)
     options = {name: data[name] for name in ("label", "joints") if data.get(name)}
-    clips = load(data["set"], data["path"], **options)
+    if data["set"] == "exercises":
+        from bodyjax.data.exercises import simulated
+
+        more = {name: data[name] for name in ("train", "test", "scatter") if name in data}
+        clips = simulated(**options, **more)
+    else:
+        clips = load(data["set"], data["path"], **options)
     if data.get("window"):
         shape = {name: data[name] for name in ("hop", "rate", "every") if name in data}
         return windows(clips, data["window"], **shape)

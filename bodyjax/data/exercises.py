@@ -1,0 +1,107 @@
+"""Simulated exercises as joint sequences: the embedded data of the sequence system, no pictures.
+
+Body, setting, motion and camera are those of `bodyjax.simulate.film.clip` for the same seed; only
+the drawing is left out. Joints get the scatter of a detector. Training and test use other seeds,
+so that no body and no camera is in both.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from bodyjax.data.sequences import TEST, TRAIN, Clips
+from bodyjax.errors import ConfigError
+from bodyjax.simulate import motion, scene
+from bodyjax.simulate.body import draw_body, joints, pose_points
+from bodyjax.simulate.clips import role
+from bodyjax.simulate.exercises import EXERCISES, VIEWS, exercise
+from bodyjax.simulate.film import generator
+from bodyjax.skeleton import get
+
+COCO17 = get("coco17")
+PAPER = ("push_up", "pull_up", "sit_up")
+"""The exercises of the paper; each from the front and the side, standard or not: 12 classes."""
+YAW = {"front": ((-25.0, 25.0),), "side": ((68.0, 112.0), (-112.0, -68.0))}
+FIRST_TEST = 1_000_000
+
+
+def joint_clip(
+    name: str, fault: str | None, view: str, seed: int, size: tuple[int, int], fps: float
+) -> tuple[np.ndarray, float]:
+    """(F, 17, 2) pixels of one clip, and the person's size in pixels (its median trunk)."""
+    body = draw_body(generator(seed, "body"))
+    around, when = generator(seed, "scene"), generator(seed, "setting")
+    setting = motion.draw_setting(when, int(when.integers(40, 65)), fps)
+    done = exercise(name, fault, body, setting, generator(seed, "motion"))
+    sides = YAW[view]
+    yaw = sides[0] if len(sides) == 1 or around.random() < 0.5 else sides[1]
+    camera = scene.draw_camera(around, size, np.array(done.target), done.extent, yaw=yaw)
+    places, _ = pose_points(body, done.pose)
+    xy = camera.project(camera.view(joints(places, COCO17.joints)))
+    trunk = np.linalg.norm(xy[:, [5, 6]].mean(1) - xy[:, [11, 12]].mean(1), axis=-1)
+    arm = np.linalg.norm(xy[:, 5] - xy[:, 7], axis=-1)
+    return xy, float(np.median(np.maximum(trunk, arm)))
+
+
+def simulated(
+    label: str = "paper",
+    train: int = 64,
+    test: int = 24,
+    seed: int = 0,
+    scatter: float = 0.02,
+    size: tuple[int, int] = (192, 144),
+    fps: float = 15.0,
+) -> Clips:
+    """Exercises, `train` and `test` clips of each (exercise, view, standard or not).
+
+    label: "paper" names the 12 classes of the paper; "standard" is standard or not over all
+    exercises, the exercise as condition. scatter: of every joint and frame, a share of the trunk's
+    length in the picture. Faults take turns.
+    """
+    if label not in ("paper", "standard"):
+        raise ConfigError(f"no label {label!r} in exercises", hint="paper or standard")
+    kinds = PAPER if label == "paper" else EXERCISES
+    parts: list[np.ndarray] = []
+    names, labels, condition, split = [], [], [], []
+    classes: tuple[str, ...] = ("not standard", "standard")
+    if label == "paper":
+        classes = tuple(
+            f"{name} {view} {state}"
+            for name in kinds
+            for view in VIEWS
+            for state in ("not standard", "standard")
+        )
+    number = 0
+    for part, count in ((TRAIN, train), (TEST, test)):
+        for k, name in enumerate(kinds):
+            for index in range(4 * count):
+                view, fault = role(name, index)
+                number += 1
+                clip_seed = (seed << 32) + number + (FIRST_TEST if part == TEST else 0)
+                xy, trunk = joint_clip(name, fault, view, clip_seed, size, fps)
+                noise = np.random.default_rng(clip_seed).standard_normal(xy.shape)
+                parts.append((xy + noise * scatter * trunk).astype(np.float32))
+                standard = int(fault is None)
+                place = (k * len(VIEWS) + VIEWS.index(view)) * 2 + standard
+                labels.append(place if label == "paper" else standard)
+                condition.append(0 if label == "paper" else k)
+                split.append(part)
+                names.append(f"{name}-{view}-{fault or 'standard'}-{number}")
+    clips = len(parts)
+    rows = np.concatenate(parts)
+    return Clips(
+        "simulated exercises",
+        COCO17,
+        rows,
+        np.ones(rows.shape[:2], np.float32),
+        np.concatenate([[0], np.cumsum([len(part) for part in parts])]),
+        tuple(names),
+        np.array(labels, np.int32),
+        classes,
+        np.arange(clips, dtype=np.int32),
+        np.array(condition, np.int32),
+        () if label == "paper" else tuple(kinds),
+        np.full((clips, 2), size, np.float32),
+        np.full(clips, fps, np.float32),
+        {"held out": np.array(split, np.int8)},
+    )

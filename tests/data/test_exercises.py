@@ -1,0 +1,49 @@
+"""Simulated exercises as joints: the clip's own joints, held-out seeds, balanced labels."""
+
+import numpy as np
+import pytest
+
+from bodyjax.data.exercises import joint_clip, simulated
+from bodyjax.data.folds import TEST, TRAIN
+from bodyjax.data.sequences import from_config
+from bodyjax.errors import ConfigError
+from bodyjax.simulate.film import clip
+
+
+@pytest.mark.parametrize(
+    ("name", "view", "fault"), [("push_up", "side", None), ("squat", "front", "knees_in")]
+)
+def test_joints_are_those_of_the_drawn_clip(name, view, fault):
+    drawn = clip(name, 5, size=(64, 48), view=view, fault=fault)
+    xy, trunk = joint_clip(name, fault, view, 5, (64, 48), 15.0)
+    np.testing.assert_allclose(xy, drawn.film.xy[:, 0], atol=1e-3)
+    assert 2 < trunk < 48
+
+
+def test_the_papers_twelve_classes_are_balanced_and_repeat():
+    one, two = (simulated(train=2, test=1) for _ in range(2))
+    np.testing.assert_array_equal(one.joints, two.joints)
+    assert len(one.classes) == 12
+    assert one.classes[1] == "push_up front standard"
+    split = one.splits["held out"]
+    np.testing.assert_array_equal(np.bincount(one.labels[split == TRAIN]), 2)
+    np.testing.assert_array_equal(np.bincount(one.labels[split == TEST]), 1)
+    for name, label in zip(one.names, one.labels, strict=True):
+        exercise, view, state = name.split("-")[:3]
+        standard = "standard" if state == "standard" else "not standard"
+        assert one.classes[label] == f"{exercise} {view} {standard}"
+    other = simulated(train=2, test=1, seed=1)
+    assert other.joints.shape != one.joints.shape or (other.joints != one.joints).any()
+
+
+def test_standard_or_not_with_the_exercise_as_condition():
+    data = from_config({"set": "exercises", "label": "standard", "train": 1, "test": 1, "steps": 9})
+    assert data.joints.shape == (40, 9, 17, 2)
+    assert len(data.conditions) == 5
+    for k in range(5):
+        np.testing.assert_array_equal(np.bincount(data.labels[data.condition == k]), 4)
+
+
+def test_unknown_label():
+    with pytest.raises(ConfigError, match="paper or standard"):
+        simulated("faults")
