@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import importlib
+import pkgutil
 from typing import Any
 
 from bodyjax.contract import System
 from bodyjax.errors import ConfigError
 
-NAMES = ("pose", "movement", "sequence")
-
 
 def build(config: Any) -> System:
-    """The system that `config.system` names, built from its config; ConfigError if unknown."""
+    """The system that `config.system` names, built by its file's build(config).
+
+    ConfigError where no file of this folder has that name and a function `build`.
+    """
     name = config["system"]
-    if name not in NAMES:
-        raise ConfigError(f"no system {name!r}", place="system", hint=f"one of {', '.join(NAMES)}")
-    return importlib.import_module(f"bodyjax.systems.{name}").build(config)
+    files = sorted(module.name for module in pkgutil.iter_modules(__path__))
+    module = importlib.import_module(f"{__name__}.{name}") if name in files else None
+    if module is None or not hasattr(module, "build"):
+        hint = f"one of {', '.join(files)}"
+        raise ConfigError(f"no system {name!r}", place="system", hint=hint)
+    return module.build(config)
