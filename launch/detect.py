@@ -94,6 +94,7 @@ def input_files(root: Path) -> tuple[list[Path], int]:
 
 
 def is_video(file: Path) -> bool:
+    """Whether the ending is one of a video."""
     return file.suffix.lower() in VIDEOS
 
 

@@ -187,6 +187,7 @@ class Teacher:
 
 
 def open_teacher(root: Path, names: list[str]) -> Teacher | None:
+    """The stored joints of the clips `names` (root/teacher.npz), None where there is no such file."""
     file = root / "teacher.npz"
     if not file.exists():
         return None
@@ -202,6 +203,7 @@ def open_teacher(root: Path, names: list[str]) -> Teacher | None:
 
 
 def labelled_joints(file: Path) -> Example:
+    """The joints of a clip from the JSON beside it: xy (T, J, 2), visible (T, J)."""
     try:
         label = json.loads(file.read_text())
         xy, visible = np.array(label["xy"], np.float32), np.array(label["visible"], np.uint8)

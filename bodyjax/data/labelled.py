@@ -172,11 +172,13 @@ def seeded_tenth(names: list[str]) -> np.ndarray:
 
 
 def check_part(part: str) -> None:
+    """ConfigError where `part` is not a part of a set."""
     if part not in PARTS:
         raise ConfigError(f"no part {part!r}", hint=f"known: {', '.join(PARTS)}")
 
 
 def named_part(part: str, names: list[str], heldout: np.ndarray) -> np.ndarray:
+    """Which pictures belong to a part, by held-out flag and a tenth for validation by name."""
     check_part(part)
     valid = seeded_tenth(names)
     if part == "test" and not heldout.any():
@@ -191,6 +193,7 @@ def named_part(part: str, names: list[str], heldout: np.ndarray) -> np.ndarray:
 
 
 def open_files(folder: Path) -> Archive | Folder:
+    """The pictures of a set: images.zip, or the folder images/, or the folder itself."""
     if (folder / "images.zip").exists():
         return Archive(folder / "images.zip")
     return Folder(folder / "images" if (folder / "images").is_dir() else folder)

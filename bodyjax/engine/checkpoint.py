@@ -524,6 +524,7 @@ def versions() -> dict[str, str]:
 
 
 def sha256(path: Path) -> str:
+    """The checksum of a file, 64 hexadecimal digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

@@ -238,6 +238,7 @@ def split(variables: Any) -> Variables:
 
 
 def applied(network: MultiStagePose, variables: Any, image: Array) -> Maps:
+    """All stages of the network, statistics fixed."""
     maps: Any = network.apply(split(variables), image)
     return maps
 
@@ -271,6 +272,7 @@ BACKBONES = "vgg19, efficientnet_lite0, (se_)resnet_50, (se_)resnet_101 or (se_)
 
 
 def check(holds: bool, field: str, value: Any, wanted: str, section: str = "model") -> None:
+    """ConfigError naming the field where `holds` is False."""
     if not holds:
         raise ConfigError(f"{value!r} should be {wanted}", place=f"{section}.{field}")
 
