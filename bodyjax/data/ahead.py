@@ -15,7 +15,7 @@ import time
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -23,6 +23,7 @@ from bodyjax.contract import Source
 from bodyjax.errors import DataError
 
 Example = dict[str, np.ndarray]
+Item = TypeVar("Item")
 
 
 class Crew:
@@ -113,6 +114,30 @@ def in_background(
         if isinstance(outcome, _Failure) and isinstance(outcome.error, StopIteration):
             return
         yield _value(outcome)
+
+
+def taken_ahead(items: Iterator[Item], count: int = 2) -> Iterator[Item]:
+    """The same items, made by a thread up to `count` ahead of the caller. An error arrives in its
+    place; the thread ends when the caller stops asking."""
+    ready: queue.Queue[Any] = queue.Queue(count)
+    crew = Crew()
+
+    def run() -> None:
+        outcome = None
+        while not isinstance(outcome, _Failure):
+            outcome = _outcome(next, items)
+            if not _put(ready, outcome, crew.stopping):
+                return
+
+    crew.start(run)
+    try:
+        while True:
+            outcome = ready.get()
+            if isinstance(outcome, _Failure) and isinstance(outcome.error, StopIteration):
+                return
+            yield _value(outcome)
+    finally:
+        crew.stop()
 
 
 def _check(watch: Watch, source: Source, timeout_s: float, waited: float) -> None:

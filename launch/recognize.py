@@ -1,0 +1,187 @@
+"""Recognises what people do in videos: python -m launch.recognize --checkpoint DIR|NAME
+--video FILE|FOLDER [--out overlay.mp4] [--json result.json] [--window SECONDS].
+
+Prints JSON. A folder gives a result a video and names the files that could not be read; --out is
+then a folder. Exit codes: 0 done, 2 a mistake in the input.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bodyjax.errors import ConfigError, DataError, VideoError
+from launch import flags
+
+Result = dict[str, Any]
+
+
+def main(arguments: list[str]) -> int:
+    parser = argparse.ArgumentParser(prog="launch.recognize", description=__doc__)
+    parser.add_argument("--checkpoint", required=True, help="a run's folder, or shipped weights")
+    parser.add_argument("--video", required=True, type=Path, help="a video, or a folder of them")
+    parser.add_argument("--out", type=Path, help="write the video with what was found drawn on it")
+    parser.add_argument("--json", type=Path, help="write the printed JSON to a file as well")
+    parser.add_argument(
+        "--window", type=float, help="seconds of the sliding windows of long videos"
+    )
+    options = parser.parse_args(arguments)
+    check_outputs(options.video, options.out, options.json, options.window)
+    task = open_task(options.checkpoint, options.window)
+    if options.video.is_dir():
+        result = folder(task, options.video, options.out)
+    else:
+        result = task.one(options.video)
+        if options.out:
+            task.draw(options.video, options.out, result)
+    text = json.dumps(result, indent=1, allow_nan=False)
+    print(text)
+    if options.json:
+        write_text(options.json, text + "\n")
+    return 0
+
+
+def folder(task: Task, videos: Path, out: Path | None) -> Result:
+    """The results of all videos of a folder; files that can't be used are named and counted."""
+    from bodyjax.recognize import video_files
+
+    results, bad = [], []
+    for result in task.all(videos):
+        file = Path(result["video"])
+        if "error" in result:
+            bad.append(result)
+            print(f"left out: {file}: {result['error']}", file=sys.stderr)
+            continue
+        results.append(result)
+        print(f"{file}: {task.line(result)}", file=sys.stderr)
+        if out is not None:
+            drawn = out / file.relative_to(videos)
+            if drawn.suffix.lower() != ".mp4":
+                drawn = drawn.with_name(drawn.name + ".mp4")
+            drawn.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                task.draw(file, drawn, result)
+            except VideoError as error:
+                bad.append({"video": str(file), "error": f"not drawn: {error.message}"})
+                print(f"not drawn: {error}", file=sys.stderr)
+    count = len(video_files(videos))
+    if not results:
+        raise DataError(f"none of {count} videos could be read", file=videos)
+    return {"videos": count, "recognized": len(results), "bad": bad, "results": results}
+
+
+def check_outputs(video: Path, out: Path | None, result: Path | None, window: float | None) -> None:
+    """What can be refused before anything is computed."""
+    from bodyjax.data.encode import WRITTEN
+
+    if window is not None and not 0 < window < float("inf"):
+        raise ConfigError(f"{window:g} seconds", place="--window", hint="give a number above 0")
+    if not video.exists():
+        raise DataError("no such video or folder", file=video)
+    for name, path in (("--out", out), ("--json", result)):
+        if path is not None and not path.absolute().parent.is_dir():
+            raise DataError("the folder is missing", file=path.parent, place=name)
+    if out is None:
+        return
+    if video.is_dir():
+        if out.exists() and not out.is_dir():
+            raise DataError("--video is a folder, so --out must be one", file=out)
+        if out.resolve().is_relative_to(video.resolve()):
+            raise DataError("--out lies among the videos", file=out, hint="choose another folder")
+    elif out.suffix.lower() not in WRITTEN:
+        raise DataError("not the name of a video", file=out, hint=f"use {', '.join(WRITTEN)}")
+    elif out.exists() and out.samefile(video):
+        raise DataError("--out would write over the video", file=out)
+
+
+@dataclass(frozen=True)
+class Task:
+    """What the system of a checkpoint does with a video, with a folder of them, how a result is
+    drawn on its video, and how it is said in a line."""
+
+    one: Callable[[Path], Result]
+    all: Callable[[Path], Iterator[Result]]
+    draw: Callable[[Path, Path, Result], None]
+    line: Callable[[Result], str]
+
+
+def open_task(checkpoint: str, window: float | None) -> Task:
+    from bodyjax.engine import checkpoint as checkpoints
+
+    keep_compiled()
+    found = checkpoints.load(checkpoint)
+    return scoring(found) if found.system == "sequence" else recognition(found, window)
+
+
+def recognition(found: Any, window: float | None) -> Task:
+    """Movements: the checkpoint of a classifier on heat maps."""
+    from bodyjax import overlay, recognize
+
+    loaded = recognize.load(found)
+
+    def one(video: Path) -> Result:
+        if window is None:
+            return recognize.recognize_video(loaded, video)
+        return recognize.recognize_long(loaded, video, window)
+
+    return Task(
+        one,
+        lambda videos: recognize.recognize_folder(loaded, videos, window),
+        lambda video, out, result: overlay.write(loaded, video, out, result),
+        lambda result: f"{result['movement']} {result['probability']:.2f}",
+    )
+
+
+def scoring(found: Any) -> Task:
+    """Standard or not, per person and repetition: the checkpoint of a classifier on sequences."""
+    from bodyjax import score
+    from bodyjax.recognize import video_files
+
+    scorer = score.load(found)
+
+    def every(videos: Path) -> Iterator[Result]:
+        for file in video_files(videos):
+            try:
+                yield score.recognize(scorer, file)
+            except VideoError as error:
+                yield {"video": str(file), "error": error.message}
+
+    return Task(
+        lambda video: score.recognize(scorer, video),
+        every,
+        lambda video, out, result: score.overlay(scorer, video, out, result),
+        lambda result: f"{len(result['people'])} people",
+    )
+
+
+def keep_compiled() -> None:
+    """Compiled programs are kept in the cache folder: a second start takes a quarter of the time.
+    JAX's own variable JAX_COMPILATION_CACHE_DIR comes first."""
+    import jax
+
+    from bodyjax.simulate.clips import default_cache
+
+    if not os.environ.get("JAX_COMPILATION_CACHE_DIR"):
+        jax.config.update("jax_compilation_cache_dir", str(default_cache() / "compiled"))
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+
+
+def write_text(file: Path, text: str) -> None:
+    """Writes a file whole or not at all."""
+    temporary = file.with_name(f".{file.name}.{os.getpid()}")
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        os.replace(temporary, file)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise DataError(f"can't be written ({error.strerror})", file=file) from None
+
+
+if __name__ == "__main__":
+    flags.run(main)
