@@ -187,7 +187,7 @@ class Teacher:
 
 
 def open_teacher(root: Path, names: list[str]) -> Teacher | None:
-    """The stored joints of the clips `names` (root/teacher.npz), None where there is no such file."""
+    """The stored joints of clips by name, from root/teacher.npz; None where it is missing."""
     file = root / "teacher.npz"
     if not file.exists():
         return None
@@ -203,7 +203,7 @@ def open_teacher(root: Path, names: list[str]) -> Teacher | None:
 
 
 def labelled_joints(file: Path) -> Example:
-    """The joints of a clip from the JSON beside it: xy (T, J, 2), visible (T, J)."""
+    """BODY18 joints of a clip's people from the JSON beside it: xy (T, P, 18, 2), visible."""
     try:
         label = json.loads(file.read_text())
         xy, visible = np.array(label["xy"], np.float32), np.array(label["visible"], np.uint8)
