@@ -3,8 +3,9 @@
     python -m launch.train --config configs/sequence.py:VARIANT --workdir DIR
 
 A variant with folds trains all folds and seeds and prints mean ± standard deviation over seeds.
-`paper` is the paper's recipe on push-ups; the others are the recipes found best inside training
-data (validation folds by group, `--config.folds.inner=3`), never on a test side.
+`paper` is the paper's recipe on push-ups. The others start from the settings of short pilots;
+settings are compared inside training data alone: `--config.folds.inner=3` splits every training
+side by group and tests on a part of it, never on the fold's own test side.
 """
 
 from __future__ import annotations
