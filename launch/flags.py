@@ -49,7 +49,9 @@ def load_config(name: str) -> ConfigDict:
     try:
         spec.loader.exec_module(module)
     except SyntaxError as error:
-        raise ConfigError(f"not Python: {error.msg}", file=file, place=f"line {error.lineno}") from None
+        raise ConfigError(
+            f"not Python: {error.msg}", file=file, place=f"line {error.lineno}"
+        ) from None
     if not hasattr(module, "get_config"):
         raise ConfigError("has no get_config(variant)", file=file)
     return module.get_config(variant) if variant else module.get_config()
