@@ -151,15 +151,18 @@ def _video(detector: Any, file: Path, target: Path | None) -> list[dict[str, Any
 
 
 def drawn(image: Any, people: list[dict[str, Any]]) -> Any:
-    """The picture with its people; in videos with the number of each."""
+    """The picture with the joints that were found (guesses are in the JSON only); in videos with
+    the number of each person."""
     import numpy as np
 
     from bodyjax import draw
     from bodyjax.skeleton import COCO17
 
     table = np.array([person["keypoints"] for person in people]).reshape(-1, 17, 3)
+    sure = [[flag or person.get("bridged", False) for flag in person["found"]] for person in people]
+    score = np.where(np.array(sure, bool).reshape(-1, 17), table[..., 2], 0.0)
     numbers = [person["identity"] for person in people if "identity" in person]
-    return draw.skeletons(image, table[..., :2], table[..., 2], COCO17, numbers=numbers or None)
+    return draw.skeletons(image, table[..., :2], score, COCO17, numbers=numbers or None)
 
 
 def _bar(items: Iterable[Any], count: int, unit: str) -> Iterator[Any]:

@@ -1,9 +1,9 @@
 """Evaluates a checkpoint on labelled data: python -m launch.evaluate --checkpoint DIR|NAME
 --data PATH [--split test] [--out metrics.json].
 
-PATH is a set's folder or file (docs/DATA.md); every row is evaluated unless a split is named. A
-detector (system pose) takes pictures with joints and more options: --size, --flip, --scales,
---refine, --on-bad, --samples, --results. Exit codes: 0 done, 2 a mistake in the input.
+PATH is a set's folder or file (docs/DATA.md); every row is evaluated unless a split is named.
+Detectors take pictures with joints, recognisers clips or sequences. An option that the system's
+evaluation does not have is an error. Exit codes: 0 done, 2 a mistake in the input.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import importlib.util
+import inspect
 import json
 import math
 import os
@@ -36,7 +37,11 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--out", help="file for the metrics (JSON)")
     add_detector_flags(parser)
     parser.add_argument("--on-bad", choices=("raise", "skip"), help="bad pictures and labels")
-    parser.add_argument("--samples", type=int, help="of the bootstrap intervals; 0: none")
+    parser.add_argument(
+        "--samples",
+        type=int,
+        help="bootstrap samples of intervals; of movements: samplings of a clip",
+    )
     parser.add_argument("--results", help="file for the people found (COCO results, JSON)")
     options = parser.parse_args(arguments)
     for name in (options.out, options.results):
@@ -56,17 +61,22 @@ def main(arguments: list[str]) -> int:
 
 
 def evaluate(checkpoint: str, data: str, split: str | None, more: dict[str, Any]) -> dict[str, Any]:
-    """Calls the evaluation of the checkpoint's system; `more` is for detectors only."""
+    """Calls the evaluation of the checkpoint's system; ConfigError for an option in `more` that it
+    does not have."""
     from bodyjax.engine import checkpoint as checkpoints
 
     loaded = checkpoints.load(checkpoint)
     name = EVALUATIONS.get(loaded.system)
     if name is None or importlib.util.find_spec(name) is None:
         raise UserError(f"there is no evaluation of system {loaded.system}", file=checkpoint)
-    if more and loaded.system != "pose":
-        flag = next(iter(more)).replace("_", "-")
-        raise ConfigError(f"--{flag} is for detectors, this is system {loaded.system}")
-    return importlib.import_module(name).evaluate(loaded, data, split, **more)
+    run = importlib.import_module(name).evaluate
+    parameters = inspect.signature(run).parameters
+    settings = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+    for option in more:
+        if option not in parameters and not settings:
+            flag = option.replace("_", "-")
+            raise ConfigError(f"--{flag} is not for checkpoints of system {loaded.system}")
+    return run(loaded, data, split, **more)
 
 
 def add_detector_flags(parser: argparse.ArgumentParser) -> None:
