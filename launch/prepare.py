@@ -1,45 +1,85 @@
-"""Writes a set in a form that is read fast: python -m launch.prepare --source PATH --out DIR
-[--name NAME] [--split-number 1] [--on-bad raise|skip].
+"""Makes a prepared set: python -m launch.prepare --source PATH --out DIR [--name NAME]
+[--split-number 1] [--on-bad skip|raise] [--label LABEL] [--joints JOINTS].
 
-PATH holds pictures with joints or clips in class folders (or already prepared parts of one). Each
-part (train, valid, test) becomes a split of a TFDS array_record set, DIR/NAME/1.0.0, which
-`--config.data=` and `--data` take. Exit codes: 0 done, 2 a mistake in the input.
+PATH: folders of clips, pictures with labels, COCO folders, array sets, folders of joint tables. The
+set is a TFDS array_record set, DIR/NAME/1.0.0. What was left out is counted and named.
+
+--detect NAME (shipped weights, or a run's folder): PATH holds videos; the detector's joints of
+every 6th frame (--every FRAMES, or --rate PER_SECOND) are written as joint tables below DIR/csv,
+and the set is made of them. The same command goes on where it was stopped.
+Exit codes: 0 done, 2 a mistake in the input.
 """
 
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
+from bodyjax.errors import ConfigError, DataError
 from launch import flags
 
 
 def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="launch.prepare", description=__doc__)
-    parser.add_argument("--source", required=True, type=Path, help="the set's folder or file")
-    parser.add_argument("--out", required=True, type=Path, help="folder for the prepared set")
-    parser.add_argument("--name", help="of the prepared set (default: that of PATH)")
+    parser.add_argument("--source", required=True, type=Path, help="a set's folder or file")
+    parser.add_argument("--out", required=True, type=Path, help="the folder of prepared sets")
+    parser.add_argument("--name", default="", help="the set's name (default: the source's)")
     parser.add_argument("--split-number", default="1", help="of several official splits")
-    parser.add_argument("--on-bad", choices=("raise", "skip"), help="pictures, clips, labels")
+    parser.add_argument("--on-bad", default="skip", choices=("skip", "raise"))
+    parser.add_argument("--label", help="which label, of array sets that have several")
+    parser.add_argument("--joints", help="which joints, of array sets that have several")
+    parser.add_argument("--detect", help="videos to joint tables by this detector first")
+    parser.add_argument("--every", type=int, help="detect in every so many frames (6)")
+    parser.add_argument("--rate", type=float, help="detect in so many frames a second")
     options = parser.parse_args(arguments)
-    name = options.name or options.source.resolve().stem
-    return prepare(options.source, options.out, name, options.split_number, options.on_bad)
+    if options.every is not None and options.rate is not None:
+        raise ConfigError("give --every or --rate, not both")
+    if not options.detect and (options.every is not None or options.rate is not None):
+        raise ConfigError("--every and --rate belong to --detect")
+    if not options.source.exists():
+        raise DataError("no such file or folder", file=options.source)
+    from bodyjax.data import prepare
 
-
-def prepare(source: Path, out: Path, name: str, number: str, on_bad: str | None) -> int:
-    """Opens every part, writes them all, and says what was written where."""
-    from bodyjax.data import prepared, sets
-
-    choice = {"on_bad": on_bad} if on_bad else {}
-    splits = {
-        split: sets.open_set(source, part, **choice)
-        for split, part in sets.parts(source, number).items()
-    }
-    splits = {split: rows for split, rows in splits.items() if len(rows)}
-    folder = prepared.write(splits, out, name)
-    counts = ", ".join(f"{split} {len(rows)}" for split, rows in splits.items())
-    print(f"{folder}: {counts}")
+    name, source = options.name or prepare.set_name(options.source), options.source
+    if options.detect:
+        source = options.out / "csv"
+        detect_joints(options, source)
+    extra = {key: getattr(options, key) for key in ("label", "joints") if getattr(options, key)}
+    report = prepare.prepare(
+        source, options.out, name, on_bad=options.on_bad, number=options.split_number, options=extra
+    )
+    for line in report.bad:
+        print(f"left out: {line}", file=sys.stderr)
+    rows = ", ".join(f"{part} {count}" for part, count in report.rows.items())
+    print(f"{report.kind}: {rows}")
+    left_out = "; ".join(f"{count} {reason}" for reason, count in report.left_out.items())
+    print(f"left out: {left_out or 'nothing'}")
+    print(f"prepared: {report.folder}")
     return 0
+
+
+def detect_joints(options: argparse.Namespace, out: Path) -> None:
+    """Writes the joint tables of all videos and says which have none."""
+    from bodyjax import detect, joint_tables
+
+    detector = detect.load(options.detect)
+    every = joint_tables.EVERY if options.every is None else options.every
+    written, missing = 0, 0
+    for outcome in joint_tables.write_tables(
+        detector, options.source, out, every=every, rate=options.rate, number=options.split_number
+    ):
+        if outcome.table is None:
+            missing += 1
+            print(f"left out: {outcome.video}: {outcome.problem}", file=sys.stderr)
+            if options.on_bad == "raise":
+                raise DataError(outcome.problem, file=outcome.video)
+        else:
+            written += 1
+            print(f"{outcome.video} -> {outcome.table}", file=sys.stderr)
+    if not written:
+        raise DataError(f"none of {missing} videos gave joints", file=options.source)
+    print(f"joint tables: {written}, videos without: {missing}")
 
 
 if __name__ == "__main__":

@@ -2,7 +2,8 @@
 --video FILE|FOLDER [--out overlay.mp4] [--json result.json] [--window SECONDS].
 
 Prints JSON. A folder gives a result a video and names the files that could not be read; --out is
-then a folder. Exit codes: 0 done, 2 a mistake in the input.
+then a folder. Exit codes: 0 done; 1 some files could not be read, the others are done; 2 a mistake
+in the input.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from bodyjax.errors import ConfigError, DataError, VideoError
 from launch import flags
 
 Result = dict[str, Any]
+
+EXIT_SOME_BAD = 1
 
 
 def main(arguments: list[str]) -> int:
@@ -44,7 +47,7 @@ def main(arguments: list[str]) -> int:
     print(text)
     if options.json:
         write_text(options.json, text + "\n")
-    return 0
+    return EXIT_SOME_BAD if result.get("bad") else 0
 
 
 def folder(task: Task, videos: Path, out: Path | None) -> Result:

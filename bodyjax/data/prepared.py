@@ -26,7 +26,7 @@ Example = dict[str, Any]
 VERSION = "1.0.0"
 ROWS_FILE = "bodyjax_rows_{split}.npz"
 BYTES = ("image", "video")
-RAGGED = ("xy", "visible", "score", "boxes", "ignore")
+RAGGED = ("xy", "visible", "score", "boxes", "ignore", "numbers")
 """Arrays whose first dimensions differ between examples; stored flat, with their shape beside."""
 
 
