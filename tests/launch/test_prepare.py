@@ -1,13 +1,19 @@
-"""launch.prepare: a folder of clips becomes a set that reads back the same clips."""
+"""launch.prepare: clips, joint tables, arrays and videos become sets that read back the same."""
+
+import json
 
 import numpy as np
 import pytest
 
+from bodyjax import detect, joint_tables
 from bodyjax.data import prepared
 from bodyjax.data.clips import clips
-from bodyjax.data.video import write_video
-from bodyjax.errors import DataError
+from bodyjax.data.joints import JointTable, read_joint_csv, write_joint_csv
+from bodyjax.data.video import open_video, write_video
+from bodyjax.errors import DataError, UserError, VideoError
+from bodyjax.skeleton import COCO17
 from launch import prepare
+from tests.data import make_videos
 
 
 def test_clips_become_a_set(tmp_path, capsys):
@@ -31,3 +37,179 @@ def test_clips_become_a_set(tmp_path, capsys):
 def test_nothing_to_prepare_is_one_line(tmp_path):
     with pytest.raises(DataError, match="no set of a known layout"):
         prepare.main(["--source", str(tmp_path), "--out", str(tmp_path / "out")])
+
+
+# ---- what is left out ----
+
+
+def test_bad_clips_are_named_counted_and_left_out(tmp_path, capsys):
+    frames = np.random.default_rng(0).integers(0, 255, (6, 32, 48, 3)).astype(np.uint8)
+    for label in ("a", "b"):
+        (tmp_path / "mine" / label).mkdir(parents=True)
+        write_video(tmp_path / "mine" / label / "good.mp4", frames, 10)
+    (tmp_path / "mine" / "a" / "empty.mp4").write_bytes(b"")
+    arguments = ["--source", str(tmp_path / "mine"), "--out", str(tmp_path / "out")]
+    assert prepare.main(arguments) == 0
+    said = capsys.readouterr()
+    assert "train 2" in said.out
+    assert "left out: 1 the file is empty" in said.out
+    assert "empty.mp4: the file is empty" in said.err
+    with pytest.raises(VideoError, match="empty"):
+        prepare.main([*arguments, "--name", "other", "--on-bad", "raise"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--source", "nothing"], "no such file or folder"),
+        (["--source", ".", "--every", "3"], "belong to --detect"),
+        (["--source", ".", "--detect", "x", "--every", "3", "--rate", "2"], "not both"),
+        (["--source", ".", "--name", "Two words"], "can't be called"),
+    ],
+)
+def test_wrong_flags_are_one_line(tmp_path, monkeypatch, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=message) as caught:
+        prepare.main([*arguments, "--out", "out"])
+    assert "\n" not in str(caught.value)
+
+
+# ---- joints ----
+
+
+def table(frames, people=1):
+    shape = (len(frames), people, 17)
+    rng = np.random.default_rng(len(frames))
+    visible = (rng.random(shape) < 0.8).astype(np.uint8) * 2
+    visible[:, :, 0] = 2
+    xy = rng.uniform(0, 90, (*shape, 2)).astype(np.float32) * (visible > 0)[..., None]
+    score = rng.random(shape).astype(np.float32) * (visible > 0)
+    return JointTable(np.array(frames), np.arange(people), xy, visible, score, (320.0, 240.0))
+
+
+def test_folders_of_joint_tables_become_a_set(tmp_path, capsys):
+    source = tmp_path / "tables"
+    tables = {
+        "train/up/one": table([0, 6, 12]),
+        "train/down/two": table([0, 6], people=2),
+        "test/up/three": table([3, 4, 5, 9]),
+    }
+    for name, content in tables.items():
+        (source / name).parent.mkdir(parents=True, exist_ok=True)
+        write_joint_csv(source / f"{name}.csv", content)
+    (source / "train" / "up" / "bad.csv").write_text("frame,person\n1,2\n")
+    assert prepare.main(["--source", str(source), "--out", str(tmp_path / "out")]) == 0
+    said = capsys.readouterr()
+    assert "bad.csv: line 1: columns are frame, person" in said.err
+    assert "train 2, test 1" in said.out
+    folder = tmp_path / "out" / "tables" / "1.0.0"
+    for part, count in (("train", 2), ("test", 1)):
+        stored = prepared.Prepared(folder, part)
+        assert len(stored) == count
+        assert stored.classes == ("down", "up")
+        assert stored.heldout.tolist() == [part == "test"] * count
+        for i in range(count):
+            example, original = stored[i], tables[stored.names[i]]
+            assert stored.classes[int(example["label"])] == stored.names[i].split("/")[1]
+            np.testing.assert_array_equal(example["xy"], original.xy)
+            np.testing.assert_array_equal(example["visible"], original.visible)
+            np.testing.assert_array_equal(example["score"], original.score)
+            np.testing.assert_array_equal(example["numbers"], original.frames)
+            np.testing.assert_array_equal(example["size"], original.size)
+    words = json.loads((folder / "bodyjax_joints.json").read_text())
+    assert words["joints"] == list(COCO17.joints)
+
+
+def test_tables_at_different_depths_are_refused(tmp_path):
+    (tmp_path / "up").mkdir()
+    for name in ("up/one", "two"):
+        write_joint_csv(tmp_path / f"{name}.csv", table([0]))
+    with pytest.raises(DataError, match="another depth"):
+        prepare.main(["--source", str(tmp_path), "--out", str(tmp_path / "out")])
+
+
+def test_an_array_set_keeps_its_official_split(tmp_path):
+    rng = np.random.default_rng(0)
+    arrays = {
+        "x_train": rng.normal(size=(4, 5, 24)).astype(np.float32),
+        "x_test": rng.normal(size=(3, 5, 24)).astype(np.float32),
+        "y_train": np.array([0, 1, 0, 1]),
+        "y_test": np.array([1, 0, 1]),
+        "classes": np.array(["left", "right"]),
+    }
+    np.savez(tmp_path / "natops.npz", **arrays)
+    assert prepare.main(["--source", str(tmp_path), "--out", str(tmp_path), "--name", "n"]) == 0
+    stored = prepared.Prepared(tmp_path / "n" / "1.0.0", "test")
+    assert sorted(stored.labels) == [0, 1, 1]
+    assert stored.heldout.all()
+    order = [int(name.partition("-")[2]) - 4 for name in stored.names]
+    for i, row in enumerate(order):
+        np.testing.assert_array_equal(stored[i]["xy"].reshape(5, 24), arrays["x_test"][row])
+
+
+# ---- videos through a detector ----
+
+
+def test_frames_are_taken_by_number_or_by_rate(tmp_path):
+    video = open_video(make_videos.encode(tmp_path / "v.mp4", 60, *make_videos.X264))
+    assert joint_tables.frame_numbers(video).tolist() == list(range(0, 60, 6))
+    assert joint_tables.frame_numbers(video, rate=10).tolist() == list(range(0, 60, 3))
+    assert joint_tables.frame_numbers(video, rate=1000).tolist() == list(range(60))
+    late = make_videos.encode(tmp_path / "late.mp4", 30, *make_videos._IRREGULAR, *make_videos.X264)
+    video = open_video(late)
+    numbers = joint_tables.frame_numbers(video, rate=2)
+    wanted = np.arange(0, video.times[-1] + 1e-6, 0.5)
+    nearest = np.abs(video.times[:, None] - wanted).argmin(0)
+    assert numbers.tolist() == sorted(set(nearest.tolist()))
+    with pytest.raises(UserError, match="above 0"):
+        joint_tables.frame_numbers(video, every=0)
+
+
+class FoundPeople:
+    """Stands for the network: the joints of one person move right by a pixel a frame."""
+
+    skeleton = COCO17
+
+    def __init__(self, people: int) -> None:
+        self.people = people
+
+    def __call__(self, detector, image):
+        from bodyjax.detect import PicturePeople
+
+        number = make_videos.frame_number(image)
+        base = np.stack([np.linspace(40, 60, 17), np.linspace(20, 80, 17)], -1)
+        xy = np.stack([base + np.array([number + 60 * p, 0]) for p in range(self.people)] or [base])
+        xy, score = xy[: self.people], np.full((self.people, 17), 0.9)
+        xy[:, 3] = np.nan
+        score[:, 3] = 0
+        return PicturePeople(xy, score, score > 0, np.ones(self.people), 0, base, np.ones(17))
+
+
+def test_videos_become_tables_and_a_set(tmp_path, capsys, monkeypatch):
+    for label in ("up", "down"):
+        (tmp_path / "v" / label).mkdir(parents=True)
+        make_videos.encode(tmp_path / "v" / label / "clip.mp4", 20, *make_videos.X264)
+    (tmp_path / "v" / "up" / "bad.mp4").write_bytes(b"")
+    stand_in = FoundPeople(2)
+    monkeypatch.setattr(detect, "load", lambda name: stand_in)
+    monkeypatch.setattr(detect, "detect", stand_in)
+    arguments = ["--source", str(tmp_path / "v"), "--detect", "small", "--out"]
+    assert prepare.main([*arguments, str(tmp_path / "out"), "--every", "5"]) == 0
+    said = capsys.readouterr()
+    assert "bad.mp4: the file is empty" in said.err
+    assert "joint tables: 2, videos without: 1" in said.out
+    found = read_joint_csv(tmp_path / "out" / "csv" / "up" / "clip.csv")
+    assert found.frames.tolist() == [0, 5, 10, 15]
+    assert found.people.tolist() == [0, 1]
+    assert found.size == (192, 96)
+    assert not found.visible[:, :, 3].any()
+    np.testing.assert_allclose(found.xy[:, 1, 0, 0], 100 + found.frames, atol=1e-4)
+    assert len(prepared.Prepared(tmp_path / "out" / "v" / "1.0.0", "train")) == 2
+
+    # again: tables that are there are kept
+    monkeypatch.setattr(detect, "detect", None)
+    prepare.main([*arguments, str(tmp_path / "out"), "--name", "again", "--every", "5"])
+    monkeypatch.setattr(detect, "detect", FoundPeople(0))
+    with pytest.raises(DataError, match="none of 3 videos"):
+        prepare.main([*arguments, str(tmp_path / "nobody")])
+    assert "nobody is found" in capsys.readouterr().err

@@ -1,0 +1,58 @@
+"""A small classifier of system A with random weights, and its checkpoint, for tests."""
+
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from bodyjax import systems, training
+from bodyjax.engine import checkpoint as checkpoints
+from configs import classifier
+
+LABELS = ("stop", "go_straight", "slow_down", "idle")
+FRAMES = 4
+SIZE = (64, 96)
+
+
+def config(**model: Any) -> Any:
+    """The variant `tiny` on frames, with a small detector; `model` changes fields of model."""
+    tiny = classifier.get_config("tiny")
+    tiny.labels = LABELS
+    tiny.detector = training.default_detector()
+    tiny.model.update({"input": "frames", "frames": FRAMES, "size": SIZE, **model})
+    tiny.operations = {
+        name: dict(operation=operation, probability=0.5, hold=2)
+        for name, operation in classifier.OPERATIONS.items()
+        if operation and name in LABELS
+    }
+    return tiny
+
+
+@lru_cache(maxsize=1)
+def variables() -> Any:
+    """Random parameters; the last layer says "stop" with a probability of about 0.7."""
+    rng = np.random.default_rng(0)
+    shapes = jax.eval_shape(systems.build(config()).init, jax.random.key(0))
+
+    def draw(path: Any, leaf: Any) -> np.ndarray:
+        if path[-1].key in ("var", "scale"):
+            return np.ones(leaf.shape, np.float32)
+        fan_in = max(int(np.prod(leaf.shape[:-1])), 1)
+        return rng.normal(0, fan_in**-0.5, leaf.shape).astype(np.float32)
+
+    found = jax.tree_util.tree_map_with_path(draw, shapes)
+    found["params"]["classify"]["bias"] = np.array([2.0, 0.0, 0.0, 0.0], np.float32)
+    return found
+
+
+def export(folder: Path, changed: Any = None, labels: tuple[str, ...] = LABELS) -> Path:
+    """Weights as a training exports them; `changed`: another config."""
+    trained = checkpoints.Checkpoint(
+        variables(),
+        changed or config(),
+        "movement",
+        meta={"labels": list(labels), "skeleton": "body18"},
+    )
+    return checkpoints.export(trained, folder, "A test.", dtype="float32")
