@@ -2,7 +2,7 @@
 
 The classifier is trained on heat maps of the trained detector (US 2020/0042776 A1, [0094]); with
 the maps stored, an epoch costs what the classifier costs. One folder of the cache holds the maps of
-one detector for one set of clips, eight bits a value.
+one detector, eight bits a value, a file a clip: splits of a set share them.
 """
 
 from __future__ import annotations
@@ -40,22 +40,23 @@ def ensure(source: ClipFolder, system: Movement, detector: Variables, count: int
     Each clip is a file of its own, written under a temporary name and renamed: a stopped run goes
     on where it was. Shows progress.
     """
-    words = (source.fingerprint, digest(detector), system.size, count)
-    name = hashlib.sha256(repr(words).encode()).hexdigest()[:24]
-    place = folder() / name
+    words = (digest(detector), system.size, count)
+    place = folder() / hashlib.sha256(repr(words).encode()).hexdigest()[:24]
     place.mkdir(parents=True, exist_ok=True)
     stride = system.detector.model.stride
     shape = (count, system.size[0] // stride, system.size[1] // stride, JOINTS)
-    missing = [i for i in range(len(source)) if not whole(place / f"{i:06d}.npy", shape)]
+    files = [place / f"{clip_key(source, i)}.npy" for i in range(len(source))]
+    missing = [i for i, file in enumerate(files) if not whole(file, shape)]
     if missing:
-        make(source, system, detector, shape, place, missing)
-    maps = np.stack([np.load(place / f"{i:06d}.npy") for i in range(len(source))])
+        make(source, system, detector, shape, files, missing)
+    maps = np.stack([np.load(file) for file in files])
+    name = hashlib.sha256(repr((words, source.fingerprint)).encode()).hexdigest()
     return StoredMaps(source, maps, name)
 
 
 def make(
     source: ClipFolder, system: Movement, detector: Variables, shape: tuple[int, ...],
-    place: Path, missing: list[int],
+    files: list[Path], missing: list[int],
 ) -> None:  # fmt: skip
     """Writes the maps of the clips numbered `missing`."""
     one = jax.jit(lambda v, frames: (system.heatmaps(v, frames[None])[0] * 255 + 0.5).astype("u1"))
@@ -76,12 +77,19 @@ def make(
             padded = np.zeros((FRAMES_AT_ONCE, *part.shape[1:]), np.uint8)
             padded[: len(part)] = part
             parts.append(np.asarray(one(detector, padded))[: len(part)])
-        file = place / f"{index:06d}.npy"
-        temporary = file.with_suffix(".tmp.npy")
+        temporary = files[index].with_suffix(".tmp.npy")
         np.save(temporary, np.concatenate(parts))
-        temporary.replace(file)
+        temporary.replace(files[index])
         bar.update()
     bar.close()
+
+
+def clip_key(source: ClipFolder, index: int) -> str:
+    """Names a clip by its place, size and time of change."""
+    file = source.files[index]
+    stat = file.stat()
+    words = (str(file.resolve()), stat.st_size, stat.st_mtime_ns)
+    return hashlib.sha256(repr(words).encode()).hexdigest()[:24]
 
 
 def read_ahead(read: Callable[[int], np.ndarray], indices: list[int]) -> Iterator[np.ndarray]:

@@ -70,13 +70,16 @@ class Movement:
     # -- parameters --
 
     def init(self, key: Array) -> Variables:
+        """Random parameters of the classifier; the detector's are zeros, to be replaced."""
         first, second = jax.random.split(key)
         maps = jnp.zeros((1, 2, self.grid, self.grid, JOINTS))
         clip = Clip(maps, jnp.zeros((1, 2, JOINTS, 2)), jnp.zeros((1, 2, JOINTS)))
         classifier = self.model.init(first, maps, self.features(clip))
         if self.input == "joints":
             return {**split(classifier), "frozen": {}}
-        detector = split(self.detector.init(second))
+        # A detector comes trained, from a checkpoint: its random start would be compiled for nothing.
+        shapes = split(jax.eval_shape(self.detector.init, second))
+        detector = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
         if not self.fine_tune:
             return {**split(classifier), "frozen": {"detector": detector}}
         own = split(classifier)
