@@ -49,7 +49,7 @@ def ensure(source: ClipFolder, system: Movement, detector: Variables, count: int
     missing = [i for i, file in enumerate(files) if not whole(file, shape)]
     if missing:
         make(source, system, detector, shape, files, missing)
-    maps = np.stack([np.load(file) for file in files])
+    maps = np.stack([np.load(file, allow_pickle=False) for file in files])
     name = hashlib.sha256(repr((words, source.fingerprint)).encode()).hexdigest()
     return StoredMaps(source, maps, name)
 
@@ -106,7 +106,7 @@ def read_ahead(read: Callable[[int], np.ndarray], indices: list[int]) -> Iterato
 def whole(file: Path, shape: tuple[int, ...]) -> bool:
     """Whether a stored file is there and of the right shape."""
     try:
-        return np.load(file, mmap_mode="r").shape == shape
+        return np.load(file, mmap_mode="r", allow_pickle=False).shape == shape
     except (OSError, ValueError):
         return False
 

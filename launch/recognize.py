@@ -115,6 +115,7 @@ class Task:
 
 
 def open_task(checkpoint: str, window: float | None) -> Task:
+    """What to do with each video: a movement, or a score where the checkpoint is a sequence's."""
     from bodyjax.engine import checkpoint as checkpoints
 
     keep_compiled()
