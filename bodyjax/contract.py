@@ -65,9 +65,14 @@ class System(Protocol):
 class Source(Protocol):
     """Random access to examples; the same index always gives the same arrays."""
 
-    fingerprint: str
-    labels: np.ndarray | None
-    groups: np.ndarray | None
+    @property
+    def fingerprint(self) -> str: ...
+
+    @property
+    def labels(self) -> np.ndarray | None: ...
+
+    @property
+    def groups(self) -> np.ndarray | None: ...
 
     def __len__(self) -> int: ...
 

@@ -196,9 +196,10 @@ def clip_feed(
     evaluated = "valid" if has_validation(data) else None
     train_transform: Any
     eval_transform: Any
+    sources: dict[str, Source]
     if model["input"] == "maps":
         assert stored is not None
-        sources = stored
+        sources = dict(stored)
         train_transform = SampleMaps(frames, "random", data["shuffle"])
         eval_transform = SampleMaps(frames, "middle", data["shuffle"])
     else:

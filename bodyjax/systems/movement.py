@@ -77,7 +77,7 @@ class Movement:
         classifier = self.model.init(first, maps, self.features(clip))
         if self.input == "joints":
             return {**split(classifier), "frozen": {}}
-        # A detector comes trained, from a checkpoint: its random start would be compiled for nothing.
+        # A detector comes trained, from a checkpoint: no random start of it is compiled.
         shapes = split(jax.eval_shape(self.detector.init, second))
         detector = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
         if not self.fine_tune:
@@ -190,19 +190,30 @@ class Movement:
         )
 
     def features(self, clip: Clip) -> Array | None:
-        """Beside the maps: coordinates times score, scores, velocities, the path of the middle."""
+        """Beside the maps, all weighted by score: places about the middle in units of the person's
+        size, changes from frame to frame, directions of limbs, scores, the path of the middle."""
         if not self.coordinates:
             return None
         weight = clip.score[..., None]
         total = jnp.maximum(weight.sum(axis=2), 1e-3)
         middle = (clip.xy * weight).sum(axis=2) / total
-        centred = (clip.xy - middle[:, :, None]) * weight
-        steps = clip.xy[:, 1:] - clip.xy[:, :-1]
-        sure = jnp.minimum(weight[:, 1:], weight[:, :-1])
-        velocity = jnp.pad(steps * sure, ((0, 0), (1, 0), (0, 0), (0, 0)))
+        offset = clip.xy - middle[:, :, None]
+        spread = (jnp.abs(offset).sum(-1) * clip.score).sum((1, 2)) / total.sum((1, 2))
+        offset = offset / jnp.maximum(spread, 0.05)[:, None, None, None]
+        first, second = (jnp.array(ends) for ends in zip(*BODY18.limbs, strict=True))
+        limbs = offset[:, :, second] - offset[:, :, first]
+        limbs = limbs / jnp.sqrt(jnp.square(limbs).sum(-1, keepdims=True) + 1e-4)
+        both = jnp.minimum(weight[:, :, first], weight[:, :, second])
         batch, frames = clip.xy.shape[:2]
-        flat = (centred, velocity, clip.score, middle)
-        return jnp.concatenate([part.reshape(batch, frames, -1) for part in flat], axis=-1)
+        parts = (
+            offset * weight,
+            changes(offset) * jnp.minimum(weight, jnp.roll(weight, 1, axis=1)),
+            limbs * both,
+            clip.score,
+            middle,
+            changes(middle),
+        )
+        return jnp.concatenate([part.reshape(batch, frames, -1) for part in parts], axis=-1)
 
     # -- the contract --
 
@@ -237,7 +248,7 @@ class Movement:
             batch = {name: batch[name].reshape(-1, *batch[name].shape[2:]) for name in names}
         classifier, detector = self.parts(variables)
         clip, found = self.clip(detector, batch, None)
-        logits = self.model.apply(classifier, clip.maps, self.features(clip))
+        logits = jnp.asarray(self.model.apply(classifier, clip.maps, self.features(clip)))
         activate = jax.nn.sigmoid if self.several else jax.nn.softmax
         probability = activate(logits).reshape(-1, samples, logits.shape[-1]).mean(axis=1)
         return {
@@ -249,6 +260,16 @@ class Movement:
 
     def metrics(self) -> Classification:
         return Classification(self.labels)
+
+
+CHANGE_GAIN = 5.0
+"""Changes between frames are about a fifth of the places: brought to the same size."""
+
+
+def changes(x: Array) -> Array:
+    """Differences to the frame before (B, T, ...), 0 for the first, times `CHANGE_GAIN`."""
+    steps = x[:, 1:] - x[:, :-1]
+    return CHANGE_GAIN * jnp.concatenate([jnp.zeros_like(x[:, :1]), steps], axis=1)
 
 
 class Change(NamedTuple):
