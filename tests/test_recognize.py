@@ -152,14 +152,7 @@ def test_frames_of_other_sizes_are_fitted_on_the_device_as_on_the_host(size):
     ours = np.asarray(recognize.fit_frames(jnp.asarray(image)[None], tiny.SIZE))[0]
     matrix = affine.fit(size, tiny.SIZE)
     theirs = affine.warp(image, matrix, tiny.SIZE, fill=recognize.FILL)
-    inside = affine.warp(np.full_like(image, 255), matrix, tiny.SIZE, fill=0)[..., 0] == 255
-    inside[:, 1:] &= inside[:, :-1].copy()
-    inside[:, :-1] &= inside[:, 1:].copy()
-    gap = np.abs(ours.astype(int) - theirs)
-    assert gap[inside].max() <= 6
-    assert gap[inside].mean() < 1.2
-    outside = affine.warp(np.full_like(image, 255), matrix, tiny.SIZE, fill=0)[..., 0] == 0
-    assert (ours[outside] == recognize.FILL).mean() > 0.9
+    assert np.abs(ours.astype(int) - theirs).max() <= 3
 
 
 def test_several_samplings_are_averaged(system, recognizer, folder):

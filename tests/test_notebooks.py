@@ -1,0 +1,41 @@
+"""The notebooks run from the first cell to the last, and hold no outputs."""
+
+import os
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+
+from tests import tiny_classifier as tiny
+from tests.data import make_videos
+
+ROOT = Path(__file__).resolve().parents[1]
+NOTEBOOKS = sorted((ROOT / "docs" / "notebooks").glob("*.ipynb"))
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_notebooks_hold_no_outputs(path):
+    for cell in nbformat.read(path, as_version=4).cells:
+        assert not cell.get("outputs")
+        assert cell.get("execution_count") is None
+
+
+def test_the_recognition_notebook_runs(tmp_path, monkeypatch):
+    weights = tiny.export(tmp_path / "weights")
+    video = make_videos.encode(tmp_path / "clip.mp4", 60, *make_videos.X264)
+    monkeypatch.setenv("BODYJAX_CHECKPOINT", str(weights))
+    monkeypatch.setenv("BODYJAX_VIDEO", str(video))
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]))
+    notebook = nbformat.read(ROOT / "docs" / "notebooks" / "recognize.ipynb", as_version=4)
+    NotebookClient(
+        notebook, timeout=1200, resources={"metadata": {"path": str(tmp_path)}}
+    ).execute()
+    outputs = [cell.outputs for cell in notebook.cells if cell.cell_type == "code"]
+    assert "4 movements: stop, go_straight" in outputs[0][0].text
+    assert "movement: stop\n" in outputs[1][0].text
+    assert "operation: stop at the line" in outputs[1][0].text
+    assert outputs[2][0].text.startswith("stop Result(")
+    assert "image/png" in outputs[3][0].data
+    assert "0.00-1.50 s stop None" in outputs[4][0].text
+    assert "0.50-2.00 s stop stop at the line" in outputs[4][0].text
