@@ -46,8 +46,9 @@ class Settings:
     to it. flip: average with the mirrored picture. scales: average over the canvas at these sizes.
     refine: sub-pixel rule of the joints, "parabola" (through the logarithms of the peak and its
     neighbours), "dark" or "udp" (codec.decode). max_people, max_peaks, threshold, min_paf,
-    min_hits, min_parts, min_score: grouping.group. fill_margin: how far, in sides of the person's
-    box, joints that grouping did not attach are looked for; fill_threshold: their least value.
+    min_hits, min_parts, min_score: grouping.group. fill_reach: joints that grouping did not attach
+    are looked for where the map, weighted with a Gaussian of the distance from the person's box, is
+    highest; its sigma in sides of the box; fill_threshold: the least value of the map there.
     """
 
     size: int = 256
@@ -61,7 +62,7 @@ class Settings:
     min_hits: float = 0.8
     min_parts: int = 3
     min_score: float = 0.2
-    fill_margin: float = 0.5
+    fill_reach: float = 0.25
     fill_threshold: float = 0.01
 
     def __post_init__(self) -> None:
@@ -246,8 +247,8 @@ def _refined(heatmaps: Array, people: grouping.People, stride: int, rule: str) -
 def _guesses(
     heatmaps: Array, people: grouping.People, stride: int, settings: Settings
 ) -> tuple[Array, Array]:
-    """For each person and joint the highest value of the map around the person that no found joint
-    holds: xy (P, J, 2) pixels, score (P, J), 0 for less than `fill_threshold` and empty slots.
+    """For each person and joint the best place near the person that no found joint holds: xy
+    (P, J, 2) pixels, score (P, J) = the map there, 0 below `fill_threshold` and in empty slots.
 
     A joint left out is wrong for certain in every measure; a guess is often right where grouping
     only lacked the field between two joints.
@@ -262,20 +263,23 @@ def _guesses(
     across, down = across & found[:, None], down & found[:, None]
     held = jnp.any(down[:, :, None] & across[:, None], axis=0)
     free = jnp.where(held, 0.0, heatmaps)
-    low = jnp.min(jnp.where(found[..., None], people.xy, jnp.inf), axis=1)
-    high = jnp.max(jnp.where(found[..., None], people.xy, -jnp.inf), axis=1)
-    margin = settings.fill_margin * jnp.max(high - low, axis=-1, keepdims=True) + stride
-    low, high = low - margin, high + margin
-    columns_in = (columns >= low[:, :1]) & (columns <= high[:, :1])  # (P, W)
-    rows_in = (rows >= low[:, 1:]) & (rows <= high[:, 1:])
+    low = jnp.min(jnp.where(found[..., None], people.xy, 1e6), axis=1)
+    high = jnp.max(jnp.where(found[..., None], people.xy, -1e6), axis=1)
+    reach = settings.fill_reach * jnp.max(high - low, axis=-1, keepdims=True) + stride
+
+    def nearness(places: Array, axis: int) -> Array:
+        """1 within the person's box, outside a Gaussian of the distance: (P, places)."""
+        before = low[:, axis, None] - places
+        outside = jnp.maximum(jnp.maximum(before, places - high[:, axis, None]), 0.0)
+        return jnp.exp(-0.5 * jnp.square(outside / reach))
 
     # Rows first, then within the best row: an argmax over whole maps is slow on CPUs.
-    in_row = jnp.max(jnp.where(columns_in[:, None, :, None], free, 0.0), axis=2)  # (P, H, J)
-    in_row = jnp.where(rows_in[..., None], in_row, 0.0)
-    y = jnp.argmax(in_row, axis=1)
+    near_x = nearness(columns, 0)
+    in_row = jnp.max(near_x[:, None, :, None] * free, axis=2)  # (P, H, J)
+    y = jnp.argmax(nearness(rows, 1)[..., None] * in_row, axis=1)
     best = free[y, :, jnp.arange(free.shape[-1])]  # (P, J, W)
-    best = jnp.where(columns_in[:, None], best, 0.0)
-    x, score = jnp.argmax(best, axis=-1), jnp.max(best, axis=-1)
+    x = jnp.argmax(near_x[:, None] * best, axis=-1)
+    score = jnp.take_along_axis(best, x[..., None], axis=-1)[..., 0]
     step = jax.vmap(codec._STEPS["quarter"], in_axes=(None, 0, 0))(heatmaps, x, y)
     xy = codec.cells_to_pixels(jnp.stack([x, y], axis=-1) + step, stride)
     there = (score >= settings.fill_threshold) & (people.person_score > 0)[:, None]

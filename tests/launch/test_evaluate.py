@@ -1,0 +1,90 @@
+"""Flags, files and exit codes of launch.evaluate; the figures are tested in test_picture_eval."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from bodyjax import detect
+from bodyjax.engine import checkpoint as checkpoints
+from bodyjax.errors import ConfigError, UserError
+from launch import evaluate
+from tests.picture_sets import knowing, lsp_body, lsp_set
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def lsp(tmp_path, monkeypatch):
+    """LSP arrays of three pictures, and a checkpoint whose detector knows them."""
+    joints = np.random.default_rng(0).uniform([5, 5], [45, 35], (3, 14, 2)).astype(np.float32)
+    data = lsp_set(tmp_path / "lsp", joints, np.ones((3, 14), bool), np.array([10, 20, 31]))
+    one = knowing({row: [lsp_body(joints[row])] for row in range(3)})
+    given = {}
+
+    def load(checkpoint, **settings):
+        given.update(settings)
+        return one
+
+    monkeypatch.setattr(detect, "load", load)
+    monkeypatch.setattr(checkpoints, "load", lambda name: SimpleNamespace(system="pose"))
+    return SimpleNamespace(data=str(data), given=given)
+
+
+def test_metrics_go_to_the_file_and_to_the_screen(lsp, tmp_path, capsys):
+    out = tmp_path / "metrics.json"
+    words = ["--checkpoint", "small", "--data", lsp.data, "--out", str(out), "--samples", "10"]
+    assert evaluate.main(words) == 0
+    report = json.loads(out.read_text())
+    assert report == json.loads(capsys.readouterr().out)
+    assert report["pck_limbs"] == 1
+    assert report["split"] == {"train": 1, "test": 2}
+    assert report["per_joint"]["head_top"] == 0
+
+
+def test_split_and_settings_reach_the_detector(lsp, capsys):
+    words = ["--checkpoint", "small", "--data", lsp.data, "--split", "test", "--flip"]
+    words += ["--size", "192", "--scales", "0.5,1", "--refine", "udp", "--samples", "0"]
+    assert evaluate.main(words) == 0
+    assert lsp.given == {"size": 192, "flip": True, "scales": (0.5, 1.0), "refine": "udp"}
+    assert json.loads(capsys.readouterr().out)["split"] == {"train": 0, "test": 2}
+
+
+def test_options_of_another_system_are_refused(monkeypatch):
+    monkeypatch.setattr(checkpoints, "load", lambda name: SimpleNamespace(system="movement"))
+    with pytest.raises(ConfigError, match=r"--flip is not for .*movement"):
+        evaluate.evaluate("x", "y", None, {"flip": True})
+    monkeypatch.setattr(checkpoints, "load", lambda name: SimpleNamespace(system="other"))
+    with pytest.raises(UserError, match="no evaluation of system other"):
+        evaluate.evaluate("x", "y", None, {})
+
+
+def test_missing_folder_of_the_result_is_said_before_the_work():
+    with pytest.raises(UserError, match="folder is missing"):
+        evaluate.main(["--checkpoint", "x", "--data", "y", "--out", "/no/such/folder/m.json"])
+    with pytest.raises(ConfigError, match="no list of numbers"):
+        evaluate.main(["--checkpoint", "x", "--data", "y", "--scales", "1;2"])
+
+
+def test_json_of_every_kind_of_metric():
+    metrics = {"a": np.float32(0.5), "b": float("nan"), "c": np.eye(2, dtype=int), "d": (1, None)}
+    assert evaluate.plain(metrics) == {"a": 0.5, "b": None, "c": [[1, 0], [0, 1]], "d": [1, None]}
+
+
+def test_help_needs_no_jax_and_a_missing_checkpoint_is_one_line():
+    code = (
+        "import sys; sys.argv = ['x', '--help']; from launch import evaluate\n"
+        "try: evaluate.main(['--help'])\n"
+        "except SystemExit: pass\n"
+        "assert 'jax' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True)
+    words = [sys.executable, "-m", "launch.evaluate", "--checkpoint", "no/run", "--data", "x"]
+    run = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert run.returncode == 2
+    assert run.stderr.startswith("error: no/run: there is no such checkpoint")
+    assert run.stderr.count("\n") == 1
