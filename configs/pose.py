@@ -65,7 +65,7 @@ def _small() -> dict[str, Any]:
         model={"size": (128, 128), "sigma": 8.0},
         data={"batch": 24, "augment": {**base["data"]["augment"], **augment}},
         optimizer={"rate": 1.3e-3, "warmup": 50},
-        train={"steps": 1500},
+        train={"steps": 1200},
     )
     return {**changed, "start": "runs/pose-small_start/newest/1050"}
 
