@@ -10,9 +10,10 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from bodyjax import draw, movement_eval, start, stored_maps, systems
+from bodyjax import crossval, draw, movement_eval, start, stored_maps, systems
 from bodyjax.contract import Feed, System, Variables
-from bodyjax.data import clip_feed, feeds
+from bodyjax.data import clip_feed, feeds, sequences
+from bodyjax.data.stream import Stream
 from bodyjax.engine import checkpoint, loop
 
 
@@ -22,6 +23,13 @@ def train(config: ConfigDict, workdir: Path) -> dict[str, Any]:
     Returns {"checkpoint", "step", "reason", "metrics", "waited_share", "lines"}, the last what a
     person wants to read.
     """
+    if config.system == "sequence" and config.folds.kind:
+        table = crossval.run(config, workdir)
+        lines = [f"table: {workdir / 'metrics.json'}"]
+        return {
+            "checkpoint": "", "step": config.train.steps, "reason": "folds", "metrics": table,
+            "waited_share": 0.0, "lines": lines,
+        }  # fmt: skip
     system, feed, initial, meta = prepare(config)
     result = loop.fit(system, feed, config, workdir, initial_variables=initial, meta=meta)
     lines = [f"checkpoint ({result.reason}): {result.checkpoint}"]
@@ -62,9 +70,38 @@ def prepare(config: ConfigDict) -> tuple[System, Feed, Variables, dict[str, Any]
     """(system, feed, initial variables, what the checkpoint records beside the config)."""
     if config.system == "movement":
         return prepare_movement(config)
+    if config.system == "sequence":
+        return prepare_sequence(config)
     system = systems.build(config)
     meta = {"skeleton": config.model.get("skeleton", "")}
     return system, feeds.open_feed(config), start.variables(config, system), meta
+
+
+def prepare_sequence(config: ConfigDict) -> tuple[System, Feed, Variables, dict[str, Any]]:
+    """One model (`folds.kind` empty): an official split's training side, its test side for
+    evaluation, else every row; what only the data know is filled in the config."""
+    data = sequences.from_config(config.data)
+    with config.unlocked(), config.ignore_type():
+        config.update(ConfigDict(crossval.complete(config, data)))
+    split = next(iter(data.splits.values()), None)
+    feed = Stream(
+        data if split is None else data.rows(split == sequences.TRAIN),
+        as_stored,
+        seed=config.seed,
+        batch_size=config.data.batch_size,
+        eval_source=None if split is None else data.rows(split == sequences.TEST),
+    )
+    meta = {
+        "labels": list(data.classes), "skeleton": data.skeleton.name,
+        "conditions": list(data.conditions),
+    }  # fmt: skip
+    return systems.build(config), feed, start.variables(config, systems.build(config)), meta
+
+
+def as_stored(example: dict[str, Any], rng: np.random.Generator) -> dict[str, Any]:
+    """The transform of joint sequences: the system changes clips itself, on the device."""
+    del rng
+    return example
 
 
 def prepare_movement(config: ConfigDict) -> tuple[System, Feed, Variables, dict[str, Any]]:

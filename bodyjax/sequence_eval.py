@@ -1,0 +1,222 @@
+"""Evaluation of a sequence classifier on the joint sets, as launch.evaluate shows it.
+
+Clips are read as the checkpoint's config says (windows or whole clips, which joints, which label);
+a clip's answer is the mean over its windows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from bodyjax import systems
+from bodyjax.crossval import balanced_accuracy, pool, predict_runs
+from bodyjax.data import sequences
+from bodyjax.data.sequences import TEST, TRAIN, Sequences
+from bodyjax.engine import settings
+from bodyjax.engine.checkpoint import Checkpoint
+from bodyjax.errors import DataError
+from bodyjax.intervals import bootstrap
+from bodyjax.systems.sequence import SequenceSystem
+
+FILES = {
+    "penn_action.npz": "penn_action",
+    "joints.npz": "pushfit",
+    "ui_prmd.npz": "ui_prmd",
+    "natops.npz": "natops",
+    "pose_trainer.npz": "pose_trainer",
+    "teacher.npz": "jhmdb",
+}
+"""The file by which a set is known, in its folder or named itself."""
+SIDES = {"train": TRAIN, "test": TEST}
+
+
+def evaluate(
+    checkpoint: Checkpoint, data: str | Path, split: str | None = None, *, samples: int = 500
+) -> dict[str, Any]:
+    """Accuracy, balanced accuracy, top-3, confusion, and each class, condition and group apart.
+
+    data: a set's folder or file; "exercises": the simulated ones. split: "train" or "test" of an
+    official split, "1:test" where a set has several; None: every clip, with the counts of each
+    side. samples: resamples of the 80 % interval (of groups where the set has them, else of clips).
+    mean_cell_balanced_accuracy: mean over the cells (group, condition) that hold two labels or
+    more: UI-PRMD's 70. Clips without any joint are left out and counted. DataError where the set
+    does not fit the checkpoint.
+    """
+    system: Any = systems.build(checkpoint.config)
+    found = open_set(checkpoint.config, system, data)
+    rows = chosen_rows(found, split, data)
+    probability = predict_runs(
+        system,
+        jax.tree.map(lambda leaf: np.asarray(leaf)[None], checkpoint.variables),
+        found.arrays(),
+        [rows],
+    )[0]
+    return report(found, rows, probability, samples) | {"part": split or "all"}
+
+
+def set_name(path: str | Path) -> str:
+    """Which set lies at a path; DataError where it is none."""
+    root = Path(path)
+    if str(path) == "exercises":
+        return "exercises"
+    names = [root.name] if root.is_file() else [name for name in FILES if (root / name).is_file()]
+    known = [FILES[name] for name in names if name in FILES]
+    if len(known) != 1:
+        what = "holds several sets" if known else "is no set of joint sequences"
+        hint = f"a folder with one of {', '.join(FILES)}, or that file"
+        raise DataError(what if root.exists() else "there is no such file", file=root, hint=hint)
+    return known[0]
+
+
+def open_set(config: Any, system: SequenceSystem, path: str | Path) -> Sequences:
+    """The set at a path, cut into sequences as the config says; DataError where it does not fit."""
+    name, section = set_name(path), dict(settings.plain(config["data"]))
+    same = section.get("set") == name
+    options = {key: section[key] for key in ("label", "joints") if same and section.get(key)}
+    if name == "pushfit" and not options:
+        options = {"joints": "movenet" if system.skeleton.name == "coco17" else "mediapipe"}
+    cut = {key: value for key, value in section.items() if key not in ("label", "joints")}
+    found = sequences.from_config(cut | options | {"set": name, "path": str(path)})
+    _check_fit(found, system, path)
+    return found
+
+
+def _check_fit(found: Sequences, system: SequenceSystem, path: str | Path) -> None:
+    pairs: Mapping[str, tuple[Any, Any]] = {
+        "joints": (found.skeleton.joints, system.skeleton.joints),
+        "labels": (found.classes, system.labels),
+        "exercises as input": (len(found.conditions), system.model.conditions),
+        "dimensions": (found.joints.shape[-1], system.dims),
+        "steps": (found.joints.shape[1], system.stored),
+    }
+    for what, (has, needs) in pairs.items():
+        if has != needs:
+            raise DataError(
+                f"its {what} are {_short(has)}", file=path, hint=f"the model has {_short(needs)}"
+            )
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, tuple):
+        return f"{len(value)} ({', '.join(value[:3])}{', ...' if len(value) > 3 else ''})"
+    return str(value)
+
+
+def chosen_rows(found: Sequences, split: str | None, path: str | Path) -> np.ndarray:
+    """Rows of a part; DataError where the set has no such part."""
+    if split is None:
+        return np.arange(len(found))
+    number, _, side = split.rpartition(":")
+    parts = list(found.splits)
+    if (
+        side not in SIDES
+        or not parts
+        or (number or parts[0]) not in parts
+        or (not number and len(parts) > 1)
+    ):
+        known = [f"{name}:{part}" if len(parts) > 1 else part for name in parts for part in SIDES]
+        hint = f"parts: {', '.join(known)}" if known else "it has groups for folds: leave it out"
+        raise DataError(f"there is no part {split!r}", file=path, hint=hint)
+    rows = np.flatnonzero(found.splits[number or parts[0]] == SIDES[side])
+    if not len(rows):
+        raise DataError(f"part {split!r} is empty", file=path)
+    return rows
+
+
+def report(
+    found: Sequences, rows: np.ndarray, probability: np.ndarray, samples: int
+) -> dict[str, Any]:
+    """The measures of rows with probabilities (len(rows), C), clip by clip."""
+    mean, first = pool(probability, found.clip[rows])
+    picked = rows[first]
+    label, rank = found.labels[picked], np.argsort(-mean, axis=1, kind="stable")
+    guess, count = rank[:, 0], len(found.classes)
+    confusion = np.zeros((count, count), int)
+    np.add.at(confusion, (label, guess), 1)
+    totals = confusion.sum(axis=1)
+    out: dict[str, Any] = {
+        "accuracy": float((guess == label).mean()),
+        "balanced_accuracy": balanced_accuracy(label, guess),
+        "n": len(picked),
+        "windows": len(rows),
+        "left_out": int(sum(found.left_out.values())),
+        "left_out_why": {why: n for why, n in found.left_out.items() if n},
+        "split": split_counts(found),
+        "per_class": {
+            name: float(confusion[i, i] / totals[i])
+            for i, name in enumerate(found.classes)
+            if totals[i]
+        },
+        "confusion": confusion.tolist(),
+        "labels": list(found.classes),
+    }
+    if count > 3:
+        out["top3"] = float((rank[:, :3] == label[:, None]).any(axis=1).mean())
+    kinds, groups = found.condition[picked], None if found.groups is None else found.groups[picked]
+    if found.conditions:
+        out["per_condition"] = {
+            name: _measures(label[kinds == k], guess[kinds == k])
+            for k, name in enumerate(found.conditions)
+            if (kinds == k).any()
+        }
+    if groups is not None:
+        out["per_group"] = {
+            str(g): _measures(label[groups == g], guess[groups == g]) for g in np.unique(groups)
+        }
+        out |= cells(found, label, guess, kinds, groups)
+    out["balanced_accuracy_interval"] = interval(label, guess, groups, samples)
+    return out
+
+
+def _measures(label: np.ndarray, guess: np.ndarray) -> dict[str, Any]:
+    return {
+        "accuracy": float((label == guess).mean()),
+        "balanced_accuracy": balanced_accuracy(label, guess),
+        "n": len(label),
+    }
+
+
+def cells(
+    found: Sequences, label: np.ndarray, guess: np.ndarray, kinds: np.ndarray, groups: np.ndarray
+) -> dict[str, Any]:
+    """Balanced accuracy of every (group, condition) with two labels or more, and their mean."""
+    table = {}
+    for g in np.unique(groups):
+        for k in np.unique(kinds[groups == g]):
+            inside = (groups == g) & (kinds == k)
+            if len(np.unique(label[inside])) > 1:
+                name = f"{g}/{found.conditions[k]}" if found.conditions else str(g)
+                table[name] = balanced_accuracy(label[inside], guess[inside])
+    mean = float(np.mean(list(table.values()))) if table else None
+    return {"mean_cell_balanced_accuracy": mean, "cells": table}
+
+
+def interval(
+    label: np.ndarray, guess: np.ndarray, groups: np.ndarray | None, samples: int
+) -> dict[str, Any]:
+    """The 80 % bootstrap interval of the balanced accuracy, over groups where there are any."""
+    units = np.arange(len(label)) if groups is None else groups
+    members = [np.flatnonzero(units == unit) for unit in np.unique(units)]
+
+    def statistic(drawn: np.ndarray) -> float:
+        rows = np.concatenate([members[i] for i in drawn])
+        return balanced_accuracy(label[rows], guess[rows])
+
+    found = bootstrap(statistic, len(members), samples=samples)
+    over = "clips" if groups is None else "groups"
+    return {"low": found.low, "high": found.high, "level": 0.8, "over": over}
+
+
+def split_counts(found: Sequences) -> dict[str, Any]:
+    """Clips of each side of every official split; {} where the set has none."""
+    first = np.unique(found.clip, return_index=True)[1]
+    counts = {
+        name: {side: int((split[first] == value).sum()) for side, value in SIDES.items()}
+        for name, split in found.splits.items()
+    }
+    return counts["official"] if list(counts) == ["official"] else counts
