@@ -28,12 +28,6 @@ def recognizer(system: Any) -> recognize.Recognizer:
     return recognize.from_system(system, tiny.variables(), tiny.config())
 
 
-@pytest.fixture(scope="module")
-def function(system: Any) -> Any:
-    """The same function, for arrays of other shapes."""
-    return jax.jit(recognize.predictor(system))
-
-
 def fitted(frames: np.ndarray) -> np.ndarray:
     matrix = affine.fit(frames.shape[1:3], tiny.SIZE)
     return np.stack([affine.warp(frame, matrix, tiny.SIZE) for frame in frames])
@@ -112,12 +106,18 @@ def test_all_videos_share_one_program_from_frames_to_class(recognizer, folder):
         assert word not in program
 
 
-def test_predict_is_pure_and_works_under_jit_and_vmap_and_for_batches(system, recognizer, function):
+def test_predict_is_pure_and_works_under_jit_and_vmap_and_for_batches(system, recognizer):
     rng = np.random.default_rng(0)
     frames = rng.integers(0, 256, (2, tiny.FRAMES, *tiny.SIZE, 3), np.uint8)
     one = [recognizer.predict(recognizer.variables, clip) for clip in frames]
-    batch = function(recognizer.variables, frames)
-    mapped = jax.jit(jax.vmap(recognizer.predict, (None, 0)))(recognizer.variables, frames)
+
+    @jax.jit
+    def in_one_program(variables, frames):
+        predict = recognize.predictor(system)
+        mapped = jax.vmap(predict, (None, 0))(variables, frames)
+        return predict(variables, frames), mapped, system.predict(variables, {"frames": frames})
+
+    batch, mapped, direct = in_one_program(recognizer.variables, frames)
     stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *one)
     for other in (batch, mapped):
         for name in ("probability", "logits", "score", "label"):
@@ -125,16 +125,15 @@ def test_predict_is_pure_and_works_under_jit_and_vmap_and_for_batches(system, re
     assert batch.probability.shape == (2, len(tiny.LABELS))
     assert batch.xy.shape == (2, tiny.FRAMES, 18, 2)
     assert batch.label.shape == (2,)
-    direct = jax.jit(system.predict)(recognizer.variables, {"frames": frames})
     np.testing.assert_allclose(batch.probability, direct["probability"], atol=1e-5)
 
 
-def test_predict_takes_more_frames_of_another_size(recognizer, function):
+def test_predict_takes_more_frames_of_another_size(system, recognizer):
     """Sampled as files are, fitted into the model's size, joints in the pixels given."""
     rng = np.random.default_rng(1)
     frames = rng.integers(0, 256, (11, 32, 60, 3), np.uint8)
     numbers = sampling.segment_frames(11, tiny.FRAMES, "middle")
-    whole = function(recognizer.variables, frames)
+    whole = jax.jit(recognize.predictor(system))(recognizer.variables, frames)
     small = recognize.fit_frames(jnp.asarray(frames[numbers]), tiny.SIZE)
     inner = recognizer.predict(recognizer.variables, np.asarray(small))
     np.testing.assert_allclose(whole.logits, inner.logits, atol=1e-4)
