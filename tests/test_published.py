@@ -166,9 +166,11 @@ def test_efficientnet_lite0_equals_its_golden_features():
     for passed in (1, 3, 5, 8, 11, 15, 16):
         ours = blocks[f"block{passed - 1}"]["__call__"][0]
         theirs = golden[f"same_block{passed}"].astype(np.float32).transpose(0, 2, 3, 1)
+        # The stored weights are float16: moving each by half a unit in its last place moves block 1
+        # by 0.2 % in the mean.
         error = np.abs(ours - theirs)
-        assert error.max() < 4e-3 * np.abs(theirs).max(), passed
-        assert error.mean() < 1e-3 * np.abs(theirs).mean(), passed
+        assert error.max() < 5e-3 * np.abs(theirs).max(), passed
+        assert error.mean() < 3e-3 * np.abs(theirs).mean(), passed
 
 
 def test_every_parameter_of_lite0_comes_from_the_file():
