@@ -6,13 +6,14 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 
+import jax
 import numpy as np
 import pytest
 
-from bodyjax import detect
+from bodyjax import detect, systems
 from bodyjax.engine import checkpoint as checkpoints
 from bodyjax.errors import ConfigError, UserError
-from launch import evaluate
+from launch import evaluate, flags
 from tests.picture_sets import knowing, lsp_body, lsp_set
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -88,3 +89,23 @@ def test_help_needs_no_jax_and_a_missing_checkpoint_is_one_line():
     assert run.returncode == 2
     assert run.stderr.startswith("error: no/run: there is no such checkpoint")
     assert run.stderr.count("\n") == 1
+
+
+@pytest.mark.slow
+def test_exported_weights_from_the_command_line(tmp_path):
+    config = flags.load_config(str(ROOT / "configs/pose.py:small"))
+    system = systems.build(config)
+    variables = jax.device_get(jax.jit(system.init)(jax.random.key(0)))
+    checkpoint = checkpoints.Checkpoint(variables, config, "pose", meta={"skeleton": "body18"})
+    weights = checkpoints.export(checkpoint, tmp_path / "weights", "card")
+    joints = np.random.default_rng(0).uniform([5, 5], [45, 35], (3, 14, 2)).astype(np.float32)
+    data = lsp_set(tmp_path / "lsp", joints, np.ones((3, 14), bool), np.array([10, 20, 31]))
+    words = ["--checkpoint", str(weights), "--data", str(data), "--size", "96", "--flip"]
+    run = subprocess.run(
+        [sys.executable, "-m", "launch.evaluate", *words],
+        cwd=ROOT, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    report = json.loads(run.stdout)
+    assert 0 <= report["pck_limbs"] <= 1
+    assert report["settings"]["size"] == 96
+    assert report["split"] == {"train": 1, "test": 2}
