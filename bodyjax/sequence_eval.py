@@ -65,6 +65,8 @@ def set_name(path: str | Path) -> str:
     if str(path) == "exercises":
         return "exercises"
     names = [root.name] if root.is_file() else [name for name in FILES if (root / name).is_file()]
+    if "teacher.npz" in names:  # JHMDB has its labelled joints beside the stored ones
+        names = ["teacher.npz"]
     known = [FILES[name] for name in names if name in FILES]
     if len(known) != 1:
         what = "holds several sets" if known else "is no set of joint sequences"
