@@ -16,7 +16,7 @@ import numpy as np
 from tqdm import tqdm
 
 from bodyjax import systems
-from bodyjax.data import clips
+from bodyjax.data import clip_feed, clips
 from bodyjax.data.clip_feed import WholeClip
 from bodyjax.data.clips import ClipFolder
 from bodyjax.engine.checkpoint import Checkpoint
@@ -33,12 +33,15 @@ def evaluate(
 ) -> dict[str, Any]:  # fmt: skip
     """Top-1, top-3 and mean-class accuracy, the confusion matrix, and the same for each part.
 
-    `data`: a folder of clips (CLASS/NAME.mp4, with splits.json, or with train, valid, test);
+    `data`: a folder of clips (CLASS/NAME.mp4, with splits.json, or with train, valid, test), or
+    "simulated:commands", made as the checkpoint's config says;
     `split`: "test", "1:test", ...; None: all clips, with the counts of each side. `order`:
     as in WholeClip; `samples` overrides the number of samplings of a clip.
     Clips that can't be read are left out, counted and named. Classes that the checkpoint does not
     know are a DataError.
     """
+    if str(data).startswith(clip_feed.SIMULATED):
+        data = clip_feed.simulated_folder({**dict(checkpoint.config.data), "path": str(data)})
     source = open_source(Path(data), split, runnable(checkpoint), on_bad)
     return measure(checkpoint, source, order=order, samples=samples)
 

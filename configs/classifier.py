@@ -88,6 +88,14 @@ def commands_middle() -> ConfigDict:
     return config
 
 
+def commands_joints() -> ConfigDict:
+    """Gaussian maps of the known joints in place of the detector's: what the classifier can do."""
+    config = commands()
+    config.start = ""
+    config.model.input = "joints"
+    return config
+
+
 def jhmdb() -> ConfigDict:
     """JHMDB split 1, heat maps of our own detector on the whole picture, no boxes at test time."""
     config = commands()
@@ -139,8 +147,9 @@ def tiny() -> ConfigDict:
 
 
 VARIANTS = {
-    "commands": commands, "jhmdb": jhmdb, "jhmdb_joints": jhmdb_joints, "jhmdb_maps": jhmdb_maps,
-    "commands_shuffled": commands_shuffled, "commands_middle": commands_middle, "tiny": tiny,
+    "commands": commands, "commands_joints": commands_joints,
+    "commands_shuffled": commands_shuffled, "commands_middle": commands_middle,
+    "jhmdb": jhmdb, "jhmdb_joints": jhmdb_joints, "jhmdb_maps": jhmdb_maps, "tiny": tiny,
 }  # fmt: skip
 
 

@@ -1,0 +1,91 @@
+"""One training from a config to its figures, on simulated clips; stored maps; controls."""
+
+import json
+
+import jax
+import numpy as np
+import pytest
+
+from bodyjax import controls, movement_eval, stored_maps, systems, training
+from bodyjax.data import clip_feed
+from bodyjax.engine import checkpoint
+from configs.classifier import get_config
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    """A cache of its own, with the clips of the tiny config."""
+    folder = tmp_path_factory.mktemp("cache")
+    patch = pytest.MonkeyPatch()
+    patch.setenv("BODYJAX_CACHE", str(folder))
+    yield folder
+    patch.undo()
+
+
+@pytest.fixture(scope="module")
+def trained(cache, tmp_path_factory):
+    workdir = tmp_path_factory.mktemp("run")
+    return workdir, training.train(get_config("tiny"), workdir)
+
+
+def test_a_training_ends_with_figures_picture_checkpoint_and_command(trained):
+    workdir, result = trained
+    measures = json.loads((workdir / "test.json").read_text())
+    assert measures["n"] == 9
+    assert (workdir / "confusion.png").stat().st_size > 1000
+    text = "\n".join(result["lines"])
+    assert f"accuracy {measures['accuracy']:.3f}" in text
+    assert str(workdir / "confusion.png") in text
+    assert f"launch.recognize --checkpoint {workdir}" in text
+    assert checkpoint.load(workdir).labels[:3] == ("change_lane", "go_straight", "idle")
+
+
+def test_the_same_call_again_says_that_the_run_is_finished(trained):
+    workdir, first = trained
+    again = training.train(get_config("tiny"), workdir)
+    assert (again["step"], again["checkpoint"]) == (first["step"], first["checkpoint"])
+
+
+def test_controls_of_a_classifier(trained):
+    workdir, _ = trained
+    found = controls.controls(checkpoint.load(workdir))
+    assert found["n"] == 9
+    assert {"kept", "shuffled", "middle", "background"} < set(found)
+    assert all(0 <= found[name] <= 1 for name in ("kept", "shuffled", "middle", "background"))
+    assert found["chance"] == pytest.approx(1 / 9)
+
+
+def test_one_frame_in_the_place_of_all_is_seen_as_such(trained):
+    workdir, _ = trained
+    loaded = checkpoint.load(workdir)
+    source = clip_feed.open_clips(loaded.config.data, "test", joints=True)
+    transform = clip_feed.WholeClip(4, (160, 160), False, order="middle")
+    batch, count = next(movement_eval.batches(source, transform, 4))
+    assert count == 4
+    assert (batch["xy"] == batch["xy"][:, :1]).all()
+
+
+def test_stored_maps_are_those_of_the_frames_and_are_made_once(cache, monkeypatch):
+    config = get_config("tiny")
+    config.detector = training.default_detector()
+    config.labels = tuple("abcdefghi")
+    config.model.input, config.model.size = "maps", (64, 96)
+    system = systems.build(config)
+    variables = jax.jit(system.detector.init)(jax.random.key(0))
+    detector = {name: variables[name] for name in ("params", "batch_stats")}
+    source = clip_feed.open_clips(config.data, "valid").take(np.arange(2))
+    stored = stored_maps.ensure(source, system, detector, 5)
+    assert stored.maps.shape == (2, 5, 8, 12, 18)
+    whole = clip_feed.WholeClip(5, (64, 96), True)(source[1], np.random.default_rng(0))
+    maps = system.heatmaps(detector, whole["frames"][None])[0]
+    np.testing.assert_allclose(stored.maps[1] / 255.0, maps, atol=0.01)
+
+    def refuse(*_):
+        raise AssertionError("made again")
+
+    monkeypatch.setattr(stored_maps, "make", refuse)
+    again = stored_maps.ensure(source, system, detector, 5)
+    np.testing.assert_array_equal(again.maps, stored.maps)
+    with pytest.raises(AssertionError, match="made again"):  # other weights have other maps
+        other = jax.tree.map(lambda x: x + 1, detector)
+        stored_maps.ensure(source, system, other, 5)
