@@ -86,6 +86,6 @@ def test_stored_maps_are_those_of_the_frames_and_are_made_once(cache, monkeypatc
     monkeypatch.setattr(stored_maps, "make", refuse)
     again = stored_maps.ensure(source, system, detector, 5)
     np.testing.assert_array_equal(again.maps, stored.maps)
+    other = jax.tree.map(lambda x: x + 1, detector)
     with pytest.raises(AssertionError, match="made again"):  # other weights have other maps
-        other = jax.tree.map(lambda x: x + 1, detector)
         stored_maps.ensure(source, system, other, 5)
