@@ -12,6 +12,8 @@ from bodyjax.data.sequences import Clips, resampled
 from bodyjax.errors import ConfigError
 from bodyjax.skeleton import make
 
+pytestmark = pytest.mark.slow  # minutes of compiling: make test-all
+
 BODY = make("four", "left_hip right_hip left_shoulder right_shoulder", "left_hip-left_shoulder")
 
 

@@ -11,6 +11,8 @@ from bodyjax.errors import CheckpointError
 from bodyjax.models.backbone import VGG19, EfficientNetLite0, SEResNet
 from tests.shared import shared
 
+pytestmark = pytest.mark.slow  # minutes of compiling: make test-all
+
 LITE0 = "data/backbones/efficientnet_lite0.npz"
 MEAN, DEVIATION = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
 

@@ -19,6 +19,8 @@ from bodyjax.models.backbone import (
 )
 from tests.shared import shared
 
+pytestmark = pytest.mark.slow  # minutes of compiling: make test-all
+
 PIXELS = jax.ShapeDtypeStruct((2, 64, 96, 3), jnp.uint8)
 
 

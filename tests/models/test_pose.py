@@ -16,6 +16,8 @@ from bodyjax.models.pose import (
     upsample2,
 )
 
+pytestmark = pytest.mark.slow  # minutes of compiling: make test-all
+
 KEY = jax.random.key(0)
 
 

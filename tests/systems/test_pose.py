@@ -20,6 +20,8 @@ from bodyjax.systems.pose import Pose, cost
 from bodyjax.systems.teaching import Teaching, around, common_maps
 from configs.pose import VARIANTS, get_config
 
+pytestmark = pytest.mark.slow  # minutes of compiling: make test-all
+
 BONES = skeleton.make(
     "seven", "neck left_shoulder right_shoulder left_hip right_hip left_eye right_eye",
     "neck-left_shoulder neck-right_hip neck-left_eye",
