@@ -122,8 +122,9 @@ def plain(metrics: Any) -> Any:
 
 def numbers(metrics: dict[str, Any]) -> str:
     """The scalars of `metrics` in one line."""
-    scalars = {name: x for name, x in plain(metrics).items() if isinstance(x, int | float)}
-    return "  ".join(f"{name} {x:.4g}" for name, x in scalars.items())
+    skipped = (dict, list, tuple, str, type(None))
+    scalars = {n: x for n, x in metrics.items() if not isinstance(x, skipped) and np.ndim(x) == 0}
+    return "  ".join(f"{name} {float(x):.4g}" for name, x in scalars.items())
 
 
 def clock(seconds: float) -> str:

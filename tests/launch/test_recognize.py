@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +66,8 @@ def test_a_video_is_recognised_and_drawn(weights, video, cache, capsys, tmp_path
     gap = np.abs(drawn.read([0, 29]).astype(int) - original.read([0, 29]))
     assert (gap.max(-1) > 60).mean() > 0.005  # the label
     assert (gap.max(-1) > 60).mean() < 0.6  # and yet the video is seen
-    assert any(cache.joinpath("compiled").iterdir())
+    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:  # else programs are kept there
+        assert any(cache.joinpath("compiled").iterdir())
 
 
 def test_windows_of_a_long_video(weights, video, capsys):
