@@ -90,9 +90,17 @@ class _Identity:
 
 
 def _box(pose: np.ndarray) -> np.ndarray:
-    """x0, y0, x1, y1 of the joints that are there; NaN without any."""
+    """x0, y0, x1, y1 of the joints that are there; NaN without any.
+
+    The shorter side is at least half the longer: someone who lies, or whose arm alone is seen, has
+    joints in a line, and a box without area would make each of their moves a leap.
+    """
     there = pose[np.isfinite(pose).all(1)]
-    return np.concatenate([there.min(0), there.max(0)]) if len(there) else np.full(4, np.nan)
+    if not len(there):
+        return np.full(4, np.nan)
+    low, high = there.min(0), there.max(0)
+    missing = np.maximum((high - low).max() / 2 - (high - low), 0) / 2
+    return np.concatenate([low - missing, high + missing])
 
 
 def _similarity(first: np.ndarray, second: np.ndarray) -> float:

@@ -52,26 +52,6 @@ def get_config(variant: str = "small") -> ConfigDict:
 
 
 def _small() -> dict[str, Any]:
-    """The second half of the training: smaller crops with larger people, and what lies outside a
-    picture taught as empty, as the margins of a canvas are."""
-    base = _small_start()
-    augment = {
-        "scale": (0.85, 1.7),  # people of 65 to 130 pixels
-        "rotation": 35.0,
-        "mask_outside": False,
-    }
-    changed = _changed(
-        base,
-        model={"size": (128, 128), "sigma": 8.0},
-        data={"batch": 24, "augment": {**base["data"]["augment"], **augment}},
-        optimizer={"rate": 1.3e-3, "warmup": 50},
-        train={"steps": 1200},
-    )
-    # Chosen on the validation pictures of lspet: 160 0.318, 192 0.270 (PCK@0.2, 12 limb joints).
-    return {**changed, "start": "runs/pose-small_start/newest/1050", "detect": {"size": 160}}
-
-
-def _small_start() -> dict[str, Any]:
     return {
         "system": "pose",
         "seed": 0,
@@ -91,6 +71,7 @@ def _small_start() -> dict[str, Any]:
             "sigma": 9.0,
             "paf_width": 6.0,
             "peak_weight": 10.0,
+            "paf_weight": 0.5,
             "hard_joints": 0,  # 0: all joints count
             "hard_stages": 0,
         },
@@ -98,21 +79,24 @@ def _small_start() -> dict[str, Any]:
             "kind": "pictures",
             "path": "../shared/data",
             "valid": "lspet",
-            "batch": 16,
+            "batch": 10,
             "workers": 0,
-            "sets": {"lspet": 0.7, "multi": 0.1, "people": 0.1, "simulated": 0.1},
+            "sets": {"lspet": 0.65, "multi": 0.13, "people": 0.07, "simulated": 0.15},
             "augment": {
-                "person": 0.6,
-                "scale": (0.6, 1.5),
-                "rotation": 40.0,
+                # People as large as in a canvas of `canvas` pixels, times the scale.
+                "canvas": 192,
+                "scale": (0.75, 1.4),
+                "rotation": 35.0,
                 "shift": 0.1,
                 "flip": 0.5,
                 "colour": 0.25,
+                # What lies outside a picture is empty, as the margins of a canvas are.
+                "mask_outside": False,
             },
         },
         "optimizer": {
             "name": "adamw",
-            "rate": 1.5e-3,
+            "rate": 1e-3,
             "warmup": 200,
             "decay": "cosine",
             "final": 0.01,
@@ -122,10 +106,10 @@ def _small_start() -> dict[str, Any]:
             "multipliers": {"backbone": 0.4},
         },
         "train": {
-            "steps": 3600,
+            "steps": 15_000,
             "log_every": 20,
-            "eval_every": 400,
-            "save_every": 100,
+            "eval_every": 2000,
+            "save_every": 250,
             "keep": 1,
             "best": {"metric": "pck_limbs", "mode": "max"},
         },

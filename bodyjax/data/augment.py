@@ -33,13 +33,16 @@ def augment_picture(
     shift: float = 0.1,
     flip: float = 0.5,
     colour: float = 0.25,
+    canvas: int = 0,
     mask_outside: bool = True,
 ) -> Example:
     """A crop about one random person, turned, scaled, perhaps mirrored, with its colours changed.
 
     example: as bodyjax.data.labelled says. `size`: (height, width) of the crop, or one number.
-    The longer side of the person's box becomes `person` x `scale` x the crop's shorter side; the
-    turn is within +-`rotation` degrees; the centre moves by up to `shift` x the crop; `flip` is the
+    The longer side of the person's box becomes `person` x `scale` x the crop's shorter side (Cao et
+    al.); with a `canvas`, the longer side of the picture becomes `canvas` x `scale` instead, so
+    that people are learnt at the sizes that a detector of that canvas meets. The turn is within
+    +-`rotation` degrees; the centre moves by up to `shift` x the crop; `flip` is the
     chance of a mirror image. `colour` is the spread of brightness, contrast, saturation and the
     channels' gains; 0 leaves colours alone.
 
@@ -55,8 +58,11 @@ def augment_picture(
     chosen = int(rng.integers(len(boxes))) if len(boxes) else None
     whole = np.array([-0.5, -0.5, image.shape[1] - 0.5, image.shape[0] - 0.5])
     box = whole if chosen is None else boxes[chosen]
-    longer = max(float((box[2:] - box[:2]).max()), 1.0)
-    factor = person * min(height, width) / longer * rng.uniform(*scale)
+    if canvas:
+        factor = canvas / max(image.shape[:2]) * rng.uniform(*scale)
+    else:
+        longer = max(float((box[2:] - box[:2]).max()), 1.0)
+        factor = person * min(height, width) / longer * rng.uniform(*scale)
     centre = (box[:2] + box[2:]) / 2
     middle = (np.array([width, height]) - 1) / 2
     target = middle + rng.uniform(-shift, shift, 2) * (width, height)

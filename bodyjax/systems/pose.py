@@ -60,7 +60,8 @@ class SinglePerson:
 @dataclass(frozen=True)
 class Pose:
     """The detector as a system. Sizes in input pixels: `size` (H, W) of training pictures, `sigma`
-    of the Gaussians, `width` of the fields. Cells are weighted 1 + `peak_weight` x target.
+    of the Gaussians, `width` of the fields. Cells are weighted 1 + `peak_weight` x target; the
+    loss of the fields counts `paf_weight` times that of the heat maps.
     `hard_stages` of the last stages keep only each picture's `hard_joints` worst joints (0: all).
     """
 
@@ -71,6 +72,7 @@ class Pose:
     sigma: float
     width: float
     peak_weight: float
+    paf_weight: float
     hard_joints: int
     hard_stages: int
     teaching: Teaching | None = None
@@ -167,7 +169,7 @@ class Pose:
             joint_mask=batch["joint_mask"],
         )  # fmt: skip
         fields = losses.stage_losses(maps.pafs, target.pafs, target.paf_mask)
-        total = stages.sum() + fields.sum()
+        total = stages.sum() + self.paf_weight * fields.sum()
         if second is not None:
             total = total + second
         metrics |= {
@@ -304,7 +306,8 @@ def build(config: Any) -> Pose:
     check(0 <= hard[1] <= model["stages"], "hard_stages", hard[1], f"0 to {model['stages']}")
     return Pose(
         built, bones, tuple(model["size"]), model["max_people"], model["sigma"],
-        model["paf_width"], model["peak_weight"], *hard, teaching(config, bones, dtype),
+        model["paf_width"], model["peak_weight"], model.get("paf_weight", 1.0),
+        *hard, teaching(config, bones, dtype),
     )  # fmt: skip
 
 

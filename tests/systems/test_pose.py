@@ -48,7 +48,7 @@ def network(width=8, stages=2):
     )
 
 
-PLAIN = Pose(network(), BONES, (64, 64), 2, 8.0, 6.0, 10.0, 0, 0)
+PLAIN = Pose(network(), BONES, (64, 64), 2, 8.0, 6.0, 10.0, 1.0, 0, 0)
 HARD = dataclasses.replace(PLAIN, hard_joints=2, hard_stages=1)
 STORED = dataclasses.replace(PLAIN, teaching=Teaching(None, BONES, 0.4, 0.4, 0))
 TAUGHT = dataclasses.replace(PLAIN, teaching=Teaching(network(16, 1), BONES, 0.25, 0.75, 4))
