@@ -143,9 +143,9 @@ def decode(
     x, y = peak % width, peak // width
     cells = jnp.stack((x, y), axis=-1).astype(maps.dtype)
     if refine is not None:
-        if refine not in _STEPS:
-            raise ConfigError(f"unknown refine {refine!r}", hint=f"use one of {[*_STEPS]} or None")
-        cells = cells + jnp.where((score > 0)[..., None], _STEPS[refine](maps, x, y), 0.0)
+        if refine not in STEPS:
+            raise ConfigError(f"unknown refine {refine!r}", hint=f"use one of {[*STEPS]} or None")
+        cells = cells + jnp.where((score > 0)[..., None], STEPS[refine](maps, x, y), 0.0)
         # A map of noise may be all but flat, and its step unbounded: stay within a cell of the map.
         cells = jnp.clip(cells, -1.0, jnp.array([width, height], cells.dtype))
     return cells_to_pixels(cells, stride), score
@@ -295,4 +295,6 @@ def _band(size: int) -> np.ndarray:
     return (weights / taps.sum()).astype(np.float32)
 
 
-_STEPS = {"quarter": _quarter_step, "dark": _dark_step, "udp": _udp_step}
+STEPS = {"quarter": _quarter_step, "dark": _dark_step, "udp": _udp_step}
+"""The refinements of `decode`: maps (..., H, W, J), x and y (..., J) cells -> steps (..., J, 2) in
+cells."""

@@ -237,7 +237,7 @@ def _refined(heatmaps: Array, people: grouping.People, stride: int, rule: str) -
     height, width = heatmaps.shape[:2]
     cells = jnp.round(codec.pixels_to_cells(people.xy, stride)).astype(jnp.int32)
     x, y = jnp.clip(cells[..., 0], 0, width - 1), jnp.clip(cells[..., 1], 0, height - 1)
-    step = jax.vmap(codec._STEPS[rule], in_axes=(None, 0, 0))(heatmaps, x, y)
+    step = jax.vmap(codec.STEPS[rule], in_axes=(None, 0, 0))(heatmaps, x, y)
     # Where people stand close the smoothed map may have no top near the peak.
     exact = codec.cells_to_pixels(jnp.stack([x, y], -1) + step, stride)
     near = jnp.all(jnp.abs(step) <= 1, axis=-1, keepdims=True)
@@ -280,7 +280,7 @@ def _guesses(
     best = free[y, :, jnp.arange(free.shape[-1])]  # (P, J, W)
     x = jnp.argmax(near_x[:, None] * best, axis=-1)
     score = jnp.take_along_axis(best, x[..., None], axis=-1)[..., 0]
-    step = jax.vmap(codec._STEPS["quarter"], in_axes=(None, 0, 0))(heatmaps, x, y)
+    step = jax.vmap(codec.STEPS["quarter"], in_axes=(None, 0, 0))(heatmaps, x, y)
     xy = codec.cells_to_pixels(jnp.stack([x, y], axis=-1) + step, stride)
     there = (score >= settings.fill_threshold) & (people.person_score > 0)[:, None]
     return jnp.where(there[..., None], xy, 0.0), jnp.where(there, score, 0.0)

@@ -1,9 +1,9 @@
-"""Measures of joints and of classes, as functions of arrays and as folds over batches.
+"""Measures of joints in pictures and of classes: functions of arrays, and folds over batches.
 
-Device functions work under jit and vmap; the folds (`Classification`, `Keypoints`, `Joints3D`) keep
-int32 counts and float32 sums, and `compute` divides them on the host in float64. Rows where
-batch["mask"] is False are padding and count nowhere. COCO's AP is in `coco_eval`, bootstrap
-intervals in `intervals`.
+Device functions work under jit and vmap; the folds (`Classification`, `Keypoints`) keep int32
+counts and float32 sums, and `compute` divides them on the host in float64. Rows where batch["mask"]
+is False are padding and count nowhere. Joints in space are in `metrics3d` (`mpjpe` and `pa_mpjpe`
+by both names), COCO's AP in `coco_eval`, bootstrap intervals in `intervals`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,10 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from bodyjax.contract import Batch
+from bodyjax.counting import present, ratio
 from bodyjax.errors import ConfigError
+from bodyjax.metrics3d import mpjpe as mpjpe
+from bodyjax.metrics3d import pa_mpjpe as pa_mpjpe
 from bodyjax.skeleton import LSP14, Skeleton
 
 LIMB_PARTS = ("shoulder", "elbow", "wrist", "hip", "knee", "ankle")
@@ -190,7 +193,7 @@ class Keypoints:
 
     def update(self, state: dict[str, Any], outputs: Any, batch: Batch) -> dict[str, Any]:
         found, target, visible = outputs["xy"], batch["xy"], batch["visible"]
-        mask = _rows(batch, len(target))
+        mask = present(batch, len(target))
         torso = reference_length(target, visible, self.skeleton, self.torso)
         fresh: dict[str, Any] = {
             "pck": pck_counts(
@@ -211,7 +214,7 @@ class Keypoints:
         if self.head:
             result |= _pck_report(state["pckh"], self.skeleton, "pckh")
         if self.with_oks:
-            result["oks"] = _ratio(*state["oks"])
+            result["oks"] = ratio(*state["oks"])
         return result
 
 
@@ -221,14 +224,14 @@ def _pck_report(counts: PckCounts, skeleton: Skeleton, name: str) -> dict[str, A
     limbs = [i for i, joint in enumerate(skeleton.joints) if joint.split("_")[-1] in LIMB_PARTS]
     suffix = "" if name == "pck" else f"_{name}"
     return {
-        name: _ratio(right.sum(), counted.sum()),
-        f"{name}_limbs": _ratio(right[limbs].sum(), counted[limbs].sum()),
+        name: ratio(right.sum(), counted.sum()),
+        f"{name}_limbs": ratio(right[limbs].sum(), counted[limbs].sum()),
         f"n{suffix}": int(counts.pictures),
         f"n_joints{suffix}": int(counted.sum()),
         f"n_limb_joints{suffix}": int(counted[limbs].sum()),
         f"left_out{suffix}": int(counts.left_out),
         f"per_joint{suffix}": {
-            joint: _ratio(right[i], counted[i]) for i, joint in enumerate(skeleton.joints)
+            joint: ratio(right[i], counted[i]) for i, joint in enumerate(skeleton.joints)
         },
     }
 
@@ -264,159 +267,6 @@ def lsp_pck(
         "torso too short": int((there & ~usable).sum()),
     }
     return report
-
-
-# Joints in space.
-
-
-def joint_errors(prediction: ArrayLike, target: ArrayLike, root: int | None = None) -> Array:
-    """Distance of each joint to its label, (..., J, 3) -> (..., J), in their unit (mm).
-
-    With `root` both poses are moved so that this joint is the origin.
-    """
-    ours, theirs = jnp.asarray(prediction, jnp.float32), jnp.asarray(target, jnp.float32)
-    if root is not None:
-        ours = ours - ours[..., root : root + 1, :]
-        theirs = theirs - theirs[..., root : root + 1, :]
-    return jnp.linalg.norm(ours - theirs, axis=-1)
-
-
-def procrustes(prediction: ArrayLike, target: ArrayLike, visible: ArrayLike | None = None) -> Array:
-    """prediction turned, scaled and moved onto target with least squares, never mirrored.
-
-    prediction, target: (..., J, D); visible: (..., J), joints of 0 do not steer the fit.
-    Source: Umeyama 1991; Gower 1975.
-    """
-    ours, theirs = jnp.asarray(prediction, jnp.float32), jnp.asarray(target, jnp.float32)
-    seen = jnp.ones(ours.shape[:-1], bool) if visible is None else jnp.asarray(visible) > 0
-    weight = jnp.broadcast_to(seen, ours.shape[:-1])[..., None]
-    count = jnp.maximum(jnp.sum(weight, axis=-2, keepdims=True), 1)
-
-    def centred(points: Array) -> tuple[Array, Array]:
-        middle = jnp.sum(jnp.where(weight, points, 0.0), axis=-2, keepdims=True) / count
-        return jnp.where(weight, points - middle, 0.0), middle
-
-    (a, middle), (b, onto) = centred(ours), centred(theirs)
-    # Sums, not a matrix product: accelerators may multiply in fewer bits.
-    covariance = jnp.sum(a[..., :, None] * b[..., None, :], axis=-3)
-    u, values, vt = jnp.linalg.svd(covariance)
-    product = jnp.sum(u[..., :, :, None] * vt[..., None, :, :], axis=-2)
-    sign = jnp.where(jnp.linalg.det(product) < 0, -1.0, 1.0)
-    signs = jnp.ones(values.shape).at[..., -1].set(sign)
-    rotation = jnp.sum((u * signs[..., None, :])[..., :, :, None] * vt[..., None, :, :], axis=-2)
-    size = jnp.sum(jnp.square(a), axis=(-2, -1))
-    scale = jnp.sum(values * signs, axis=-1) / jnp.where(size > 0, size, 1.0)
-    moved = jnp.sum((ours - middle)[..., :, :, None] * rotation[..., None, :, :], axis=-2)
-    return scale[..., None, None] * moved + onto
-
-
-def mpjpe(
-    prediction: ArrayLike,
-    target: ArrayLike,
-    visible: ArrayLike | None = None,
-    root: int | None = None,
-) -> Array:
-    """Mean per-joint position error over all counted joints, in the unit of the input (mm).
-
-    prediction, target: (..., J, 3); visible: (..., J), 0 is not counted; root: the joint at which
-    both poses are laid together first (None: absolute positions). Source: Ionescu et al. 2014.
-    """
-    return _counted_mean(joint_errors(prediction, target, root), visible)
-
-
-def pa_mpjpe(prediction: ArrayLike, target: ArrayLike, visible: ArrayLike | None = None) -> Array:
-    """MPJPE after `procrustes`: rotation, scale and place do not count, a mirror image does."""
-    return _counted_mean(joint_errors(procrustes(prediction, target, visible), target), visible)
-
-
-def pck3d(
-    prediction: ArrayLike,
-    target: ArrayLike,
-    visible: ArrayLike | None = None,
-    root: int | None = None,
-    threshold: float = 150.0,
-) -> Array:
-    """Share of counted joints within `threshold` mm (Mehta et al., 3DV 2017)."""
-    near = joint_errors(prediction, target, root) <= threshold
-    return _counted_mean(near.astype(jnp.float32), visible)
-
-
-AUC_THRESHOLDS = np.linspace(0, 150, 31)
-"""Thresholds of the area under the 3D PCK curve, mm (Mehta et al., 3DV 2017)."""
-
-
-def auc3d(
-    prediction: ArrayLike,
-    target: ArrayLike,
-    visible: ArrayLike | None = None,
-    root: int | None = None,
-) -> Array:
-    """Mean of `pck3d` over 0, 5, ..., 150 mm."""
-    near = joint_errors(prediction, target, root)[..., None] <= AUC_THRESHOLDS
-    return _counted_mean(jnp.mean(near.astype(jnp.float32), axis=-1), visible)
-
-
-def _counted_mean(values: Array, visible: ArrayLike | None) -> Array:
-    """Mean where visible > 0; NaN where nothing is."""
-    if visible is None:
-        return jnp.mean(values)
-    counted = jnp.broadcast_to(jnp.asarray(visible) > 0, values.shape)
-    return jnp.sum(jnp.where(counted, values, 0.0)) / jnp.sum(counted)
-
-
-@dataclass(frozen=True)
-class Joints3D:
-    """MPJPE, PA-MPJPE, PCK3D@150 and AUC, pooled and MPJPE per joint; poses meet at `root`.
-
-    Reads outputs["xyz"] and batch["xyz"] (B, J, 3) mm, batch["visible"] (B, J), batch["mask"]. A
-    pose without a labelled root is left out and counted.
-    """
-
-    skeleton: Skeleton
-    root: str = "pelvis"
-
-    def __post_init__(self) -> None:
-        self.skeleton.index(self.root)
-
-    def init(self) -> dict[str, Any]:
-        zeros, count = np.zeros(len(self.skeleton.joints), np.float32), np.zeros((), np.int32)
-        state: dict[str, Any] = dict.fromkeys(("mpjpe", "pa_mpjpe", "pck3d", "auc3d"), zeros)
-        return state | {"counted": zeros.astype(np.int32), "poses": count, "left_out": count}
-
-    def update(self, state: dict[str, Any], outputs: Any, batch: Batch) -> dict[str, Any]:
-        root, target, found = self.skeleton.index(self.root), batch["xyz"], outputs["xyz"]
-        mask, visible = _rows(batch, len(target)), jnp.asarray(batch["visible"]) > 0
-        usable = mask & visible[:, root]
-        counted = visible & usable[:, None]
-        errors = joint_errors(found, target, root)
-        aligned = joint_errors(procrustes(found, target, counted), target)
-        near = errors[..., None] <= AUC_THRESHOLDS
-        each = {
-            "mpjpe": errors,
-            "pa_mpjpe": aligned,
-            "pck3d": errors <= AUC_THRESHOLDS[-1],
-            "auc3d": jnp.mean(near.astype(jnp.float32), axis=-1),
-        }
-        fresh: dict[str, Any] = {
-            name: jnp.sum(jnp.where(counted, value, 0.0), axis=0) for name, value in each.items()
-        }
-        fresh["counted"] = jnp.sum(counted, axis=0, dtype=jnp.int32)
-        fresh["poses"] = jnp.sum(usable, dtype=jnp.int32)
-        fresh["left_out"] = jnp.sum(mask & ~usable, dtype=jnp.int32)
-        return jax.tree.map(jnp.add, state, fresh)
-
-    def compute(self, state: dict[str, Any]) -> dict[str, Any]:
-        counted = np.asarray(state["counted"])
-        result: dict[str, Any] = {
-            name: _ratio(np.asarray(state[name], np.float64).sum(), counted.sum())
-            for name in ("mpjpe", "pa_mpjpe", "pck3d", "auc3d")
-        }
-        result |= {"n": int(state["poses"]), "left_out": int(state["left_out"])}
-        result["per_joint"] = {
-            joint: _ratio(np.asarray(state["mpjpe"])[i], counted[i])
-            for i, joint in enumerate(self.skeleton.joints)
-        }
-        return result
 
 
 # Classes.
@@ -479,7 +329,7 @@ class Classification:
     def update(self, state: dict[str, Any], outputs: Any, batch: Batch) -> dict[str, Any]:
         logits = jnp.asarray(outputs["logits"] if isinstance(outputs, Mapping) else outputs)
         labels, classes = jnp.asarray(batch["label"]), len(self.labels)
-        mask = _rows(batch, len(labels))
+        mask = present(batch, len(labels))
         known = mask & (labels >= 0) & (labels < classes)
         valid = ~jnp.any(jnp.isnan(logits), axis=-1)
         best = jax.lax.top_k(logits, min(self.top, classes))[1]
@@ -499,25 +349,15 @@ class Classification:
         total, right = counts.sum(), np.diagonal(counts)
         mean = mean_class_accuracy(counts)
         return {
-            "accuracy": _ratio(right.sum(), total),
-            f"top{min(self.top, len(self.labels))}": _ratio(state["top"], total),
+            "accuracy": ratio(right.sum(), total),
+            f"top{min(self.top, len(self.labels))}": ratio(state["top"], total),
             "mean_class_accuracy": mean,
             "balanced_accuracy": mean,
             "n": int(total),
             "left_out": int(state["left_out"]),
             "without_prediction": int(counts[:, -1].sum()),
             "per_class": {
-                label: _ratio(right[i], counts[i].sum()) for i, label in enumerate(self.labels)
+                label: ratio(right[i], counts[i].sum()) for i, label in enumerate(self.labels)
             },
             "confusion": counts[:, :-1],
         }
-
-
-def _rows(batch: Batch, size: int) -> Array:
-    """batch["mask"], or all rows where the batch has none."""
-    return jnp.asarray(batch["mask"], bool) if "mask" in batch else jnp.ones(size, bool)
-
-
-def _ratio(part: Any, whole: Any) -> float:
-    """part / whole in float64, NaN where whole is 0."""
-    return float(np.float64(part) / np.float64(whole)) if whole else float("nan")

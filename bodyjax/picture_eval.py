@@ -248,7 +248,7 @@ def _labels(kind: str, data: str | PathLike[str], source: Pictures) -> dict[str,
     """COCO labels of the pictures of a source; `images` has one entry a row, in its order."""
     if kind == "people":
         return labels_of(source)
-    content = json.loads(coco._coco_file(Path(data)).read_text())
+    content = json.loads(coco.coco_file(Path(data)).read_text())
     by_name = {str(image["file_name"]): image for image in content["images"]}
     images = [by_name[name] for name in source.names]
     ids = {image["id"] for image in images}

@@ -37,6 +37,7 @@ VGG19 = {
     0: "conv1_1", 2: "conv1_2", 5: "conv2_1", 7: "conv2_2", 10: "conv3_1", 12: "conv3_2",
     14: "conv3_3", 16: "conv3_4", 19: "conv4_1", 21: "conv4_2",
 }  # fmt: skip
+RESNET_TOP = {"conv1": "conv1", "bn1": "bn1"}
 RESNET_BLOCK = {
     "conv1": "conv1", "bn1": "bn1", "conv2": "conv2", "bn2": "bn2", "conv3": "conv3", "bn3": "bn3",
     "downsample.0": "shortcut", "downsample.1": "shortcut_bn",
@@ -78,32 +79,16 @@ def resnet(arrays: Weights) -> tuple[Tree, Tree]:
     """(params, batch_stats) of models.backbone.SEResNet from torchvision's resnet50 or resnet101,
     or an SE-ResNet of the same layout. Plain ResNets say nothing about squeeze and excitation."""
 
-    def place(layer: str) -> str | None:
-        if layer in ("conv1", "bn1"):
-            return layer
-        if layer == "fc" or layer.startswith("layer4."):
-            return None
-        found = re.fullmatch(r"layer([123])\.(\d+)\.(.+)", layer)
-        if not found or found[3] not in RESNET_BLOCK:
-            return _unknown(layer)
-        return f"layer{found[1]}_{found[2]}/{RESNET_BLOCK[found[3]]}"
-
+    block = r"layer([123])\.(\d+)\.(.+)"
+    place = _of_blocks(RESNET_TOP, block, RESNET_BLOCK, r"layer\1_\2", r"fc|layer4\..*")
     return _moved(arrays, place)
 
 
 def efficientnet_lite0(arrays: Weights) -> tuple[Tree, Tree]:
     """(params, batch_stats) of models.backbone.EfficientNetLite0."""
 
-    def place(layer: str) -> str | None:
-        if layer in LITE0_TOP:
-            return LITE0_TOP[layer]
-        if layer in ("_conv_head", "_bn1", "_fc"):
-            return None
-        found = re.fullmatch(r"_blocks\.(\d+)\.(\w+)", layer)
-        if not found or found[2] not in LITE0_BLOCK:
-            return _unknown(layer)
-        return f"block{found[1]}/{LITE0_BLOCK[found[2]]}"
-
+    block = r"_blocks\.(\d+)\.(\w+)"
+    place = _of_blocks(LITE0_TOP, block, LITE0_BLOCK, r"block\1", "_conv_head|_bn1|_fc")
     return _moved(arrays, place)
 
 
@@ -121,6 +106,27 @@ def backbone(arrays: Weights) -> tuple[Tree, Tree]:
 
 def _unknown(layer: str) -> str:
     raise CheckpointError(f"no place is known for {layer!r}", hint="see bodyjax/published.py")
+
+
+def _of_blocks(
+    top: Mapping[str, str], block: str, inside: Mapping[str, str], where: str, behind: str
+) -> Callable[[str], str | None]:
+    """The `place` of a network of blocks, for `_moved`.
+
+    top: names of the layers outside of blocks; block: pattern of a block's layer, whose last group
+    is a name of `inside` and whose others `where` takes up; behind: pattern of what is left out.
+    """
+
+    def place(layer: str) -> str | None:
+        if layer in top:
+            return top[layer]
+        if re.fullmatch(behind, layer):
+            return None
+        found = re.fullmatch(block, layer)
+        name = inside.get(found.groups()[-1]) if found else None
+        return f"{found.expand(where)}/{name}" if found and name else _unknown(layer)
+
+    return place
 
 
 def _moved(arrays: Weights, place: Callable[[str], str | None]) -> tuple[Tree, Tree]:

@@ -16,22 +16,15 @@ import numpy as np
 from bodyjax import systems
 from bodyjax.crossval import balanced_accuracy, pool, predict_runs
 from bodyjax.data import sequences
-from bodyjax.data.sequences import TEST, TRAIN, Sequences
+from bodyjax.data.folds import TEST, TRAIN
+from bodyjax.data.sequences import Sequences
+from bodyjax.data.sets import JOINT_FILES
 from bodyjax.engine import settings
 from bodyjax.engine.checkpoint import Checkpoint
 from bodyjax.errors import DataError
 from bodyjax.intervals import bootstrap
 from bodyjax.systems.sequence import SequenceSystem
 
-FILES = {
-    "penn_action.npz": "penn_action",
-    "joints.npz": "pushfit",
-    "ui_prmd.npz": "ui_prmd",
-    "natops.npz": "natops",
-    "pose_trainer.npz": "pose_trainer",
-    "teacher.npz": "jhmdb",
-}
-"""The file by which a set is known, in its folder or named itself."""
 SIDES = {"train": TRAIN, "test": TEST}
 
 
@@ -64,13 +57,15 @@ def set_name(path: str | Path) -> str:
     root = Path(path)
     if str(path) == "exercises":
         return "exercises"
-    names = [root.name] if root.is_file() else [name for name in FILES if (root / name).is_file()]
+    names = [root.name]
+    if not root.is_file():
+        names = [name for name in JOINT_FILES if (root / name).is_file()]
     if "teacher.npz" in names:  # JHMDB has its labelled joints beside the stored ones
         names = ["teacher.npz"]
-    known = [FILES[name] for name in names if name in FILES]
+    known = [JOINT_FILES[name] for name in names if name in JOINT_FILES]
     if len(known) != 1:
         what = "holds several sets" if known else "is no set of joint sequences"
-        hint = f"a folder with one of {', '.join(FILES)}, or that file"
+        hint = f"a folder with one of {', '.join(JOINT_FILES)}, or that file"
         raise DataError(what if root.exists() else "there is no such file", file=root, hint=hint)
     return known[0]
 

@@ -13,6 +13,7 @@ from ml_collections import ConfigDict
 from bodyjax import crossval, draw, movement_eval, start, stored_maps, systems
 from bodyjax.contract import Feed, System, Variables
 from bodyjax.data import clip_feed, feeds, sequences
+from bodyjax.data.folds import TEST, TRAIN
 from bodyjax.data.stream import Stream
 from bodyjax.engine import checkpoint, loop
 
@@ -85,11 +86,11 @@ def prepare_sequence(config: ConfigDict) -> tuple[System, Feed, Variables, dict[
         config.update(ConfigDict(crossval.complete(config, data)))
     split = next(iter(data.splits.values()), None)
     feed = Stream(
-        data if split is None else data.rows(split == sequences.TRAIN),
+        data if split is None else data.rows(split == TRAIN),
         as_stored,
         seed=config.seed,
         batch_size=config.data.batch_size,
-        eval_source=None if split is None else data.rows(split == sequences.TEST),
+        eval_source=None if split is None else data.rows(split == TEST),
     )
     meta = {
         "labels": list(data.classes), "skeleton": data.skeleton.name,

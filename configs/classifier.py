@@ -45,7 +45,8 @@ def commands() -> ConfigDict:
         dict(
             input="maps", frames=12, sampling="random", size=(160, 160), grid=24, sigma=1.5,
             threshold=0.15, channels=(16, 32, 64), embedding=128, hidden=128, dropout=0.2,
-            coordinates=True, several=False, class_weights=(), smoothing=0.05, fine_tune=False,
+            members=1, coordinates=True, several=False, class_weights=(), smoothing=0.05,
+            fine_tune=False,
             augment=dict(scale=0.15, shift=0.06, rotation=0.15, flip=0.0, noise=0.005),
         )
     )  # fmt: skip

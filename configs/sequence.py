@@ -19,11 +19,13 @@ VARIANTS = (
     "paper",
     "penn_action",
     "pushfit",
+    "pushup",
     "ui_prmd",
     "ui_prmd_movement",
     "natops",
     "pose_trainer",
     "jhmdb_joints",
+    "tables",
 )
 
 
@@ -146,6 +148,23 @@ def _pushfit() -> dict:
     }
 
 
+def _pushup() -> dict:
+    """One model of all push-up clips for videos: COCO's joints, from two estimators at once."""
+    return {
+        "balance": True,
+        "data": {
+            "set": "pushfit",
+            "path": f"{SHARED}/pushfit",
+            "joints": "mediapipe17+movenet",
+        },
+        "features": ("position", "velocity", "angle"),
+        "model": {"width": 64, "projection": 64},
+        "folds": {"kind": ""},
+        "score": {"detector": "small", "seconds": 4.0},
+        "train": {"steps": 500},
+    }
+
+
 def _ui_prmd() -> dict:
     return {
         "data": {"set": "ui_prmd", "path": f"{SHARED}/ui_prmd", "label": "correct"},
@@ -192,6 +211,11 @@ def _jhmdb_joints() -> dict:
         "folds": {"kind": "official"},
         "train": {"steps": 1200},
     }
+
+
+def _tables() -> dict:
+    """Your own joint tables (docs/DATA.md), CLASS/NAME.csv: --config.data=FOLDER."""
+    return {"data": {"set": "tables", "path": "joints"}, "folds": {"kind": ""}}
 
 
 def _exercises() -> dict:

@@ -82,7 +82,7 @@ def parts(
         if kind == "movement":
             yield "videos", videos.videos, (completed(config), platform)
         if kind == "sequence":
-            yield "sequence model", sequence.sequence, (platform,)
+            yield "sequence model", sequence.sequence, (completed(config), platform)
 
 
 def variants(file: Path) -> dict[str, Any]:

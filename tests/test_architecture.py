@@ -21,8 +21,6 @@ LINES = 450
 ONE_THEME = {  # one file each, so that faults of files and videos are dealt with in one place
     "bodyjax/engine/checkpoint.py": 600,
     "bodyjax/data/video.py": 550,
-    "bodyjax/data/sequences.py": 600,
-    "bodyjax/metrics.py": 550,
 }
 
 

@@ -42,7 +42,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     make_videos.encode(root / "a" / "tall.mkv", 21, *make_videos.X264, size=(64, 128))
     make_videos.encode(root / "short.mp4", 2, *make_videos.X264)
     make_videos.encode(root / "one.avi", 1, "-c:v", "mjpeg", size=(96, 64))
-    make_videos.encode(root / "late.mp4", 40, *make_videos._IRREGULAR, *make_videos.X264)
+    make_videos.encode(root / "late.mp4", 40, *make_videos.IRREGULAR, *make_videos.X264)
     (root / "labels.json").write_text("{}")
     return root
 

@@ -285,7 +285,11 @@ def test_checkpoints_that_cannot_score_a_video(scorer):
         score.load(checkpoint(flat), scorer.detector)
     hands = config()
     with hands.ignore_type():
-        hands.skeleton = {"name": "x", "joints": "left_thumb right_thumb", "limbs": "left_thumb-right_thumb"}
+        hands.skeleton = {
+            "name": "x",
+            "joints": "left_thumb right_thumb",
+            "limbs": "left_thumb-right_thumb",
+        }
     with pytest.raises(CheckpointError, match="no detector finds"):
         score.load(checkpoint(hands), scorer.detector)
     with pytest.raises(CheckpointError, match="system pose"):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from bodyjax import crossval, sequence_eval, systems
-from bodyjax.data import sequences
+from bodyjax.data import sequence_sets, sequences
 from bodyjax.engine.checkpoint import Checkpoint
 from bodyjax.errors import DataError
 from bodyjax.sequence_eval import evaluate
@@ -57,14 +57,14 @@ def checkpoint(values: dict[str, Any]) -> Checkpoint:
 
 @pytest.fixture(scope="module")
 def scorer(ui_prmd):
-    data = sequences.resampled(sequences.ui_prmd(ui_prmd), 8)
+    data = sequences.resampled(sequence_sets.ui_prmd(ui_prmd), 8)
     return tiny("ui_prmd", data)
 
 
 def test_measures_are_those_of_the_predictions(scorer, ui_prmd):
     found = evaluate(scorer, ui_prmd.parent, samples=50)
     json.dumps(found, allow_nan=False)
-    data = sequences.resampled(sequences.ui_prmd(ui_prmd), 8)
+    data = sequences.resampled(sequence_sets.ui_prmd(ui_prmd), 8)
     out = systems.build(scorer.config).predict(scorer.variables, data.arrays())
     guess = np.asarray(out["probability"]).argmax(-1)
     right = guess == data.labels
@@ -150,7 +150,7 @@ def test_every_set_is_known_by_its_folder(variant, name, count, split):
     """The stored sets, as a checkpoint of their variant reads them (no model is run)."""
     folder = shared(f"data/{name}")
     options = {k: v for k, v in get_config(variant).data.items() if k in ("label", "joints")}
-    data = sequences.resampled(sequences.load(name, folder, **options), 4)
+    data = sequences.resampled(sequence_sets.load(name, folder, **options), 4)
     values = crossval.complete(get_config(variant), data)
     values["data"] = {**values["data"], "steps": 4, "path": "elsewhere"}
     opened = sequence_eval.open_set(values_dict(values), systems.build(values), folder)

@@ -1,4 +1,5 @@
-"""The sequence model: training steps per second beside PyTorch, and one frame of a stream."""
+"""The sequence model: training steps per second beside PyTorch, runs of a cross-validation together
+and one by one, and one frame of a stream."""
 
 from __future__ import annotations
 
@@ -12,8 +13,10 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from bodyjax import crossval, systems
 from bodyjax.bench import timing
 from bodyjax.bench.rows import Row, attempt, not_measured
+from bodyjax.engine import settings
 from bodyjax.models.sequence import SequenceClassifier
 
 BATCH, STEPS, FEATURES, CLASSES = 128, 10, 68, 12
@@ -21,8 +24,9 @@ WIDTHS = (128, 256)
 PART = "sequence model"
 
 
-def sequence(platform: str) -> Iterator[Row]:
-    """Batch 128 of 10 x 68, two layers of 128 and 256, attention: Adam steps per second."""
+def sequence(config: Any, platform: str) -> Iterator[Row]:
+    """Batch 128 of 10 x 68, two layers of 128 and 256, attention: Adam steps per second; and four
+    runs of the model of `config`."""
     timing.use_platform(platform)
     rows, rate = timing.matmul_rows(PART)
     yield from rows
@@ -32,6 +36,8 @@ def sequence(platform: str) -> Iterator[Row]:
         yield from attempt(PART, f"torch, H = {width}", partial(_torch, width))
     for width in WIDTHS:
         yield from attempt(PART, f"stream, H = {width}", partial(_stream, width))
+    for together in (True, False):
+        yield from attempt(PART, "four runs", partial(_runs, config, together))
 
 
 def example(batch: int = BATCH) -> tuple[np.ndarray, np.ndarray]:
@@ -101,6 +107,30 @@ def _torch(width: int) -> Iterator[Row]:
 
     note = f"torch {torch.__version__} on {device}, {torch.get_num_threads()} threads"
     yield Row(PART, name, 1 / _fastest(train), "steps/s", note=note)
+
+
+def _runs(config: Any, together: bool) -> Iterator[Row]:
+    """Training steps per second over all of four runs, the first part, which compiles, left out."""
+    system, batch, chunk, count = systems.build(config), int(config["data"]["batch_size"]), 20, 4
+    rng = np.random.default_rng(0)
+    arrays = {
+        name: rng.uniform(0, 100, spec.shape).astype(spec.dtype)
+        if name in ("joints", "score")
+        else np.ones(spec.shape, spec.dtype)
+        for name, spec in system.batch_spec(batch).items()
+    }
+    arrays["length"] = np.full(batch, arrays["joints"].shape[1], np.int32)
+    steps = 2 * chunk if together else chunk
+    plans = rng.integers(0, batch, (count, steps, batch)).astype(np.int32)
+    times: list[float] = []
+    crossval.train_runs(
+        system, arrays, plans, np.ones((count, batch), np.float32), range(count),
+        settings.optimizer(settings.plain(config["optimizer"])), chunk=chunk, together=together,
+        say=lambda line: times.append(time.perf_counter()),
+    )  # fmt: skip
+    done = count * chunk if together else (count - 1) * chunk
+    name = f"four runs {'together by vmap' if together else 'one by one on two threads'}"
+    yield Row(PART, name, done / (times[-1] - times[0]), "steps/s", note="exercises, batch 64")
 
 
 def _fastest(task: Callable[[], None], runs: int = 100) -> float:

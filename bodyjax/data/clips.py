@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from bodyjax.data import sampling, video
+from bodyjax.data.folds import TEST, TRAIN
 from bodyjax.data.joints import Teacher, labelled_joints, open_teacher
 from bodyjax.data.labelled import FilePath, Manifest
 from bodyjax.errors import ConfigError, DataError, VideoError
@@ -26,7 +27,6 @@ Example = dict[str, np.ndarray]
 
 ENDINGS = (".mp4", ".avi", ".webm", ".mkv", ".mov", ".m4v")
 PARTS = ("train", "valid", "test")
-TRAIN, TEST = 1, 2
 
 
 @dataclass(frozen=True)

@@ -38,7 +38,7 @@ def coco(
     counted and named. `check_pictures` decodes every picture once while the manifest is made; else
     a broken one raises when it is read.
     """
-    file = _coco_file(Path(path))
+    file = coco_file(Path(path))
     try:
         content = json.loads(file.read_text())
         images, annotations = list(content["images"]), list(content["annotations"])
@@ -78,7 +78,11 @@ def coco(
     return manifest.source(files, [names[row] for row in rows], ids, labels, heldout_all[rows])
 
 
-def _coco_file(path: Path) -> Path:
+def coco_file(path: Path) -> Path:
+    """The keypoint file of a set: `path` itself, its annotations.json, or the one *.json in it.
+
+    DataError where there is none, or several without an annotations.json.
+    """
     if path.is_file():
         return path
     if (path / "annotations.json").is_file():

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from bodyjax.data.sequences import TEST, TRAIN, Clips
+from bodyjax.data.folds import TEST, TRAIN
+from bodyjax.data.sequence_sets import Clips
 from bodyjax.errors import ConfigError
 from bodyjax.simulate import motion, scene
 from bodyjax.simulate.body import draw_body, joints, pose_points

@@ -15,10 +15,11 @@ from pathlib import Path
 
 import numpy as np
 
-from bodyjax.data import sequences
 from bodyjax.data.clips import PARTS
+from bodyjax.data.folds import TEST, TRAIN
 from bodyjax.data.joints import read_joint_csv
 from bodyjax.data.labelled import FilePath, Manifest
+from bodyjax.data.sequence_sets import Clips, load
 from bodyjax.errors import ConfigError, DataError
 from bodyjax.skeleton import COCO17, SEEN, Skeleton
 
@@ -144,12 +145,56 @@ def _of_table(file: Path, skeleton: Skeleton) -> Example:
     }
 
 
+def table_sequences(path: FilePath, *, skeleton: Skeleton = COCO17) -> Clips:
+    """The joint tables of a folder, CLASS/NAME.csv or {train,valid,test}/CLASS/NAME.csv, as clips
+    of one person each: of several, the one with the highest sum of scores.
+
+    A row is a frame; frames between those of a table are absent (every 6th is the paper's rate).
+    With a test part the split is "official": train and valid against test.
+    """
+    parts = joint_tables(path, skeleton=skeleton)
+    sources = list(parts.values())
+    classes = sources[0].classes
+    if not classes or any(source.classes != classes for source in sources):
+        hint = "CLASS/NAME.csv, the same classes in every part"
+        raise DataError("joint tables without classes", file=path, hint=hint)
+    joints, score, counts, sizes = [], [], [], []
+    for example in (example for source in sources for example in source.examples):
+        person = int(example["score"].sum(axis=(0, 2)).argmax())
+        rows = example["numbers"] - example["numbers"][0]
+        counts.append(int(rows[-1]) + 1)
+        places = np.full((counts[-1], len(skeleton.joints), 2), np.nan, np.float32)
+        there = example["visible"][:, person, :, None] > 0
+        places[rows] = np.where(there, example["xy"][:, person], np.nan)
+        surety = np.zeros(places.shape[:2], np.float32)
+        surety[rows] = example["score"][:, person]
+        joints.append(places)
+        score.append(surety)
+        sizes.append(example["size"])
+    side = np.repeat([TEST if part == "test" else TRAIN for part in parts], list(map(len, sources)))
+    return Clips(
+        str(path),
+        skeleton,
+        np.concatenate(joints),
+        np.concatenate(score),
+        np.cumsum([0, *counts]),
+        tuple(name for source in sources for name in source.names),
+        np.concatenate([np.asarray(source.labels) for source in sources]),
+        classes,
+        None,
+        np.zeros(len(counts), np.int32),
+        size=np.stack(sizes),
+        fps=np.zeros(len(counts), np.float32),
+        splits={"official": side.astype(np.int8)} if "test" in parts else {},
+    )
+
+
 def array_set(
     kind: str, path: FilePath, number: str = "1", **options: str
 ) -> dict[str, JointClips]:
-    """One of bodyjax.data.sequences' sets, a source a part: of its official split (`number` of
+    """A set of bodyjax.data.sequence_sets, a source a part: of its official split (`number` of
     several), else all "train". Options: `label`, `joints` as the set takes them."""
-    clips = sequences.load(kind, path, **options)
+    clips = load(kind, path, **options)
     whole = JointClips(
         Path(path),
         clips.skeleton,
@@ -169,14 +214,14 @@ def array_set(
         hint = f"there are {', '.join(clips.splits)}"
         raise ConfigError(f"no split {number!r}", file=path, hint=hint)
     sides = clips.splits[chosen]
-    neither = int(((sides != sequences.TRAIN) & (sides != sequences.TEST)).sum())
+    neither = int(((sides != TRAIN) & (sides != TEST)).sum())
     left_out = {**whole.left_out, **({f"not in split {chosen}": neither} if neither else {})}
-    train = replace(whole.take(np.flatnonzero(sides == sequences.TRAIN)), left_out=left_out)
-    test = replace(whole.take(np.flatnonzero(sides == sequences.TEST)), left_out={})
+    train = replace(whole.take(np.flatnonzero(sides == TRAIN)), left_out=left_out)
+    test = replace(whole.take(np.flatnonzero(sides == TEST)), left_out={})
     return {"train": train, "test": replace(test, heldout=np.ones(len(test), bool))}
 
 
-def _of_clips(clips: sequences.Clips, i: int) -> Example:
+def _of_clips(clips: Clips, i: int) -> Example:
     joints, score = clips.frames(i)
     there = np.isfinite(joints).all(-1)
     return {

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bodyjax.data.sampling import segment_frames
-from bodyjax.data.video import _indexed, open_video
+from bodyjax.data.video import forget_indexes, open_video
 
 Read = Callable[[str, NDArray[np.int64]], NDArray[np.uint8]]
 
@@ -41,7 +41,7 @@ def compare_readers(
         numbers = segment_frames(open_video(path).frames, k)
         thumbnails = _thumbnails(path)
         clip_rows: list[dict[str, Any]] = []
-        for name, read in _readers().items():
+        for name, read in available_readers().items():
             row: dict[str, Any] = {
                 "clip": os.path.basename(path),
                 "reader": name,
@@ -67,10 +67,10 @@ def compare_readers(
     return rows
 
 
-def _readers() -> dict[str, Read]:
+def available_readers() -> dict[str, Read]:
     """The readers that can be imported here, "whole" first."""
     readers: dict[str, Read] = {
-        "whole": _whole,
+        "whole": read_whole,
         "bodyjax": lambda path, numbers: open_video(path).read(numbers),
         "bodyjax, one thread": lambda path, numbers: open_video(path).read(numbers, threads=1),
         "bodyjax, first time": _first_time,
@@ -88,7 +88,8 @@ def _readers() -> dict[str, Read]:
     return readers
 
 
-def _whole(path: str, numbers: NDArray[np.int64]) -> NDArray[np.uint8]:
+def read_whole(path: str, numbers: NDArray[np.int64]) -> NDArray[np.uint8]:
+    """Frames `numbers` (k,), ascending, as (k, H, W, 3) RGB; decodes the clip from end to end."""
     wanted = set(numbers.tolist())
     with av.open(path) as container:
         stream = container.streams.video[0]
@@ -103,7 +104,7 @@ def _whole(path: str, numbers: NDArray[np.int64]) -> NDArray[np.uint8]:
 
 
 def _first_time(path: str, numbers: NDArray[np.int64]) -> NDArray[np.uint8]:
-    _indexed.cache_clear()
+    forget_indexes()
     return open_video(path).read(numbers)
 
 

@@ -1,77 +1,27 @@
-"""Joint sequences as sources: the array sets of shared data, whole clips or windows.
+"""Joint sequences as sources: clips of joints at fixed shape, whole or in windows.
 
-A set is read into `Clips` (ragged, as stored), then made into `Sequences` (fixed shape) by
-`resampled` (the whole clip at S steps) or `windows` (the paper's 10 frames at about 5 a second).
-Joints are in pixels (first pixel's centre at 0) or cm; `visible` is 0 where a joint is never seen
-in the clip, 1 where its place was filled in from earlier and later frames, 2 where it was measured.
+Clips (ragged, as a set of `sequence_sets` or a simulation stores them) are made into `Sequences`
+(fixed shape) by `resampled` (the whole clip at S steps) or `windows` (the paper's 10 frames at
+about 5 a second). Joints are in pixels (first pixel's centre at 0) or cm; `visible` is 0 where a
+joint is never seen in the clip, 1 where its place was filled in from earlier and later frames, 2
+where it was measured.
 """
 
 from __future__ import annotations
 
 import hashlib
-import itertools
-import json
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
-from os import PathLike
-from pathlib import Path
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from bodyjax.data.labelled import read_arrays
 from bodyjax.data.sampling import window_frames
+from bodyjax.data.sequence_sets import Clips, load
 from bodyjax.deform import UNIFORMS, Clip, Limits, apply, deformation, resample
-from bodyjax.errors import ConfigError, DataError
-from bodyjax.skeleton import Skeleton, get, make
-
-FilePath = str | PathLike[str]
-TRAIN, TEST = 1, 2
-"""Values of an official split; 0 is in neither part."""
-
-NATOPS8 = make(
-    "natops8",
-    "left_hand_tip right_hand_tip left_elbow right_elbow left_wrist right_wrist left_thumb"
-    " right_thumb",
-    "left_elbow-left_wrist left_wrist-left_hand_tip left_wrist-left_thumb"
-    " right_elbow-right_wrist right_wrist-right_hand_tip right_wrist-right_thumb",
-)
-
-
-@dataclass(frozen=True)
-class Clips:
-    """N clips of different lengths: clip i is rows offsets[i] to offsets[i + 1].
-
-    joints (R, J, D) float32, NaN where absent; score (R, J) float32 in [0, 1]; labels (N,) int32
-    into `classes`; groups (N,) int32 or None: who or which take, never shared by training and test;
-    condition (N,) int32 into `conditions` (a known side input; zeros where there is none);
-    size (N, 2) float32 width and height, 0 where not known; fps (N,) float32, 0 where not known;
-    splits: name -> (N,) int8 of TRAIN, TEST or 0.
-    """
-
-    file: str
-    skeleton: Skeleton
-    joints: np.ndarray
-    score: np.ndarray
-    offsets: np.ndarray
-    names: tuple[str, ...]
-    labels: np.ndarray
-    classes: tuple[str, ...]
-    groups: np.ndarray | None
-    condition: np.ndarray
-    conditions: tuple[str, ...] = ()
-    size: np.ndarray = field(default_factory=lambda: np.zeros((0, 2), np.float32))
-    fps: np.ndarray = field(default_factory=lambda: np.zeros(0, np.float32))
-    splits: Mapping[str, np.ndarray] = field(default_factory=dict)
-    left_out: Mapping[str, int] = field(default_factory=dict)
-
-    def __len__(self) -> int:
-        return len(self.names)
-
-    def frames(self, i: int) -> tuple[np.ndarray, np.ndarray]:
-        """joints (F, J, D) with NaN and score (F, J) of clip i."""
-        rows = slice(self.offsets[i], self.offsets[i + 1])
-        return self.joints[rows], self.score[rows]
+from bodyjax.errors import DataError
+from bodyjax.skeleton import Skeleton
 
 
 @dataclass(frozen=True)
@@ -212,197 +162,15 @@ def fill_in_time(joints: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return filled, visible
 
 
-def penn_action(path: FilePath) -> Clips:
-    """Penn Action: 13 joints in pixels, 15 actions, one official split."""
-    table, file = _read(path, "penn_action.npz", "joints visible offsets label classes train size")
-    count = len(table["label"])
-    joints = table["joints"].astype(np.float32) * _by_row(table, file, "size")[:, None, :]
-    joints[~table["visible"].astype(bool)] = np.nan
-    train = table["train"].astype(bool)
-    return _clips(
-        file,
-        table,
-        get("penn13"),
-        joints,
-        None,
-        labels=table["label"],
-        classes=tuple(map(str, table["classes"])),
-        names=table.get("clip", np.arange(count)),
-        size=table["size"],
-        splits={"official": np.where(train, TRAIN, TEST).astype(np.int8)},
-    )
-
-
-def pushfit(path: FilePath, joints: str = "mediapipe") -> Clips:
-    """Push-ups, standard (1) or not (0), with stored joints of MediaPipe (33) or MoveNet (17)."""
-    if joints not in ("mediapipe", "movenet"):
-        raise ConfigError(f"no joints {joints!r} in pushfit", hint="mediapipe or movenet")
-    table, file = _read(path, "joints.npz", f"{joints} offsets standard group fps video_size")
-    stored = table[joints].astype(np.float32)
-    # relative places have the first pixel's centre at 0.5 of a pixel
-    places = stored[..., :2] * _by_row(table, file, "video_size")[:, None, :] - 0.5
-    return _clips(
-        file,
-        table,
-        get("mediapipe33" if joints == "mediapipe" else "coco17"),
-        places,
-        stored[..., -1],
-        labels=table["standard"],
-        classes=("not standard", "standard"),
-        groups=table["group"],
-        names=table.get("clip", np.arange(len(table["standard"]))),
-        size=table["video_size"],
-        fps=table["fps"],
-    )
-
-
-def ui_prmd(path: FilePath, label: str = "correct", joints: str = "joints") -> Clips:
-    """UI-PRMD: correct or not with the movement as condition, or which movement.
-
-    joints: "joints" are 22 places in cm; "angles" are sines, then cosines, of the Euler angles of
-    18 joints, as 36 points. Groups are the subjects.
-    """
-    if label not in ("correct", "movement"):
-        raise ConfigError(f"no label {label!r} in ui_prmd", hint="correct or movement")
-    if joints not in ("joints", "angles"):
-        raise ConfigError(f"no joints {joints!r} in ui_prmd", hint="joints or angles")
-    needed = f"{joints} offsets movement subject correct movement_names"
-    table, file = _read(path, "ui_prmd.npz", needed)
-    stored, body = table[joints].astype(np.float32), get("uiprmd22")
-    if joints == "angles":
-        turned = np.deg2rad(stored)
-        stored = np.concatenate([np.sin(turned), np.cos(turned)], axis=1)
-        names = [f"{kind}_{i}" for kind in ("sin", "cos") for i in range(turned.shape[1])]
-        body = make("angles", " ".join(names), "")
-    movements = tuple(map(str, table["movement_names"]))
-    movement = table["movement"].astype(np.int32) - 1
-    count = len(movement)
-    which = label == "movement"
-    return _clips(
-        file,
-        table,
-        body,
-        stored,
-        None,
-        labels=movement if which else table["correct"],
-        classes=movements if which else ("incorrect", "correct"),
-        groups=table["subject"],
-        condition=None if which else movement,
-        conditions=() if which else movements,
-        names=[f"m{m + 1}-s{s}" for m, s in zip(movement, table["subject"], strict=True)],
-        fps=np.full(count, table.get("fps", 15.0)),
-    )
-
-
-def natops(path: FilePath) -> Clips:
-    """NATOPS: 8 points of hands and arms, 51 steps, 6 commands, one official split."""
-    table, file = _read(path, "natops.npz", "x_train y_train x_test y_test classes")
-    both = np.concatenate([table["x_train"], table["x_test"]]).astype(np.float32)
-    if both.ndim != 3 or both.shape[-1] != 24:
-        raise DataError(f"clips of {both.shape[1:]}, not (steps, 24)", file=file)
-    train = len(table["x_train"])
-    split = np.full(len(both), TEST, np.int8)
-    split[:train] = TRAIN
-    table["offsets"] = np.arange(len(both) + 1) * both.shape[1]
-    return _clips(
-        file,
-        table,
-        NATOPS8,
-        both.reshape(-1, 8, 3),
-        None,
-        labels=np.concatenate([table["y_train"], table["y_test"]]),
-        classes=tuple(map(str, table["classes"])),
-        names=[f"{'train' if i < train else 'test'}-{i}" for i in range(len(both))],
-        splits={"official": split},
-    )
-
-
-def pose_trainer(path: FilePath) -> Clips:
-    """Pose Trainer: OpenPose joints, standard or not, condition = exercise, groups of takes."""
-    needed = "joints score offsets exercise exercises standard group"
-    table, file = _read(path, "pose_trainer.npz", needed)
-    joints, score = table["joints"].astype(np.float32), table["score"].astype(np.float32)
-    joints[score <= 0] = np.nan
-    return _clips(
-        file,
-        table,
-        get("body18"),
-        joints,
-        score,
-        labels=table["standard"],
-        classes=("not standard", "standard"),
-        groups=table["group"],
-        condition=table["exercise"],
-        conditions=tuple(map(str, table["exercises"])),
-        names=table.get("clip", np.arange(len(table["standard"]))),
-    )
-
-
-def jhmdb(path: FilePath) -> Clips:
-    """JHMDB's stored teacher joints (COCO-17), 21 actions, three official splits.
-
-    Groups are (class, source video); the splits keep them apart. Needs splits.json beside.
-    """
-    table, file = _read(path, "teacher.npz", "xy score offsets names")
-    listing = Path(file).parent / "splits.json"
-    try:
-        splits = json.loads(listing.read_text())
-    except (OSError, ValueError) as error:
-        raise DataError(f"can't be read ({error})", file=listing) from None
-    names = [str(name) for name in table["names"]]
-    classes = sorted({name.partition("/")[0] for name in names})
-    kinds = [name.partition("/")[0] for name in names]
-    sources = [
-        (kind, name.partition("/")[2].rpartition(f"_{kind}_")[0])
-        for kind, name in zip(kinds, names, strict=True)
-    ]
-    number = {source: i for i, source in enumerate(sorted(set(sources)))}
-    parts = {
-        key: np.array([part.get(name.partition("/")[2], 0) for name in names], np.int8)
-        for key, part in splits.items()
-        if key != "classes"
-    }
-    size = np.full((len(names), 2), (320, 240))
-    return _clips(
-        file,
-        table,
-        get("coco17"),
-        table["xy"].astype(np.float32) - 0.5,
-        table["score"],
-        labels=np.array([classes.index(kind) for kind in kinds]),
-        classes=tuple(classes),
-        groups=np.array([number[source] for source in sources]),
-        names=names,
-        size=size,
-        fps=np.full(len(names), 30.0),
-        splits=parts,
-    )
-
-
-SETS: dict[str, Callable[..., Clips]] = {
-    "penn_action": penn_action,
-    "pushfit": pushfit,
-    "ui_prmd": ui_prmd,
-    "natops": natops,
-    "pose_trainer": pose_trainer,
-    "jhmdb": jhmdb,
-}
-
-
-def load(name: str, path: FilePath, **options: str) -> Clips:
-    """The named set at `path` (its folder, or its file); ConfigError for an unknown name."""
-    if name not in SETS:
-        raise ConfigError(f"no joint set {name!r}", hint=f"known: {', '.join(SETS)}")
-    return SETS[name](path, **options)
-
-
 def from_config(data: Mapping[str, Any]) -> Sequences:
     """The sequences of a config's `data` section.
 
-    set: a name of SETS. path: its folder or file. steps: whole clips at so many times, or
-    window: frames in a window (with hop, rate, every as `windows` takes them). label, joints:
-    which label and which stored joints, where the set has several. The set "exercises" is
-    simulated: train, test and scatter as `bodyjax.data.exercises.simulated` takes them.
+    set: a name of `sequence_sets.SETS`; "tables": a folder of joint tables by class; "exercises":
+    simulated, with train, test and scatter as `bodyjax.data.exercises.simulated` takes them. path:
+    the set's folder or file. steps: whole clips at so many times, or window: frames in a window
+    (with hop, rate, every as `windows` takes them). label, joints: which label and which stored
+    joints, where the set has several; "A+B": both, each clip once with every estimator's joints
+    (its answer is the mean over them).
     """
     data = dict(data)
     options = {name: data[name] for name in ("label", "joints") if data.get(name)}
@@ -410,103 +178,60 @@ def from_config(data: Mapping[str, Any]) -> Sequences:
         from bodyjax.data.exercises import simulated
 
         more = {name: data[name] for name in ("train", "test", "scatter") if name in data}
-        clips = simulated(**options, **more)
-    else:
-        clips = load(data["set"], data["path"], **options)
+        return _cut(simulated(**options, **more), data)
+    if data["set"] == "tables":
+        from bodyjax.data.joint_clips import table_sequences
+
+        return _cut(table_sequences(data["path"]), data)
+    several = str(options.pop("joints", "")).split("+")
+    parts = [
+        _cut(load(data["set"], data["path"], **options, **({"joints": j} if j else {})), data)
+        for j in several
+    ]
+    return parts[0] if len(parts) == 1 else together(parts)
+
+
+def _cut(clips: Clips, data: Mapping[str, Any]) -> Sequences:
+    """Clips as windows or whole, as a config's `data` section says."""
     if data.get("window"):
         shape = {name: data[name] for name in ("hop", "rate", "every") if name in data}
         return windows(clips, data["window"], **shape)
     return resampled(clips, data["steps"])
 
 
-def _read(path: FilePath, name: str, needed: str) -> tuple[dict[str, np.ndarray], str]:
-    file = Path(path) / name if Path(path).is_dir() else Path(path)
-    return read_arrays(file, tuple(needed.split())), str(file)
+def together(parts: Sequence[Sequences]) -> Sequences:
+    """The rows of all parts; rows of the same name are of one clip. DataError where the parts do
+    not have the same joints and classes."""
+    first = parts[0]
+    for part in parts[1:]:
+        if part.skeleton != first.skeleton or part.classes != first.classes:
+            raise DataError(
+                f"joints of {first.skeleton.name} and {part.skeleton.name} don't go together",
+                hint="take estimators with the same joints, e.g. mediapipe17+movenet",
+            )
 
+    def joined(name: str) -> np.ndarray:
+        return np.concatenate([getattr(part, name) for part in parts])
 
-def _by_row(table: Mapping[str, np.ndarray], file: str, name: str) -> np.ndarray:
-    """A per-clip array repeated for each of the clip's rows, float32."""
-    counts = np.diff(table["offsets"])
-    if len(counts) != len(table[name]) or (counts < 0).any():
-        raise DataError(f"offsets and {name} don't fit together", file=file)
-    return np.repeat(table[name].astype(np.float32), counts, axis=0)
-
-
-def _clips(
-    file: str,
-    table: Mapping[str, np.ndarray],
-    skeleton: Skeleton,
-    joints: np.ndarray,
-    score: np.ndarray | None,
-    *,
-    labels: Any,
-    classes: tuple[str, ...],
-    names: Any,
-    groups: Any = None,
-    condition: Any = None,
-    conditions: tuple[str, ...] = (),
-    size: Any = None,
-    fps: Any = None,
-    splits: Mapping[str, np.ndarray] | None = None,
-) -> Clips:
-    """Checks what every set must hold, leaves out clips without any joint and counts them."""
-    offsets = np.asarray(table["offsets"], np.int64)
-    count = len(offsets) - 1
-    if joints.ndim != 3 or joints.shape[1] != len(skeleton.joints):
-        raise DataError(
-            f"joints of shape {joints.shape}, not (rows, {len(skeleton.joints)}, 2 or 3)", file=file
-        )
-    if count < 1 or offsets[0] != 0 or offsets[-1] != len(joints) or (np.diff(offsets) < 0).any():
-        raise DataError("offsets must rise from 0 to the number of rows", file=file)
-    zeros = np.zeros(count, np.int32)
-    columns: dict[str, Any] = {
-        "labels": np.asarray(labels, np.int32),
-        "condition": zeros if condition is None else np.asarray(condition, np.int32),
-        "groups": None if groups is None else np.asarray(groups, np.int32),
-        "size": np.asarray(np.zeros((count, 2)) if size is None else size, np.float32),
-        "fps": np.asarray(zeros if fps is None else fps, np.float32),
-        "names": np.array([str(name) for name in names]),
-    }
-    for name, column in columns.items():
-        if column is not None and len(column) != count:
-            raise DataError(f"{len(column)} {name} for {count} clips", file=file)
-    _check_range(columns["labels"], len(classes), "label", file)
-    _check_range(columns["condition"], max(len(conditions), 1), "condition", file)
-    there = np.isfinite(joints).all(axis=-1)
-    joints = np.where(there[..., None], joints, np.nan).astype(np.float32)
-    score = there.astype(np.float32) if score is None else np.nan_to_num(score.astype(np.float32))
-    score = np.where(there, np.clip(score, 0, 1), 0).astype(np.float32)
-    any_row = there.any(axis=-1)
-    keep = np.array([any_row[a:b].any() for a, b in itertools.pairwise(offsets)])
-    if not keep.all():
-        rows = np.repeat(keep, np.diff(offsets))
-        joints, score = joints[rows], score[rows]
-        offsets = np.concatenate([[0], np.cumsum(np.diff(offsets)[keep])])
-        columns = {k: None if column is None else column[keep] for k, column in columns.items()}
-        splits = {name: split[keep] for name, split in (splits or {}).items()}
-        if not keep.any():
-            raise DataError("no clip has a joint", file=file)
-    return Clips(
-        file,
-        skeleton,
-        joints,
-        score,
-        offsets,
-        tuple(map(str, columns.pop("names"))),
-        classes=classes,
-        conditions=conditions,
-        splits=splits or {},
-        left_out={"without any joint": int((~keep).sum())},
-        **columns,
+    names = tuple(name for part in parts for name in part.names)
+    number = {name: i for i, name in enumerate(dict.fromkeys(names))}
+    rows = ("joints", "visible", "score", "length", "labels", "condition", "size")
+    cut: dict[str, Any] = {name: joined(name) for name in rows}
+    cut["clip"] = np.array([number[name] for name in names], first.clip.dtype)
+    left_out: Counter[str] = Counter()
+    for part in parts:
+        left_out.update(part.left_out)
+    return replace(
+        first,
+        **cut,
+        names=names,
+        groups=None if first.groups is None else joined("groups"),
+        splits={
+            name: np.concatenate([part.splits[name] for part in parts]) for name in first.splits
+        },
+        left_out=dict(left_out),
+        fingerprint=_fingerprint(*cut.values()),
     )
-
-
-def _check_range(values: np.ndarray, count: int, name: str, file: str) -> None:
-    wrong = np.flatnonzero((values < 0) | (values >= count))
-    if len(wrong):
-        raise DataError(
-            f"{name} {values[wrong[0]]} is not in 0 to {count - 1}", file=file, place=f"{wrong[0]}"
-        )
 
 
 def _fixed(clips: Clips, picked: list[tuple[int, np.ndarray | None]], steps: int) -> Sequences:

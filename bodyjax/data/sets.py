@@ -25,15 +25,15 @@ JOINT_FILES = {
     "joints.npz": "pushfit",
     "teacher.npz": "jhmdb",
 }
-"""The file of each set of joints, as bodyjax.data.sequences names the sets."""
+"""The file by which a set of joints is known, and what bodyjax.data.sequence_sets calls the set."""
 
 AnySource = TypeVar("AnySource", bound=Any)
 
 
 def recognise(path: FilePath) -> str:
     """What lies at a path, told by its layout: "prepared", "clips", "lsp", "people", "coco", or the
-    name of a joint set of bodyjax.data.sequences ("jhmdb" for its teacher.npz itself; JHMDB's
-    folder is "clips"). DataError where nothing fits.
+    name of a joint set of bodyjax.data.sequence_sets ("jhmdb" for its teacher.npz itself;
+    JHMDB's folder is "clips"). DataError where nothing fits.
     """
     path = Path(path)
     if not path.exists():

@@ -245,6 +245,11 @@ def open_video(path: str | os.PathLike[str]) -> Video:
     return Video(full, n, fps, size, duration, index, state)
 
 
+def forget_indexes() -> None:
+    """Forget what `open_video` remembers: its next call reads through a file anew."""
+    _indexed.cache_clear()
+
+
 # ---------------------------------------------------------------------------------------- opening
 
 

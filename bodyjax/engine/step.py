@@ -106,7 +106,7 @@ def make_step(
             opt_state=opt_state,
             ema=_average(state, params, settings),
             key=state.key,
-            window=_add(state.window, metrics, finite, state.step),
+            window=add_step(state.window, metrics, finite, state.step),
         ), loss
 
     where = meshes.shardings(state, mesh)
@@ -127,7 +127,11 @@ def _average(state: TrainState, params: Any, settings: OptimizerSettings) -> Any
     return jax.tree.map(lambda new, old: jnp.where(changed, new, old), ema, state.ema)
 
 
-def _add(window: Window, metrics: dict[str, Any], finite: jax.Array, step: jax.Array) -> Window:
+def add_step(window: Window, metrics: dict[str, Any], finite: jax.Array, step: jax.Array) -> Window:
+    """The window with the metrics of one more step: name -> (value, weight), both scalars.
+
+    finite: () bool, whether loss and gradient are; step: () int, kept if it is the first bad one.
+    """
     sums = {}
     for name, (total, count) in window.sums.items():
         value, weight = (jnp.asarray(x, jnp.float32) for x in metrics[name])

@@ -147,12 +147,12 @@ def default_cache() -> Path:
 def _results(tasks: list[tuple], workers: int) -> Iterator[tuple[str, dict[str, str]]]:
     """(path, sums) of every task as it is done."""
     if workers == 0 or len(tasks) == 1:
-        yield from map(_make, tasks)
+        yield from map(make_clip, tasks)
         return
     # never fork: the caller may hold a device or threads
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(min(workers, len(tasks)), mp_context=context) as pool:
-        futures = [pool.submit(_make, task) for task in tasks]
+        futures = [pool.submit(make_clip, task) for task in tasks]
         try:
             for future in as_completed(futures):
                 yield future.result()
@@ -161,7 +161,7 @@ def _results(tasks: list[tuple], workers: int) -> Iterator[tuple[str, dict[str, 
                 future.cancel()
 
 
-def _make(task: tuple) -> tuple[str, dict[str, str]]:
+def make_clip(task: tuple) -> tuple[str, dict[str, str]]:
     """Make one clip: its mp4 and, last, its JSON. Returns its path and the SHA-256 of both."""
     spec, root, split, label, index, path = task
     seed = clip_seed(spec, split, label, index)

@@ -71,6 +71,20 @@ class Exercise:
     target: tuple[float, float, float]
 
 
+@dataclass(frozen=True)
+class _Plan:
+    """Who does an exercise, how and when: t (T,) seconds; wave (T,) rises from 0 to 1 and falls
+    back once a repetition; rng draws the rest, in the order of the code."""
+
+    fault: str | None
+    body: Body
+    setting: Setting
+    rng: np.random.Generator
+    t: Array
+    wave: Array
+    count: int
+
+
 def exercise(
     name: str, fault: str | None, body: Body, setting: Setting, rng: np.random.Generator
 ) -> Exercise:
@@ -90,7 +104,7 @@ def exercise(
         "squat": _squat,
         "raise_arms": _raise_arms,
     }[name]
-    return build(fault, body, setting, rng, t, wave, count)
+    return build(_Plan(fault, body, setting, rng, t, wave, count))
 
 
 def _rows(t: Array, x: Array | float, y: Array | float, z: Array | float) -> Array:
@@ -102,15 +116,8 @@ def _angles(t: Array, yaw: Array | float, pitch: Array | float, roll: Array | fl
     return np.radians(_rows(t, yaw, pitch, roll))
 
 
-def _push_up(
-    fault: str | None,
-    body: Body,
-    setting: Setting,
-    rng: np.random.Generator,
-    t: Array,
-    wave: Array,
-    count: int,
-) -> Exercise:
+def _push_up(plan: _Plan) -> Exercise:
+    fault, body, rng, t, wave = plan.fault, plan.body, plan.rng, plan.t, plan.wave
     size = body.length
     legs, arm = size["thigh"] + size["shin"], size["upper_arm"] + size["forearm"]
     if fault == "shallow":
@@ -160,18 +167,11 @@ def _push_up(
         left_leg=stand[0],
         right_leg=stand[1],
     )
-    return Exercise(pose, count, [], 1.05 * body.height, (0.0, 0.22 * body.height, 0.0))
+    return Exercise(pose, plan.count, [], 1.05 * body.height, (0.0, 0.22 * body.height, 0.0))
 
 
-def _sit_up(
-    fault: str | None,
-    body: Body,
-    setting: Setting,
-    rng: np.random.Generator,
-    t: Array,
-    wave: Array,
-    count: int,
-) -> Exercise:
+def _sit_up(plan: _Plan) -> Exercise:
+    fault, body, rng, t, wave = plan.fault, plan.body, plan.rng, plan.t, plan.wave
     size = body.length
     legs = size["thigh"] + size["shin"]
     top = rng.uniform(-16, 2) if fault != "shallow" else rng.uniform(-62, -50)
@@ -205,18 +205,11 @@ def _sit_up(
         left_leg=stand[0],
         right_leg=stand[1],
     )
-    return Exercise(pose, count, [], 1.0 * body.height, (0.0, 0.25 * body.height, 0.0))
+    return Exercise(pose, plan.count, [], 1.0 * body.height, (0.0, 0.25 * body.height, 0.0))
 
 
-def _pull_up(
-    fault: str | None,
-    body: Body,
-    setting: Setting,
-    rng: np.random.Generator,
-    t: Array,
-    wave: Array,
-    count: int,
-) -> Exercise:
+def _pull_up(plan: _Plan) -> Exercise:
+    fault, body, rng, t, wave = plan.fault, plan.body, plan.rng, plan.t, plan.wave
     size = body.length
     arm = size["upper_arm"] + size["forearm"]
     bar = 1.33 * body.height + rng.uniform(0, 150)
@@ -272,18 +265,11 @@ def _pull_up(
         rod((half, 0, 0), (half, bar, 0), 30),
     ]
     tall = bar + 0.15 * body.height
-    return Exercise(pose, count, things, tall, (0.0, tall / 2, 0.0))
+    return Exercise(pose, plan.count, things, tall, (0.0, tall / 2, 0.0))
 
 
-def _squat(
-    fault: str | None,
-    body: Body,
-    setting: Setting,
-    rng: np.random.Generator,
-    t: Array,
-    wave: Array,
-    count: int,
-) -> Exercise:
+def _squat(plan: _Plan) -> Exercise:
+    fault, body, rng, t, wave = plan.fault, plan.body, plan.rng, plan.t, plan.wave
     size = body.length
     if fault == "shallow":
         wave = wave * rng.uniform(0.45, 0.58)
@@ -327,18 +313,11 @@ def _squat(
         left_leg=stand[0],
         right_leg=stand[1],
     )
-    return Exercise(pose, count, [], 1.2 * body.height, (0.0, 0.5 * body.height, 0.0))
+    return Exercise(pose, plan.count, [], 1.2 * body.height, (0.0, 0.5 * body.height, 0.0))
 
 
-def _raise_arms(
-    fault: str | None,
-    body: Body,
-    setting: Setting,
-    rng: np.random.Generator,
-    t: Array,
-    wave: Array,
-    count: int,
-) -> Exercise:
+def _raise_arms(plan: _Plan) -> Exercise:
+    fault, body, rng, t, wave = plan.fault, plan.body, plan.rng, plan.t, plan.wave
     outward = rng.choice([8.0, 85.0]) + rng.normal(0, 5)
     top = rng.uniform(165, 177)
     arms = {}
@@ -349,5 +328,5 @@ def _raise_arms(
             elbow = elbow + rng.uniform(50, 75) * wave
         raised = 8 + (reach - 8) * wave
         arms[side] = np.stack(np.broadcast_arrays(raised, outward, elbow, 0.0), -1)
-    pose = standing(body, setting, rng, t, arms, np.zeros((2, len(t), 3)))
-    return Exercise(pose, count, [], 1.3 * body.height, (0.0, 0.61 * body.height, 0.0))
+    pose = standing(body, plan.setting, rng, t, arms, np.zeros((2, len(t), 3)))
+    return Exercise(pose, plan.count, [], 1.3 * body.height, (0.0, 0.61 * body.height, 0.0))

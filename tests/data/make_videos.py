@@ -91,7 +91,7 @@ def variants(folder: Path, count: int = 50) -> dict[str, Path]:
     make("hevc.mkv", "-c:v", "libx265", "-preset", "ultrafast", *_HEVC)
     make("av1.mp4", "-c:v", "libsvtav1", "-preset", "12", "-crf", "40", "-g", "12")
     make("mjpeg.avi", "-c:v", "mjpeg", "-q:v", "3")
-    make("irregular.mp4", *_IRREGULAR, *X264_B, "-g", "12")
+    make("irregular.mp4", *IRREGULAR, *X264_B, "-g", "12")
     made["irregular_mkv"] = recut(made["irregular"], folder / "irregular_mkv.mkv")
     made["edit_list"] = recut(
         made["gop12"], folder / "edit_list.mp4", before=("-ss", "0.55", "-noaccurate_seek")
@@ -102,4 +102,4 @@ def variants(folder: Path, count: int = 50) -> dict[str, Path]:
 _VP8 = ("-c:v", "libvpx", "-b:v", "300k", "-auto-alt-ref", "1", "-lag-in-frames", "16")
 _HEVC = ("-x265-params", "keyint=12:min-keyint=12:open-gop=1:bframes=3:log-level=error")
 # Every seventh frame comes half a second late: a variable frame rate.
-_IRREGULAR = ("-vf", "setpts=N+15*floor(N/7)", "-fps_mode", "passthrough")
+IRREGULAR = ("-vf", "setpts=N+15*floor(N/7)", "-fps_mode", "passthrough")

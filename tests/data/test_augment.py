@@ -131,6 +131,16 @@ def test_the_person_has_the_size_asked_for():
         assert 0.5 * 0.6 * 224 - 1 <= longer <= 1.1 * 0.6 * 224 + 1
 
 
+def test_with_a_canvas_the_picture_has_the_size_that_a_detector_sees():
+    """The longer side of the whole picture, whatever the size of the crop and of the person."""
+    rng = np.random.default_rng(3)
+    for height, width in ((120, 200), (300, 90)):
+        example, _ = picture(rng, height, width)
+        out = augment.augment_picture(example, 96, rng, canvas=192, scale=(0.75, 0.75))
+        factor = affine.scale_of(out["matrix"].astype(float))
+        assert factor * max(height, width) == pytest.approx(0.75 * 192, rel=1e-5)
+
+
 def test_same_random_numbers_same_picture():
     example, _ = picture(np.random.default_rng(5))
     one, two = (augment.augment_picture(example, 96, np.random.default_rng(9)) for _ in range(2))

@@ -28,7 +28,7 @@ def test_a_reader_that_is_off_by_one_or_fails_is_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clip = encode(tmp_path / "clip.mp4", 30, *X264_B)
-    whole = read_benchmark._whole
+    whole = read_benchmark.read_whole
 
     def late(path: str, numbers: np.ndarray) -> np.ndarray:
         return whole(path, numbers + 1)
@@ -37,7 +37,7 @@ def test_a_reader_that_is_off_by_one_or_fails_is_reported(
         raise OSError("no luck\nat all")
 
     readers = {"whole": whole, "late": late, "broken": broken}
-    monkeypatch.setattr(read_benchmark, "_readers", lambda: readers)
+    monkeypatch.setattr(read_benchmark, "available_readers", lambda: readers)
     _, second, third = read_benchmark.compare_readers([clip], k=3, repeats=1)
     assert second["wrong"] == 3
     assert (third["error"], third["milliseconds"], third["of_whole"]) == ("no luck", None, None)

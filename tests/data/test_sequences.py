@@ -1,4 +1,4 @@
-"""Array sets as sequences: what is read, filled in time, resampled, cut in windows, refused."""
+"""Clips as sequences: filled in time, resampled, cut in windows, changed at random."""
 
 import subprocess
 import sys
@@ -7,98 +7,9 @@ import numpy as np
 import pytest
 
 from bodyjax.data import sequences
-from bodyjax.data.folds import TEST, TRAIN
+from bodyjax.data.folds import TEST
 from bodyjax.deform import Limits
-from bodyjax.errors import ConfigError, DataError
-from bodyjax.skeleton import get
-from tests.shared import shared
-
-FACTS = {
-    # name: clips, joints, dimensions, labels, groups, conditions
-    "penn_action": (2325, 13, 2, 15, None, 0),
-    "pushfit": (209, 33, 2, 2, 42, 0),
-    "ui_prmd": (1400, 22, 3, 2, 7, 10),
-    "natops": (360, 8, 3, 6, None, 0),
-    "pose_trainer": (112, 18, 2, 2, 12, 4),
-    "jhmdb": (928, 17, 2, 21, 410, 0),
-}
-
-
-@pytest.fixture(scope="module")
-def loaded():
-    cache = {}
-
-    def load(name, **options):
-        key = (name, *sorted(options.items()))
-        if key not in cache:
-            cache[key] = sequences.load(name, shared(f"data/{name}"), **options)
-        return cache[key]
-
-    return load
-
-
-@pytest.mark.parametrize("name", FACTS)
-def test_each_set_is_what_its_readme_says(loaded, name):
-    clips = loaded(name)
-    count, joints, dims, labels, groups, conditions = FACTS[name]
-    assert len(clips) == count
-    assert clips.joints.shape[1:] == (joints, dims)
-    assert len(clips.classes) == labels == len(np.unique(clips.labels))
-    assert (None if clips.groups is None else len(np.unique(clips.groups))) == groups
-    assert len(clips.conditions) == conditions
-    data = sequences.resampled(clips, 12)
-    assert data.joints.shape == (count, 12, joints, dims)
-    assert np.isfinite(data.joints).all()
-    assert data.score.min() >= 0
-    assert data.score.max() <= 1
-    example = data[3]
-    names = ["joints", "visible", "score", "length", "size", "condition", "label", "clip"]
-    assert sorted(example) == sorted(names)
-    assert example["joints"].shape == (12, joints, dims)
-
-
-def test_official_splits_have_their_sizes(loaded):
-    def sizes(name):
-        splits = loaded(name).splits
-        return {key: ((s == TRAIN).sum(), (s == TEST).sum()) for key, s in splits.items()}
-
-    # one clip of Penn Action's training side shows no joint at all
-    assert loaded("penn_action").left_out == {"without any joint": 1}
-    assert sizes("penn_action") == {"official": (1257, 1068)}
-    assert sizes("natops") == {"official": (180, 180)}
-    assert sizes("jhmdb") == {"1": (660, 268), "2": (658, 270), "3": (663, 265)}
-    clips = loaded("jhmdb")
-    for split in clips.splits.values():
-        assert not set(clips.groups[split == TRAIN]) & set(clips.groups[split == TEST])
-
-
-def test_joint_names_of_the_files_are_those_of_our_skeletons():
-    for name, file, body in (
-        ("penn_action", "penn_action.npz", "penn13"),
-        ("ui_prmd", "ui_prmd.npz", "uiprmd22"),
-        ("pose_trainer", "pose_trainer.npz", "body18"),
-    ):
-        with np.load(shared(f"data/{name}/{file}"), allow_pickle=False) as table:
-            names = [n.replace(" ", "_") for n in map(str, table["joint_names"])]
-        assert len(names) == len(get(body).joints)
-        same = [a == b for a, b in zip(names, get(body).joints, strict=True)]
-        assert np.mean(same) > 0.6, (names, get(body).joints)
-
-
-def test_pixels_and_options(loaded):
-    with np.load(shared("data/pushfit/joints.npz"), allow_pickle=False) as table:
-        first, size = table["movenet"][0].astype(np.float32), table["video_size"][0]
-    clips = loaded("pushfit", joints="movenet")
-    np.testing.assert_allclose(clips.joints[0], first[:, :2] * size - 0.5, rtol=1e-5)
-    np.testing.assert_allclose(clips.score[0], first[:, 2])
-    movements = loaded("ui_prmd", label="movement")
-    assert len(movements.classes) == 10
-    assert not movements.condition.any()
-    angles = loaded("ui_prmd", joints="angles")
-    assert np.abs(angles.joints).max() <= 1
-    np.testing.assert_allclose(
-        angles.joints[:, :18] ** 2 + angles.joints[:, 18:] ** 2, 1, atol=1e-5
-    )
+from bodyjax.errors import DataError
 
 
 def test_fill_in_time():
@@ -171,67 +82,6 @@ def test_rows_and_fingerprints(loaded):
     assert sequences.resampled(loaded("natops"), 11).fingerprint != data.fingerprint
     with pytest.raises(DataError, match="no sequence is left"):
         data.rows(np.zeros(len(data), bool))
-
-
-def write(tmp_path, **changes):
-    """A small file of Pose Trainer's layout, with changes (None leaves an array out)."""
-    rng = np.random.default_rng(0)
-    table = {
-        "joints": rng.normal(size=(30, 18, 2)).astype(np.float32),
-        "score": np.ones((30, 18), np.float16),
-        "offsets": np.array([0, 10, 20, 30]),
-        "exercise": np.array([0, 0, 1], np.int8),
-        "exercises": np.array(["curl", "press"]),
-        "standard": np.array([0, 1, 1], np.int8),
-        "group": np.array([0, 1, 2], np.int8),
-    }
-    table = {k: v for k, v in {**table, **changes}.items() if v is not None}
-    np.savez(tmp_path / "pose_trainer.npz", **table)
-    return tmp_path
-
-
-def test_another_set_of_the_same_layout(tmp_path):
-    score = np.ones((30, 18), np.float16)
-    score[10:20] = 0
-    clips = sequences.pose_trainer(write(tmp_path, score=score))
-    assert clips.left_out == {"without any joint": 1}
-    assert clips.names == ("0", "2")
-    assert clips.labels.tolist() == [0, 1]
-    assert clips.groups.tolist() == [0, 2]
-    assert clips.frames(1)[0].shape == (10, 18, 2)
-    by_file = sequences.pose_trainer(tmp_path / "pose_trainer.npz")
-    np.testing.assert_array_equal(by_file.joints, clips.joints)
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"standard": None}, "has no array standard"),
-        ({"standard": np.array([0, 1, 5])}, "label 5 is not in 0 to 1"),
-        ({"exercise": np.array([0, 0, 2])}, "condition 2 is not in 0 to 1"),
-        ({"group": np.array([0, 1])}, "2 groups for 3 clips"),
-        ({"offsets": np.array([0, 10, 20, 31])}, "offsets must rise"),
-        ({"offsets": np.array([0, 20, 10, 30])}, "offsets must rise"),
-        ({"joints": np.zeros((30, 17, 2), np.float32)}, "not"),
-        ({"score": np.zeros((30, 18), np.float16)}, "no clip has a joint"),
-    ],
-)
-def test_broken_files_are_one_line(tmp_path, change, message):
-    if "joints" in change:
-        change["score"] = np.ones((30, 17), np.float16)
-    with pytest.raises(DataError, match=message) as caught:
-        sequences.pose_trainer(write(tmp_path, **change))
-    assert "pose_trainer.npz" in str(caught.value)
-    assert "\n" not in str(caught.value)
-
-
-def test_unknown_names_are_said(tmp_path):
-    with pytest.raises(ConfigError, match="no joint set"):
-        sequences.load("coco", tmp_path)
-    with pytest.raises(ConfigError, match="mediapipe or movenet"):
-        sequences.pushfit(tmp_path, joints="openpose")
-    with pytest.raises(DataError, match="no such file"):
-        sequences.natops(tmp_path)
 
 
 def test_reading_imports_no_jax():

@@ -4,6 +4,9 @@ import numpy as np
 import pytest
 
 from bodyjax import skeleton
+from bodyjax.data import sequences
+from bodyjax.data.folds import TEST, TRAIN
+from bodyjax.data.joint_clips import table_sequences
 from bodyjax.data.joints import COLUMNS, JointTable, read_joint_csv, write_joint_csv
 from bodyjax.errors import DataError
 
@@ -98,3 +101,37 @@ def test_files_that_are_none(tmp_path):
     (tmp_path / "b.csv").write_bytes(b"\xff\xfe\x00\x81" * 9)
     with pytest.raises(DataError, match=r"b\.csv"):
         read_joint_csv(tmp_path / "b.csv")
+
+
+def test_tables_by_class_are_clips_of_the_surest_person(tmp_path):
+    """Rows keep their frames; train and valid stand against test."""
+    xy = np.arange(3 * 2 * 17 * 2, dtype=np.float32).reshape(3, 2, 17, 2)
+    score = np.broadcast_to(np.array([0.3, 0.8], np.float32)[:, None], (3, 2, 17))
+    visible = np.full((3, 2, 17), 2, np.uint8)
+    visible[1, 1, 4] = 0
+    table = JointTable(np.array([0, 6, 12]), np.arange(2), xy, visible, score, (64.0, 48.0))
+    for part, label in (("train", "bad"), ("train", "good"), ("test", "bad"), ("test", "good")):
+        folder = tmp_path / part / label
+        folder.mkdir(parents=True)
+        write_joint_csv(folder / f"{part}.csv", table)
+    clips = table_sequences(tmp_path)
+    assert clips.classes == ("bad", "good")
+    assert clips.labels.tolist() == [0, 1, 0, 1]
+    assert clips.splits["official"].tolist() == [TRAIN, TRAIN, TEST, TEST]
+    np.testing.assert_array_equal(np.diff(clips.offsets), 13)
+    joints, sure = clips.frames(0)
+    np.testing.assert_array_equal(joints[[0, 12]], xy[[0, 2], 1])
+    assert np.isnan(joints[6, 4]).all()
+    assert np.isnan(joints[[1, 5, 11]]).all()
+    assert sure[6, 3] == np.float32(0.8)
+    found = sequences.from_config({"set": "tables", "path": tmp_path, "window": 2, "hop": 1})
+    assert len(found) == 8  # every 6th frame: 3 of them, two windows a clip
+    assert (found.visible[:, :, 4] > 0).all()  # filled from the frames beside it
+    for file in tmp_path.rglob("*.csv"):
+        file.rename(tmp_path / f"{file.parent.parent.name}-{file.parent.name}.csv")
+    for part in ("train", "test"):
+        for label in ("bad", "good"):
+            (tmp_path / part / label).rmdir()
+        (tmp_path / part).rmdir()
+    with pytest.raises(DataError, match="without classes"):
+        table_sequences(tmp_path)

@@ -302,11 +302,13 @@ def test_metrics_are_weighted_and_a_bad_step_is_remembered() -> None:
     window = steps.empty_window(["a", "b"])
     for value, weight, finite in ((1.0, 1.0, True), (4.0, 2.0, True), (np.nan, 0.0, False)):
         metrics = {"a": (value, weight), "b": (np.nan, 0.0)}
-        window = steps._add(window, metrics, jnp.bool_(finite), jnp.int32(weight + 5))
+        window = steps.add_step(window, metrics, jnp.bool_(finite), jnp.int32(weight + 5))
     means, bad = steps.averages(window)
     assert means == {"a": 3.0}
     assert bad == 5
-    again = steps._add(window, {"a": (0.0, 0.0), "b": (0.0, 0.0)}, jnp.bool_(False), jnp.int32(9))
+    again = steps.add_step(
+        window, {"a": (0.0, 0.0), "b": (0.0, 0.0)}, jnp.bool_(False), jnp.int32(9)
+    )
     assert int(again.bad) == 5
 
 

@@ -155,7 +155,7 @@ def test_frames_are_taken_by_number_or_by_rate(tmp_path):
     assert joint_tables.frame_numbers(video).tolist() == list(range(0, 60, 6))
     assert joint_tables.frame_numbers(video, rate=10).tolist() == list(range(0, 60, 3))
     assert joint_tables.frame_numbers(video, rate=1000).tolist() == list(range(60))
-    late = make_videos.encode(tmp_path / "late.mp4", 30, *make_videos._IRREGULAR, *make_videos.X264)
+    late = make_videos.encode(tmp_path / "late.mp4", 30, *make_videos.IRREGULAR, *make_videos.X264)
     video = open_video(late)
     numbers = joint_tables.frame_numbers(video, rate=2)
     wanted = np.arange(0, video.times[-1] + 1e-6, 0.5)

@@ -31,13 +31,13 @@ def made(tmp_path_factory):
 def again(cache, monkeypatch):
     """ensure() once more; the names of the clips that it made."""
     names = []
-    real = clips._make
+    real = clips.make_clip
 
     def watched(task):
         names.append(task[-1])
         return real(task)
 
-    monkeypatch.setattr(clips, "_make", watched)
+    monkeypatch.setattr(clips, "make_clip", watched)
     clips.ensure(SPEC, cache, workers=0, progress=False)
     return names
 
@@ -112,7 +112,7 @@ def test_lost_or_outdated_manifest_remakes_all(made, monkeypatch):
 
 
 def test_stopped_run_goes_on(tmp_path, monkeypatch):
-    real, count = clips._make, 0
+    real, count = clips.make_clip, 0
 
     def stops(task):
         nonlocal count
@@ -121,10 +121,10 @@ def test_stopped_run_goes_on(tmp_path, monkeypatch):
             raise KeyboardInterrupt
         return real(task)
 
-    monkeypatch.setattr(clips, "_make", stops)
+    monkeypatch.setattr(clips, "make_clip", stops)
     with pytest.raises(KeyboardInterrupt):
         clips.ensure(SPEC, tmp_path, workers=0, progress=False)
-    monkeypatch.setattr(clips, "_make", real)
+    monkeypatch.setattr(clips, "make_clip", real)
     assert len(again(tmp_path, monkeypatch)) == 18 - 5
 
 
