@@ -6,7 +6,7 @@ classifier in one program, as in recognition. A classifier of joints reads the s
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,8 @@ from bodyjax.systems.movement import Movement
 
 FRAMES_AT_ONCE = 64
 """About as many frames are given to the device at once."""
+BATCHES_AT_ONCE = 2
+"""While one batch is read, or leaves a core idle, another one computes."""
 
 
 def evaluate(
@@ -79,26 +81,33 @@ def predict(
     size = max(1, FRAMES_AT_ONCE // (transform.samples * transform.frames))
     size = 32 if system.input == "joints" else size
     run = jax.jit(lambda v, batch: system.predict(v, batch)["probability"])
-    rows = []
+
+    def answer(first: int) -> np.ndarray:
+        filled, count = batch(source, transform, first, size)
+        return np.asarray(run(variables, filled))[:count]
+
     bar = tqdm(total=len(source), desc="evaluating", unit="clip", disable=None)
-    for batch, count in batches(source, transform, size):
-        rows.append(np.asarray(run(variables, batch))[:count])
-        bar.update(count)
+    firsts = range(0, len(source), size)
+    rows = [answer(0)]  # compiles, once for all threads
+    bar.update(len(rows[0]))
+    with ThreadPoolExecutor(BATCHES_AT_ONCE) as pool:
+        for answers in pool.map(answer, firsts[1:]):
+            rows.append(answers)
+            bar.update(len(answers))
     bar.close()
     return np.concatenate(rows)
 
 
-def batches(
-    source: ClipFolder, transform: WholeClip, size: int
-) -> Iterator[tuple[dict[str, np.ndarray], int]]:
-    """Batches of `size` clips and how many of them are not filling."""
+def batch(
+    source: ClipFolder, transform: WholeClip, first: int, size: int
+) -> tuple[dict[str, np.ndarray], int]:
+    """`size` clips from the `first` on, and how many of them are not filling."""
     rng = np.random.default_rng(0)  # the transform draws nothing
-    for first in range(0, len(source), size):
-        rows = [transform(source[i], rng) for i in range(first, min(first + size, len(source)))]
-        count = len(rows)
-        rows += rows[-1:] * (size - count)
-        names = [name for name in rows[0] if name != "label"]
-        yield {name: np.stack([row[name] for row in rows]) for name in names}, count
+    rows = [transform(source[i], rng) for i in range(first, min(first + size, len(source)))]
+    count = len(rows)
+    rows += rows[-1:] * (size - count)
+    names = [name for name in rows[0] if name != "label"]
+    return {name: np.stack([row[name] for row in rows]) for name in names}, count
 
 
 def report(probability: np.ndarray, source: ClipFolder, labels: tuple[str, ...]) -> dict[str, Any]:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -27,6 +26,8 @@ from bodyjax.errors import DataError
 from bodyjax.systems.movement import JOINTS, Movement
 
 FRAMES_AT_ONCE = 16
+CLIPS_AT_ONCE = 2
+"""One program keeps a CPU's second core half idle; two beside each other do not."""
 
 
 def folder() -> Path:
@@ -69,9 +70,8 @@ def make(
         matrix = affine.fit(frames.shape[1:3], system.size)
         return np.stack([affine.warp(f, matrix, system.size) for f in frames])[inverse]
 
-    bar = tqdm(total=len(missing), desc="heat maps", unit="clip", disable=None)
-    for index, frames in zip(missing, read_ahead(read, missing), strict=True):
-        parts = []
+    def write(index: int) -> None:
+        frames, parts = read(index), []
         for first in range(0, shape[0], FRAMES_AT_ONCE):
             part = frames[first : first + FRAMES_AT_ONCE]
             padded = np.zeros((FRAMES_AT_ONCE, *part.shape[1:]), np.uint8)
@@ -80,7 +80,12 @@ def make(
         temporary = files[index].with_suffix(".tmp.npy")
         np.save(temporary, np.concatenate(parts))
         temporary.replace(files[index])
-        bar.update()
+
+    write(missing[0])  # compiles, once for all threads
+    bar = tqdm(total=len(missing), initial=1, desc="heat maps", unit="clip", disable=None)
+    with ThreadPoolExecutor(CLIPS_AT_ONCE) as pool:
+        for _ in pool.map(write, missing[1:]):
+            bar.update()
     bar.close()
 
 
@@ -90,17 +95,6 @@ def clip_key(source: ClipFolder, index: int) -> str:
     stat = file.stat()
     words = (str(file.resolve()), stat.st_size, stat.st_mtime_ns)
     return hashlib.sha256(repr(words).encode()).hexdigest()[:24]
-
-
-def read_ahead(read: Callable[[int], np.ndarray], indices: list[int]) -> Iterator[np.ndarray]:
-    """read(i) for each index, one clip ahead of its use in a thread of its own."""
-    with ThreadPoolExecutor(1) as pool:
-        waiting = [pool.submit(read, index) for index in indices[:1]]
-        for following in [*indices[1:], None]:
-            frames = waiting.pop().result()
-            if following is not None:
-                waiting.append(pool.submit(read, following))
-            yield frames
 
 
 def whole(file: Path, shape: tuple[int, ...]) -> bool:

@@ -43,9 +43,9 @@ def commands() -> ConfigDict:
     )
     config.model = ConfigDict(
         dict(
-            input="maps", frames=12, sampling="random", size=(160, 160), grid=24, sigma=1.5,
+            input="maps", frames=12, sampling="random", size=(192, 256), grid=24, sigma=1.5,
             threshold=0.15, channels=(16, 32, 64), embedding=128, hidden=128, dropout=0.2,
-            members=1, coordinates=True, several=False, class_weights=(), smoothing=0.05,
+            coordinates=True, several=False, class_weights=(), smoothing=0.05,
             fine_tune=False,
             augment=dict(scale=0.15, shift=0.06, rotation=0.15, flip=0.0, noise=0.005),
         )
@@ -53,7 +53,7 @@ def commands() -> ConfigDict:
     config.data = ConfigDict(
         dict(
             kind="clips", path="simulated:commands", split="1", holdout=0.0, on_bad="raise",
-            stored_frames=24, samples=1, batch=32, workers=0, simulated_copies=False,
+            stored_frames=16, samples=1, batch=32, workers=0, simulated_copies=False,
             shuffle=False,
             simulated=dict(train=40, valid=8, test=12),
             augment=dict(rotation=10.0, scale=(0.8, 1.2), shift=0.08, colour=0.2),

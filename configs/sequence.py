@@ -55,7 +55,7 @@ def _common() -> dict:
             "projection": 128,
             "width": 128,
             "layers": 2,
-            "bidirectional": True,
+            "bidirectional": False,
             "pooling": "attention",
             "conditions": 0,
             "dropout": 0.4,
@@ -88,7 +88,14 @@ def _common() -> dict:
         },
         "train": {"steps": 1000, "log_every": 100},
         "data": {"set": "", "path": "", "steps": 64, "batch_size": 64},
-        "folds": {"kind": "group", "count": 5, "seeds": (0, 1, 2), "members": 1, "inner": 0},
+        "folds": {
+            "kind": "group",
+            "count": 5,
+            "seeds": (0, 1, 2),
+            "members": 1,
+            "inner": 0,
+            "random_folds": False,
+        },
     }
 
 
@@ -170,7 +177,7 @@ def _ui_prmd() -> dict:
         "data": {"set": "ui_prmd", "path": f"{SHARED}/ui_prmd", "label": "correct"},
         "augment": {"rotation": 0.3, "tilt": 0.05},
         "folds": {"kind": "leave_one_group_out"},
-        "train": {"steps": 1200},
+        "train": {"steps": 800},
     }
 
 
@@ -179,14 +186,14 @@ def _ui_prmd_movement() -> dict:
         "data": {"set": "ui_prmd", "path": f"{SHARED}/ui_prmd", "label": "movement"},
         "augment": {"rotation": 0.3, "tilt": 0.05},
         "folds": {"kind": "leave_one_group_out"},
-        "train": {"steps": 600},
+        "train": {"steps": 400},
     }
 
 
 def _natops() -> dict:
     return {
         "features": ("raw", "velocity", "distance"),
-        "model": {"steps": 32},
+        "model": {"steps": 32, "bidirectional": True},
         "data": {"set": "natops", "path": f"{SHARED}/natops", "batch_size": 32},
         "augment": {"flip": 0.0, "tilt": 0.1, "offset": 0.03},
         "folds": {"kind": "official"},

@@ -58,6 +58,15 @@ def test_many_seeded_scenes_keep_their_identities():
         assert len(set.union(*found)) == people
 
 
+def test_someone_whose_joints_lie_in_a_line_stays_one_person():
+    """As in a push-up seen from the side: the box of the joints has hardly any height."""
+    line = np.stack([np.linspace(-60, 60, 6), np.zeros(6)], axis=1)
+    bobbing = 20 * np.sin(np.arange(40) / 3)[:, None]
+    path = line + np.concatenate([np.full((40, 1), 100.0), 100 + bobbing], axis=1)[:, None]
+    (found,) = _identities(*_follow([path]))
+    assert len(found) == 1
+
+
 def test_a_gap_is_bridged_on_the_straight_line():
     path = _walk(30, (50, 100), (3, 1))
     hidden = [(frame, 0) for frame in range(10, 18)]

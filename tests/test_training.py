@@ -60,7 +60,7 @@ def test_one_frame_in_the_place_of_all_is_seen_as_such(trained):
     loaded = checkpoint.load(workdir)
     source = clip_feed.open_clips(loaded.config.data, "test", joints=True)
     transform = clip_feed.WholeClip(4, (160, 160), False, order="middle")
-    batch, count = next(movement_eval.batches(source, transform, 4))
+    batch, count = movement_eval.batch(source, transform, 0, 4)
     assert count == 4
     assert (batch["xy"] == batch["xy"][:, :1]).all()
 

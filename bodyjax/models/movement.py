@@ -57,33 +57,6 @@ class MovementClassifier(nn.Module):
         return nn.Dense(self.classes, name="classify")(drop(outputs.mean(axis=1)))
 
 
-class Ensemble(nn.Module):
-    """`members` classifiers of the same form with weights of their own: logits (members, B,
-    classes). Their mean probability is steadier than one's (Lakshminarayanan et al., NeurIPS 2017).
-    """
-
-    members: int
-    classes: int
-    channels: tuple[int, ...] = (16, 32, 64)
-    embedding: int = 128
-    hidden: int = 128
-    dropout: float = 0.2
-    dtype: Any = jnp.float32
-
-    @nn.compact
-    def __call__(self, maps: Array, features: Array | None = None, train: bool = False) -> Array:
-        # One after the other: under vmap their convolutions would become grouped ones, which are
-        # slow on CPUs.
-        members = [
-            MovementClassifier(
-                self.classes, self.channels, self.embedding, self.hidden, self.dropout, self.dtype,
-                name=f"member{i + 1}",
-            )
-            for i in range(self.members)
-        ]  # fmt: skip
-        return jnp.stack([member(maps, features, train) for member in members])
-
-
 def forget_bias(key: Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> Array:
     """Zeros, but 1 for the forget gate (Jozefowicz et al., ICML 2015)."""
     del key

@@ -23,7 +23,7 @@ from bodyjax import codec, losses
 from bodyjax.contract import ArraySpec, Aux, Batch, Variables
 from bodyjax.errors import ConfigError
 from bodyjax.metrics import Classification
-from bodyjax.models.movement import Ensemble, MovementClassifier
+from bodyjax.models.movement import MovementClassifier
 from bodyjax.skeleton import BODY18
 from bodyjax.systems import pose
 
@@ -50,7 +50,7 @@ class Movement:
     scale, shift (share of the box), rotation (radians), flip (chance), noise, in training.
     """
 
-    model: MovementClassifier | Ensemble
+    model: MovementClassifier
     detector: pose.Pose
     labels: tuple[str, ...]
     input: str
@@ -227,29 +227,14 @@ class Movement:
         )  # fmt: skip
         weights = jnp.array(self.class_weights) if self.class_weights else None
         measure = losses.sigmoid_cross_entropy if self.several else losses.cross_entropy
-        members = self.by_member(logits)
-        label, smoothing = batch["label"], self.smoothing
-        value = jax.vmap(lambda one: measure(one, label, weights, smoothing))(members).mean()
-        logits, count = self.joined(members), jnp.float32(members.shape[1])
+        value = measure(logits, batch["label"], weights, self.smoothing)
+        count = jnp.float32(logits.shape[0])
         metrics = {"loss": (value, count)}
         if not self.several:
             right = (logits.argmax(-1) == batch["label"]).mean()
             metrics["accuracy"] = (right, count)
         stats = updates.get("batch_stats", {})
         return value, Aux(metrics, {"classifier": stats} if self.fine_tune else stats)
-
-    def by_member(self, logits: Any) -> Array:
-        """Logits of the network as (members, B, classes)."""
-        return jnp.asarray(logits) if isinstance(self.model, Ensemble) else logits[None]
-
-    def joined(self, members: Array) -> Array:
-        """Logits (B, classes) of the mean probability of (members, B, classes)."""
-        if members.shape[0] == 1:
-            return members[0]
-        if self.several:
-            mean = jax.nn.sigmoid(members).mean(axis=0)
-            return jnp.log(mean + 1e-9) - jnp.log1p(1e-9 - mean)
-        return jnp.log(jax.nn.softmax(members).mean(axis=0) + 1e-9)
 
     def predict(self, variables: Variables, batch: Batch) -> dict[str, Array]:
         """logits and probability (B, classes); xy (B, T, J, 2) pixels of the frames and score
@@ -263,9 +248,7 @@ class Movement:
             batch = {name: batch[name].reshape(-1, *batch[name].shape[2:]) for name in names}
         classifier, detector = self.parts(variables)
         clip, found = self.clip(detector, batch, None)
-        logits = self.joined(
-            self.by_member(self.model.apply(classifier, clip.maps, self.features(clip)))
-        )
+        logits = jnp.asarray(self.model.apply(classifier, clip.maps, self.features(clip)))
         activate = jax.nn.sigmoid if self.several else jax.nn.softmax
         probability = activate(logits).reshape(-1, samples, logits.shape[-1]).mean(axis=1)
         return {
@@ -369,12 +352,10 @@ def build(config: Any) -> Movement:
         raise ConfigError(f"no input {model['input']!r}", place="model.input")
     if model["fine_tune"] and model["input"] != "frames":
         raise ConfigError("fine_tune needs frames", place="model.input", hint="input = 'frames'")
-    parts = (
+    network = MovementClassifier(
         len(labels), tuple(model["channels"]), model["embedding"], model["hidden"],
         model["dropout"],
     )  # fmt: skip
-    members = model.get("members", 1)
-    network = Ensemble(members, *parts) if members > 1 else MovementClassifier(*parts)
     detector = pose.build({**dict(config), "model": config["detector"]})
     return Movement(
         network, detector, labels, model["input"], model["frames"], tuple(model["size"]),

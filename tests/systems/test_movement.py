@@ -254,27 +254,3 @@ def test_mistakes_in_the_config_are_named():
     with pytest.raises(ConfigError, match="fine_tune"):
         systems.build(config_of("joints", fine_tune=True))
     assert movement.JOINTS == 18
-
-
-@pytest.mark.parametrize("several", [False, True])
-def test_members_learn_apart_and_answer_together(several):
-    """Each member is a classifier of its own; the answer is the mean of their probabilities."""
-    system = systems.build(config_of("joints", members=2, several=several, dropout=0.0))
-    variables = jax.jit(system.init)(jax.random.key(0))
-    batch = joints_batch()
-    found = system.predict(variables, batch)
-    alone = systems.build(config_of("joints", several=several, dropout=0.0))
-    each = [
-        alone.predict(
-            {**variables, **{part: variables[part][name] for part in ("params", "batch_stats")}},
-            batch,
-        )["probability"]
-        for name in ("member1", "member2")
-    ]
-    assert np.abs(each[0] - each[1]).max() > 1e-3
-    np.testing.assert_allclose(found["probability"], (each[0] + each[1]) / 2, atol=1e-5)
-    if several:
-        batch["label"] = np.eye(3, dtype=np.float32)[batch["label"]]
-    grads = jax.grad(lambda p: system.loss({**variables, "params": p}, batch, jax.random.key(1))[0])
-    for member in grads(variables["params"]).values():
-        assert max(float(jnp.abs(leaf).max()) for leaf in jax.tree.leaves(member)) > 1e-4
