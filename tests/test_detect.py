@@ -18,6 +18,7 @@ from bodyjax.skeleton import BODY18, COCO17, LSP14
 
 SIZE, STRIDE, CELLS = 128, 8, 16
 MODEL = SimpleNamespace(stride=STRIDE)
+LEG = ("hip", "knee", "ankle")
 ARM = tuple(BODY18.index(f"right_{part}") for part in ("shoulder", "elbow", "wrist"))
 LIMBS = [BODY18.limbs.index(pair) for pair in (ARM[:2], ARM[1:])]
 
@@ -188,6 +189,24 @@ def test_a_joint_that_grouping_did_not_attach_is_guessed_and_said_to_be_one(dete
     left = int(np.argmin(found.xy[:, 0, 0]))
     np.testing.assert_allclose(found.xy[left, :, :], person, atol=0.3 * STRIDE)
     assert (found.score[:, ankle] > 0.3).all()
+
+
+def test_a_part_of_a_body_is_no_person_of_its_own(detector):
+    """Without fields from the neck to the hips, grouping leaves two legs beside the upper body; a
+    second person stays one, since both have the same joints."""
+    person, other = _standing(40.0), _standing(92.0)
+    variables = _scene([person, other])
+    pafs = np.array(variables["pafs"])
+    legs = {BODY18.index(f"{side}_{part}") for side in ("left", "right") for part in LEG}
+    for limb, (first, second) in enumerate(BODY18.limbs):
+        if (first in legs) != (second in legs):
+            pafs[..., 2 * limb : 2 * limb + 2] = 0
+    found = detect.detect(_with(detector, {**variables, "pafs": jnp.asarray(pafs)}), BLACK)
+    assert len(found.xy) == 2
+    np.testing.assert_array_equal(found.found.sum(axis=1), 18 - 6)
+    left = int(np.argmin(found.xy[:, 0, 0]))
+    np.testing.assert_allclose(found.xy[left], person, atol=0.3 * STRIDE)
+    np.testing.assert_allclose(found.xy[1 - left], other, atol=0.3 * STRIDE)
 
 
 def test_a_joint_of_somebody_else_is_no_guess(detector):
