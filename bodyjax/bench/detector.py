@@ -17,7 +17,8 @@ from bodyjax import grouping as grouper
 from bodyjax.bench import scenes, timing, training
 from bodyjax.bench.rows import Row, attempt
 
-SIZES = (128, 192, 256, 368)
+SIZES = (128, 192, 256, 384)
+"""Multiples of 32, which networks with a pyramid need."""
 CELLS, STRIDE = 46, 8
 
 
@@ -78,9 +79,9 @@ def _people(system: Any, variables: Any, image: jax.Array) -> Any:
 
 
 def labels(
-    config: Mapping[str, Any], platform: str, size: int = 368, batch: int = 8
+    config: Mapping[str, Any], platform: str, size: int = 384, batch: int = 8
 ) -> Iterator[Row]:
-    """What drawing the labels (46 x 46 x 57 at 368 pixels) costs of a training step."""
+    """What drawing the labels (48 x 48 x 57 at 384 pixels) costs of a training step."""
     from bodyjax.systems import pose
 
     timing.use_platform(platform)
