@@ -205,7 +205,7 @@ def _pose_trainer() -> dict:
     return {
         "balance": True,
         "features": ("position", "velocity", "angle", "visibility"),
-        "model": {"width": 64, "projection": 64},
+        "model": {"width": 64, "projection": 64, "bidirectional": True},
         "data": {"set": "pose_trainer", "path": f"{SHARED}/pose_trainer", "batch_size": 32},
         "folds": {"kind": "leave_one_group_out"},
         "train": {"steps": 200},
