@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
+from jax import export
 
 from bodyjax.models.backbone import Norm, conv
 
@@ -25,6 +26,10 @@ class Maps(NamedTuple):
 
     heatmaps: Array
     pafs: Array
+
+
+# An exported network can be written to a file.
+export.register_namedtuple_serialization(Maps, serialized_name="bodyjax.models.pose.Maps")
 
 
 class Branch(nn.Module):
