@@ -371,26 +371,3 @@ def show(result: Mapping[str, Any], say: Say) -> None:
     if result["validation"]:
         notes.append("validation inside the training sides")
     say(", ".join(notes))
-
-
-def train_all(config: Mapping[str, Any], *, say: Say = print) -> tuple[System, Any, dict[str, Any]]:
-    """One model on every row (for shipped weights): the system, its variables, its full config."""
-    data = from_config(config["data"])
-    values = complete(config, data)
-    system = build(values)
-    training, rows = settings.train(values["train"]), np.arange(len(data))
-    seed = int(values.get("seed", 0))
-    weights = np.ones((1, len(data)), np.float32)
-    if values.get("balance"):
-        weights = balanced(data.labels, data.condition, rows)[None]
-    variables = train_runs(
-        system,
-        data.arrays(),
-        plan(rows, int(values["data"]["batch_size"]), training.steps, seed)[None],
-        weights,
-        [seed],
-        settings.optimizer(values["optimizer"]),
-        chunk=training.log_every,
-        say=say,
-    )
-    return system, jax.tree.map(lambda leaf: leaf[0], variables), values

@@ -88,7 +88,7 @@ class Detections(NamedTuple):
     xy: Array
     score: Array
     person_score: Array
-    count: Array  # type: ignore[assignment]
+    count: Array  # type: ignore[assignment]  # tuple.count is a method
     overflow: Array
     found: Array
     maxima_xy: Array
@@ -222,7 +222,7 @@ def detections(
     guess_xy, guess = completion.guesses(
         heatmaps, people, stride, settings.fill_reach, settings.fill_threshold
     )
-    maxima_xy, maxima = codec.decode(heatmaps, stride, "dark")
+    maxima_xy, maxima = codec.decode_near(heatmaps, stride, "dark")
     return Detections(
         jnp.where(found[..., None], people.xy, guess_xy),
         jnp.where(found, people.score, guess),
@@ -243,8 +243,7 @@ def _refined(heatmaps: Array, people: grouping.People, stride: int, rule: str) -
     step = jax.vmap(codec.STEPS[rule], in_axes=(None, 0, 0))(heatmaps, x, y)
     # Where people stand close the smoothed map may have no top near the peak.
     exact = codec.cells_to_pixels(jnp.stack([x, y], -1) + step, stride)
-    near = jnp.all(jnp.abs(step) <= 1, axis=-1, keepdims=True)
-    return jnp.where(near, exact, people.xy)
+    return jnp.where(codec.is_near(step), exact, people.xy)
 
 
 class PicturePeople(NamedTuple):

@@ -183,7 +183,7 @@ class Keypoints:
 
     def init(self) -> dict[str, Any]:
         joints, zero = np.zeros(len(self.skeleton.joints), np.int32), np.zeros((), np.int32)
-        counts = PckCounts(joints, joints, zero, zero)  # type: ignore[arg-type]
+        counts = PckCounts(joints, joints, zero, zero)  # type: ignore[arg-type]  # NumPy: no device yet
         state: dict[str, Any] = {"pck": counts}
         if self.head:
             state["pckh"] = counts

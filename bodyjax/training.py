@@ -16,6 +16,7 @@ from bodyjax.data import clip_feed, feeds, sequences
 from bodyjax.data.folds import TEST, TRAIN
 from bodyjax.data.stream import Stream
 from bodyjax.engine import checkpoint, loop
+from bodyjax.errors import ConfigError
 
 
 def train(config: ConfigDict, workdir: Path) -> dict[str, Any]:
@@ -81,6 +82,10 @@ def prepare(config: ConfigDict) -> tuple[System, Feed, Variables, dict[str, Any]
 def prepare_sequence(config: ConfigDict) -> tuple[System, Feed, Variables, dict[str, Any]]:
     """One model (`folds.kind` empty): an official split's training side, its test side for
     evaluation, else every row; what only the data know is filled in the config."""
+    if config.get("balance"):
+        raise ConfigError(
+            "is for folds only", place="balance", hint="one model takes loss.class_weights"
+        )
     data = sequences.from_config(config.data)
     with config.unlocked(), config.ignore_type():
         config.update(ConfigDict(crossval.complete(config, data)))
@@ -124,7 +129,7 @@ def prepare_movement(config: ConfigDict) -> tuple[System, Feed, Variables, dict[
     if config.model.fine_tune:
         initial = fine_tuning(config, system, parts)
     if config.model.input == "maps":
-        stored = stored_maps.sources(config, system, parts)  # type: ignore[arg-type]
+        stored = stored_maps.sources(config, system, parts)  # type: ignore[arg-type]  # a Movement
     feed = clip_feed.clip_feed(config, stored)
     meta = {"labels": list(config.labels), "skeleton": "body18"}
     return system, feed, initial, meta

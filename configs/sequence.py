@@ -158,7 +158,6 @@ def _pushfit() -> dict:
 def _pushup() -> dict:
     """One model of all push-up clips for videos: COCO's joints, from two estimators at once."""
     return {
-        "balance": True,
         "data": {
             "set": "pushfit",
             "path": f"{SHARED}/pushfit",

@@ -306,3 +306,18 @@ def test_jit_vmap_and_grad():
         slope = jax.jit(jax.grad(lambda m, r=refine: decode(m, 8, r)[0].sum()))(maps)
         assert np.isfinite(slope).all()
         assert np.asarray(slope).any()
+
+
+def test_a_map_without_a_single_top_keeps_its_cell():
+    rng = np.random.default_rng(3)
+    noise = rng.uniform(0, 1, (400, 24, 24, 1)).astype(np.float32) ** 4
+    far, _ = codec.decode(noise, 8, "dark")
+    cells, score = codec.decode(noise, 8, None)
+    near, same = codec.decode_near(noise, 8)
+    distance = np.abs(np.asarray(far - cells)).max(-1)
+    assert (distance > 8).any()
+    assert (distance <= 8).any()
+    np.testing.assert_array_equal(near, np.where((distance > 8)[..., None], cells, far))
+    np.testing.assert_array_equal(same, score)
+    body = codec.heatmaps(np.array([[[50.3, 61.9]]]), np.ones((1, 1)), (24, 24), 8, 9.0)
+    np.testing.assert_array_equal(codec.decode_near(body, 8)[0], codec.decode(body, 8)[0])

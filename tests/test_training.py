@@ -9,7 +9,9 @@ import pytest
 from bodyjax import controls, movement_eval, stored_maps, systems, training
 from bodyjax.data import clip_feed
 from bodyjax.engine import checkpoint
+from bodyjax.errors import ConfigError
 from configs.classifier import get_config
+from configs.sequence import get_config as sequence_config
 
 
 @pytest.fixture(scope="module")
@@ -53,6 +55,14 @@ def test_controls_of_a_classifier(trained):
     assert {"kept", "shuffled", "middle", "background"} < set(found)
     assert all(0 <= found[name] <= 1 for name in ("kept", "shuffled", "middle", "background"))
     assert found["chance"] == pytest.approx(1 / 9)
+
+
+def test_weights_by_label_are_refused_where_there_are_no_folds(tmp_path):
+    config = sequence_config("pushup")
+    config.balance = True
+    config.data = {"set": "exercises", "label": "standard", "train": 2, "test": 1, "steps": 8}
+    with pytest.raises(ConfigError, match="balance: is for folds only"):
+        training.train(config, tmp_path)
 
 
 def test_one_frame_in_the_place_of_all_is_seen_as_such(trained):

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import time
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Any
 
@@ -13,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from bodyjax import detect
 from bodyjax import grouping as grouper
 from bodyjax.bench import scenes, timing, training
 from bodyjax.bench.rows import Row, attempt
@@ -24,7 +23,7 @@ CELLS, STRIDE = 46, 8
 
 def detector(configs: Mapping[str, Mapping[str, Any]], platform: str) -> Iterator[Row]:
     """For each config {variant: config}: parameters, GFLOP and frames per second, one picture at a
-    time, of the maps and of the maps with grouping. The first one also at other sizes.
+    time, of the maps and of the people that `detect` finds. The first one also at other sizes.
     """
     timing.use_platform(platform)
     rows, rate = timing.matmul_rows("detector")
@@ -56,26 +55,15 @@ def _network(variant: str, config: Mapping[str, Any], rate: float, every: bool) 
             "frames/s",
             whole.compile_seconds,
         )
-        if every:
-            rate_of_two = two_at_once(partial(_people, system), variables, image)
-            yield Row("detector", f"{name} with grouping, two threads", rate_of_two, "frames/s")
 
 
-def two_at_once(task: Callable[..., Any], *arguments: Any, count: int = 30) -> float:
-    """Calls per second with two threads that each call the compiled task: a video's frames."""
-    compiled = jax.jit(task)
-    jax.block_until_ready(compiled(*arguments))
-    with ThreadPoolExecutor(2) as pool:
-        begin = time.perf_counter()
-        for _ in pool.map(lambda _: jax.block_until_ready(compiled(*arguments)), range(count)):
-            pass
-        return count / (time.perf_counter() - begin)
-
-
-def _people(system: Any, variables: Any, image: jax.Array) -> Any:
-    outputs = system.predict(variables, {"image": image})
-    group = partial(grouper.group, skeleton=system.bones, stride=system.model.stride)
-    return jax.vmap(group)(outputs["heatmaps"], outputs["pafs"])
+def _people(system: Any, variables: Any, image: jax.Array) -> detect.Detections:
+    """What `detect` computes of a canvas: maps, grouping, completion and refinement."""
+    maps, bones = system.maps(variables, image), system.bones
+    heatmaps = maps.heatmaps[-1][0, ..., : len(bones.joints)]
+    return detect.detections(
+        heatmaps, maps.pafs[-1][0], bones, system.model.stride, detect.Settings()
+    )
 
 
 def labels(

@@ -200,7 +200,7 @@ class Watch:
         return self.folder
 
     def __setstate__(self, folder: str) -> None:
-        self.__init__(folder)  # type: ignore[misc]
+        self.__init__(folder)  # type: ignore[misc]  # a thread's file can't be pickled
 
     def begin(self, index: int) -> None:
         """This thread starts to read an example."""

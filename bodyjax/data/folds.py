@@ -36,7 +36,7 @@ def check(fold: Fold, groups: np.ndarray) -> Fold:
         names = ", ".join(map(str, shared[:5])) + (" ..." if len(shared) > 5 else "")
         raise DataError(
             f"training and test of fold {fold.name} share {len(shared)} groups ({names})",
-            hint="split by group; random folds need data.random_folds = True",
+            hint="split by group; random folds need folds.random_folds = True",
         )
     return fold
 
@@ -65,7 +65,7 @@ def random(
     if not leaking:
         raise ConfigError(
             "random folds share people between training and test",
-            place="data.random_folds",
+            place="folds.random_folds",
             hint="set it to True to see the leakage, or use folds by group",
         )
     unique, first = np.unique(clips, return_index=True)

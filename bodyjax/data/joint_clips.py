@@ -17,7 +17,7 @@ import numpy as np
 
 from bodyjax.data.clips import PARTS
 from bodyjax.data.folds import TEST, TRAIN
-from bodyjax.data.joints import read_joint_csv
+from bodyjax.data.joints import read_joint_csv, surest_person
 from bodyjax.data.labelled import FilePath, Manifest
 from bodyjax.data.sequence_sets import Clips, load
 from bodyjax.errors import ConfigError, DataError
@@ -160,14 +160,10 @@ def table_sequences(path: FilePath, *, skeleton: Skeleton = COCO17) -> Clips:
         raise DataError("joint tables without classes", file=path, hint=hint)
     joints, score, counts, sizes = [], [], [], []
     for example in (example for source in sources for example in source.examples):
-        person = int(example["score"].sum(axis=(0, 2)).argmax())
         rows = example["numbers"] - example["numbers"][0]
         counts.append(int(rows[-1]) + 1)
-        places = np.full((counts[-1], len(skeleton.joints), 2), np.nan, np.float32)
-        there = example["visible"][:, person, :, None] > 0
-        places[rows] = np.where(there, example["xy"][:, person], np.nan)
-        surety = np.zeros(places.shape[:2], np.float32)
-        surety[rows] = example["score"][:, person]
+        people = example["xy"], example["visible"], example["score"]
+        places, surety = surest_person(*people, rows, counts[-1])
         joints.append(places)
         score.append(surety)
         sizes.append(example["size"])

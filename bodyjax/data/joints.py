@@ -165,6 +165,23 @@ def _table(rows: list[Row], joints: int, size: tuple[float, float] | None) -> Jo
     return JointTable(frames, people, grid[..., :2], visible, grid[..., 2], size)
 
 
+def surest_person(
+    xy: np.ndarray, visible: np.ndarray, score: np.ndarray, rows: np.ndarray, count: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """The person with the highest sum of scores alone, a row a frame.
+
+    xy (F, P, J, 2), visible and score (F, P, J) of the frames `rows` (F,) of 0 .. count - 1.
+    Returns places (count, J, 2) float32, NaN where a joint is absent, and score (count, J).
+    """
+    person = int(score.sum(axis=(0, 2)).argmax())
+    there = visible[:, person] > 0
+    places = np.full((count, *xy.shape[2:]), np.nan, np.float32)
+    places[rows] = np.where(there[..., None], xy[:, person], np.nan)
+    surety = np.zeros(places.shape[:2], np.float32)
+    surety[rows] = np.where(there, score[:, person], 0)
+    return places, surety
+
+
 @dataclass(frozen=True)
 class Teacher:
     """Stored COCO-17 joints of clips (JHMDB's teacher.npz), in pixels of centres at integers."""

@@ -53,7 +53,7 @@ def write(splits: Mapping[str, Source], out: FilePath, name: str) -> Path:
     words = {split: source.fingerprint for split, source in splits.items()}
     classes = [str(label) for label in getattr(next(iter(splits.values())), "classes", ())]
 
-    class Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type: ignore
+    class Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type: ignore  # untyped
         """A set prepared by bodyjax."""
 
         VERSION = tfds.core.Version("1.0.0")

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from bodyjax.data.folds import TEST, TRAIN
-from bodyjax.data.joints import read_joint_csv
+from bodyjax.data.joints import read_joint_csv, surest_person
 from bodyjax.data.labelled import FilePath, read_arrays
 from bodyjax.errors import ConfigError, DataError
 from bodyjax.skeleton import COCO17, SEEN, Skeleton, convert, get, make
@@ -152,11 +152,8 @@ def _of_tables(
         table = read_joint_csv(file)
         if table.frames[-1] >= last - first:
             raise DataError(f"frame {table.frames[-1]} of a clip of {last - first}", file=file)
-        person = int(table.score.sum(axis=(0, 2)).argmax())
-        there = table.visible[:, person] > 0
-        rows = first + table.frames
-        places[rows] = np.where(there[..., None], table.xy[:, person], np.nan)
-        score[rows] = np.where(there, table.score[:, person], 0)
+        people = table.xy, table.visible, table.score
+        places[first:last], score[first:last] = surest_person(*people, table.frames, last - first)
     return places, score
 
 

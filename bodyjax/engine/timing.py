@@ -35,7 +35,7 @@ class Timer:
         begin = time.perf_counter()
         batch = next(batches)
         if self._from is not None and token is not None:
-            idle = token.is_ready()  # type: ignore[attr-defined]
+            idle = token.is_ready()  # type: ignore[attr-defined]  # not in the stubs
             self._waited += (time.perf_counter() - begin) * idle
         return batch
 

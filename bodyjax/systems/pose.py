@@ -222,11 +222,7 @@ class Pose:
         each joint as the joints of one person: xy (B, J, 2) pixels, score (B, J)."""
         maps = self.maps(variables, batch["image"])
         heatmaps = maps.heatmaps[-1]
-        cells, score = codec.decode(heatmaps[..., :-1], self.model.stride, refine=None)
-        xy, _ = codec.decode(heatmaps[..., :-1], self.model.stride, refine="dark")
-        # On a map without a single top the published step may lead far away from the peak.
-        near = jnp.all(jnp.abs(xy - cells) <= self.model.stride, axis=-1, keepdims=True)
-        xy = jnp.where(near, xy, cells)
+        xy, score = codec.decode_near(heatmaps[..., :-1], self.model.stride)
         return {
             "heatmaps": heatmaps,
             "pafs": maps.pafs[-1],

@@ -339,7 +339,7 @@ def test_writing_refuses_and_leaves_nothing(tmp_path: Path) -> None:
         with pytest.raises(VideoError, match=message):
             write_video(path, frames, 25)
     with pytest.raises(RuntimeError, match="own error"):
-        write_video(path, fails_late(), 25)  # type: ignore[arg-type]
+        write_video(path, fails_late(), 25)  # type: ignore[arg-type]  # on purpose
     with pytest.raises(VideoError, match="the ending"):
         write_video(tmp_path / "out.gif", [good], 25)
     with pytest.raises(VideoError, match="fps is 0"):

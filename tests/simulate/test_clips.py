@@ -4,6 +4,7 @@ import hashlib
 import json
 import sys
 
+import av
 import numpy as np
 import pytest
 
@@ -69,7 +70,6 @@ def test_label_file_is_exact(made):
 
 def test_video_shows_the_frames(made):
     _, root, _ = made
-    av = pytest.importorskip("av")
     label = json.loads((root / "valid/go_straight/00000.json").read_text())
     with av.open(str(root / "valid/go_straight/00000.mp4")) as file:
         frames = [f.to_ndarray(format="rgb24") for f in file.decode(video=0)]
