@@ -263,8 +263,8 @@ def picture(seed: int, size: tuple[int, int] = (192, 144), people: int = 1) -> d
     points = np.concatenate([at[n] for n in COCO])
     low, high = points.min(0), points.max(0)
     tall = max(900.0, float((high - low).max()))
-    # the first person takes 40 to 170 % of the picture's height, often cut
-    extent = tall * float(np.exp(around.uniform(np.log(0.6), np.log(2.2)))) * 1.1
+    # the first person takes 22 to 110 % of the picture's height, sometimes cut
+    extent = tall * float(np.exp(around.uniform(np.log(0.9), np.log(3.0)))) * 1.1
     target = (low + high) / 2 + around.normal(0, 0.09, 3) * tall
     camera = scene.draw_camera(around, size, target, extent, yaw=(-30, 30))
     light, place = scene.draw_light(around, camera), scene.draw_place(around, camera)
