@@ -14,6 +14,7 @@ import jax
 import numpy as np
 
 from bodyjax import systems
+from bodyjax.blame import blame
 from bodyjax.crossval import balanced_accuracy, pool, predict_runs
 from bodyjax.data import sequences
 from bodyjax.data.folds import TEST, TRAIN
@@ -37,8 +38,9 @@ def evaluate(
     official split, "1:test" where a set has several; None: every clip, with the counts of each
     side. samples: resamples of the 80 % interval (of groups where the set has them, else of clips).
     mean_cell_balanced_accuracy: mean over the cells (group, condition) that hold two labels or
-    more: UI-PRMD's 70. Clips without any joint are left out and counted. DataError where the set
-    does not fit the checkpoint.
+    more: UI-PRMD's 70. guilty_joints: of simulated exercises, standard or not, what `blame` finds.
+    Clips without any joint are left out and counted. DataError where the set does not fit the
+    checkpoint.
     """
     system: Any = systems.build(checkpoint.config)
     found = open_set(checkpoint.config, system, data)
@@ -49,7 +51,10 @@ def evaluate(
         found.arrays(),
         [rows],
     )[0]
-    return report(found, rows, probability, samples) | {"part": split or "all"}
+    measures = report(found, rows, probability, samples) | {"part": split or "all"}
+    if str(data) == "exercises" and found.conditions:  # standard or not, with known faults
+        measures["guilty_joints"] = blame(system, checkpoint.variables, found, rows)
+    return measures
 
 
 def set_name(path: str | Path) -> str:

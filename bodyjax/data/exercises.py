@@ -44,6 +44,12 @@ def joint_clip(
     return xy, float(np.median(np.maximum(trunk, arm)))
 
 
+def fault_of(name: str) -> tuple[str, str]:
+    """(exercise, fault) of a clip's name in `simulated`; the fault of a good one is "standard"."""
+    exercise_name, _, fault, _ = name.split("-")
+    return exercise_name, fault
+
+
 def simulated(
     label: str = "paper",
     train: int = 64,
