@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from bodyjax import coco_eval, detect, intervals, metrics, skeleton
+from bodyjax import best_worst, coco_eval, detect, intervals, metrics, skeleton
 from bodyjax.data import coco, sets
 from bodyjax.data.labelled import Pictures
 from bodyjax.detect import Detector, PicturePeople
@@ -48,6 +48,7 @@ def evaluate(
     samples: int = 1000,
     progress: bool = True,
     results: str | PathLike[str] | None = None,
+    pictures: str | PathLike[str] | None = None,
     **settings: Any,
 ) -> dict[str, Any]:
     """Metrics of a detector on the labelled pictures at a path.
@@ -56,7 +57,8 @@ def evaluate(
     split: "train", "valid", "trainvalid" or "test" (None: every row, with the counts of each part).
     on_bad: "raise" stops at the first picture or label that can't be used, "skip" counts and names
     them. samples: of the bootstrap intervals (80 %), 0: none. settings: of detect.Settings.
-    results: a file for the people found, as COCO results (not for LSP arrays).
+    results: a file for the people found, as COCO results (not for LSP arrays). pictures: a folder
+    for best.jpg and worst.jpg (best_worst.write); "pictures" then names what they show.
 
     Keys: the metrics; "n" pictures counted, "left_out" pictures not counted, "left_out_reasons",
     "split" {part: pictures}, "per_joint", "interval"; "bad" names what could not be used; "set",
@@ -78,6 +80,8 @@ def evaluate(
         report = people_report(detector, found, labels, samples, on_bad=on_bad, results=results)
         if kind == "people":
             report |= _single_report(detector, source, found, samples)
+    if pictures is not None:
+        report["pictures"] = best_worst.write(detector, source, found, pictures)
     unusable = len(source.bad) + len(found.unread)
     report["left_out"] += unusable
     reasons = Counter(report["left_out_reasons"])

@@ -43,11 +43,12 @@ def main(arguments: list[str]) -> int:
         help="bootstrap samples of intervals; of movements: samplings of a clip",
     )
     parser.add_argument("--results", help="file for the people found (COCO results, JSON)")
+    parser.add_argument("--pictures", help="folder for the best and the worst pictures, drawn")
     options = parser.parse_args(arguments)
-    for name in (options.out, options.results):
+    for name in (options.out, options.results, options.pictures):
         check_writable(name)
     more = detector_settings(options)
-    for name in ("on_bad", "samples", "results"):
+    for name in ("on_bad", "samples", "results", "pictures"):
         if getattr(options, name) is not None:
             more[name] = getattr(options, name)
     report = evaluate(options.checkpoint, options.data, options.split, more)

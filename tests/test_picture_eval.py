@@ -128,6 +128,27 @@ def test_ap_of_perfect_and_of_missing_people(tmp_path):
     assert all(value == pytest.approx(9 / 12, abs=1e-3) for value in missing["per_joint"].values())
 
 
+def test_best_and_worst_pictures_are_drawn_in_order(tmp_path):
+    people = _coco()
+    data = coco_set(tmp_path / "coco", people)
+    away = (2.6, 0.0, 0.3, 1.8, 1.2, 0.7)  # pixels that each picture's people are off
+    poses = {row: [body(t) + away[row] for t in tables] for row, tables in enumerate(people)}
+    report = picture_eval.evaluate(
+        knowing(poses), data, samples=0, progress=False, pictures=tmp_path / "shown"
+    )
+    shown = report["pictures"]
+    assert [name for name, _ in shown] == ["1.png", "2.png", "5.png", "4.png", "3.png", "0.png"] * 2
+    assert shown[0][1] == pytest.approx(1, abs=1e-4)
+    assert shown[5][1] < 0.6
+    best = np.asarray(Image.open(tmp_path / "shown/best.jpg")).astype(int)
+    assert best.shape == (240, 6 * 240, 3)
+    # Picture 1, 4.8 times as large below a margin of 24 rows: two people between (2, 10), (30, 22).
+    drawn = np.abs(best[:, :240] - 8).max(-1) > 60
+    assert drawn[72:130, 10:144].mean() > 0.1
+    drawn[66:136, 4:150] = False
+    assert drawn[40:, :].mean() < 0.25  # the grey margin below, and nothing else
+
+
 def test_written_results_give_the_same_figures(tmp_path):
     people = _coco(1)
     data = coco_set(tmp_path / "coco", people)
