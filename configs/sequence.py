@@ -227,7 +227,7 @@ def _tables() -> dict:
 def _exercises() -> dict:
     """Push-up, pull-up, sit-up × front, side × standard, not: the paper's 12 classes."""
     return {
-        "data": {"set": "exercises", "label": "paper", "train": 64, "test": 24},
+        "data": {"set": "exercises", "label": "paper", "train": 64, "test": 24, "seed": 0},
         "folds": {"kind": "official"},
         "train": {"steps": 600},
     }
@@ -236,7 +236,7 @@ def _exercises() -> dict:
 def _exercises_standard() -> dict:
     """Standard or not over all simulated exercises, the exercise as input."""
     return {
-        "data": {"set": "exercises", "label": "standard", "train": 64, "test": 24},
+        "data": {"set": "exercises", "label": "standard", "train": 64, "test": 24, "seed": 0},
         "folds": {"kind": "official"},
         "train": {"steps": 600},
     }

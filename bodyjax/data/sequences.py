@@ -166,18 +166,18 @@ def from_config(data: Mapping[str, Any]) -> Sequences:
     """The sequences of a config's `data` section.
 
     set: a name of `sequence_sets.SETS`; "tables": a folder of joint tables by class; "exercises":
-    simulated, with train, test and scatter as `bodyjax.data.exercises.simulated` takes them. path:
-    the set's folder or file. steps: whole clips at so many times, or window: frames in a window
-    (with hop, rate, every as `windows` takes them). label, joints: which label and which stored
-    joints, where the set has several; "A+B": both, each clip once with every estimator's joints
-    (its answer is the mean over them).
+    simulated, with train, test, seed and scatter as `bodyjax.data.exercises.simulated` takes them.
+    path: the set's folder or file. steps: whole clips at so many times, or window: frames in a
+    window (with hop, rate, every as `windows` takes them). label, joints: which label and which
+    stored joints, where the set has several; "A+B": both, each clip once with every estimator's
+    joints (its answer is the mean over them).
     """
     data = dict(data)
     options = {name: data[name] for name in ("label", "joints") if data.get(name)}
     if data["set"] == "exercises":
         from bodyjax.data.exercises import simulated
 
-        more = {name: data[name] for name in ("train", "test", "scatter") if name in data}
+        more = {name: data[name] for name in ("train", "test", "seed", "scatter") if name in data}
         return _cut(simulated(**options, **more), data)
     if data["set"] == "tables":
         from bodyjax.data.joint_clips import table_sequences
