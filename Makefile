@@ -7,7 +7,8 @@
 PYTHON ?= python3
 EXTRAS ?= test
 BIN := .venv/bin
-STAMP := .venv/installed
+comma := ,
+STAMP := .venv/installed-$(subst $(comma),-,$(EXTRAS))
 JOBS ?= 2
 
 # One thread a test process: JOBS of them share the cores. Compiled programs are kept between runs.

@@ -14,7 +14,7 @@ import numpy as np
 from bodyjax import movement_eval
 from bodyjax.data import clip_feed, clips
 from bodyjax.data.body_region import body_region
-from bodyjax.data.clips import ClipFolder
+from bodyjax.data.clip_feed import Clips
 from bodyjax.engine.checkpoint import Checkpoint
 
 
@@ -57,7 +57,7 @@ def background_accuracy(data: Any) -> float:
     )
 
 
-def background(source: ClipFolder, index: int) -> np.ndarray:
+def background(source: Clips, index: int) -> np.ndarray:
     """The colours, (64,) shares, of a clip's first frame outside the body's region.
 
     Colours alone: a picture with the region blanked would show its outline, which tells the class.

@@ -274,15 +274,19 @@ def run(
     folds: kind, count, seeds (each also the seed of its folds), members (models whose mean
     probability makes one prediction; 1 = none), inner (choose settings: every fold's training side
     is split into so many folds by group and one of them is tested, the fold's own test side never).
-    With a workdir, predictions.npz and metrics.json are written, and a finished run is only read.
+    With a workdir, predictions.npz and metrics.json are written at the end; a finished run is only
+    read, where config and data are the same, else refused (ConfigError). A stopped run starts anew.
     """
+    if config.get("seed"):
+        raise ConfigError("is for one model", place="seed", hint="folds have folds.seeds")
     done = None if workdir is None else Path(workdir) / "metrics.json"
-    if done is not None and done.exists():
-        result = json.loads(done.read_text())
-        show(result, say)
-        return result
     data = from_config(config["data"]) if data is None else data
     values = complete(config, data)
+    made_of = {"config": settings.expanded(values), "data": data.fingerprint}
+    if done is not None and done.exists():
+        result = finished(done, made_of)
+        show(result, say)
+        return result
     system = build(values)
     section, training = values["folds"], settings.train(values["train"])
     members = int(section.get("members", 1))
@@ -343,6 +347,7 @@ def run(
         "leaking": any(one.fold.leaking for one in runs),
         "validation": bool(section.get("inner")),
         "left_out": dict(data.left_out),
+        "made_of": made_of,
         "seconds": round(time.monotonic() - began, 1),
         "runs": len(runs),
     }
@@ -354,6 +359,17 @@ def run(
         done.write_text(json.dumps(result, indent=1))
     show(result, say)
     return result
+
+
+def finished(file: Path, made_of: Mapping[str, Any]) -> dict[str, Any]:
+    """The figures of a finished run; ConfigError where they were made of something else."""
+    result = json.loads(file.read_text())
+    changed = settings.differences(result.get("made_of"), made_of, free=("config.data.path",))
+    if changed:
+        shown = "; ".join(changed[:3]) + ("; ..." if len(changed) > 3 else "")
+        hint = "another --workdir, or remove the file"
+        raise ConfigError(f"holds the figures of other settings ({shown})", file=file, hint=hint)
+    return dict(result)
 
 
 def show(result: Mapping[str, Any], say: Say) -> None:

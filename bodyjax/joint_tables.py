@@ -135,7 +135,13 @@ def videos(source: Path, number: str = "1") -> tuple[list[tuple[str, Path]], lis
     if source.is_file():
         return [(source.stem, source)], []
     bad: list[Outcome] = []
-    flat = sorted(f for f in source.glob("*") if f.suffix.lower() in ENDINGS and f.is_file())
+    every = [f for f in source.rglob("*") if f.suffix.lower() in ENDINGS and f.is_file()]
+    every = [f for f in every if not f.name.startswith(".")]
+    flat = sorted(f for f in every if f.parent == source)
+    if flat and len(flat) < len(every):
+        below = next(f for f in every if f.parent != source)
+        hint = "videos lie in one folder, or in CLASS/NAME.mp4"
+        raise DataError("lies deeper than the other videos", file=below, hint=hint)
     if flat:
         found = [(file.stem, file) for file in flat]
     elif sets.recognise(source) == "pushfit":

@@ -134,7 +134,7 @@ def distillation(
     teacher's last output is the target of every stage; "same": stage i learns from stage i. Maps
     of another stride are resized (cell centres as in codec). No gradient reaches the teacher.
     alpha in [0, 1], a number or a traced scalar (a schedule).
-    Source: Zhang, Zhu and Ye, "Fast human pose estimation", CVPR 2019; SYSTEMS part B.
+    Source: Zhang, Zhu and Ye, "Fast human pose estimation", CVPR 2019.
     """
     if pairing not in ("last", "same"):
         raise ValueError(f'pairing is "last" or "same", not {pairing!r}')

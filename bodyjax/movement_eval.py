@@ -16,9 +16,8 @@ import numpy as np
 from tqdm import tqdm
 
 from bodyjax import systems
-from bodyjax.data import clip_feed, clips
-from bodyjax.data.clip_feed import WholeClip
-from bodyjax.data.clips import ClipFolder
+from bodyjax.data import clip_feed, clips, sets
+from bodyjax.data.clip_feed import Clips, WholeClip
 from bodyjax.engine.checkpoint import Checkpoint
 from bodyjax.errors import DataError
 from bodyjax.systems.movement import Movement
@@ -49,7 +48,7 @@ def evaluate(
 
 
 def measure(
-    checkpoint: Checkpoint, source: ClipFolder, *, order: str = "kept", samples: int | None = None
+    checkpoint: Checkpoint, source: Clips, *, order: str = "kept", samples: int | None = None
 ) -> dict[str, Any]:
     """`evaluate` on an opened source of the checkpoint's classes."""
     system = runnable(checkpoint)
@@ -66,17 +65,21 @@ def runnable(checkpoint: Checkpoint) -> Movement:
     return replace(system, input="frames") if system.input == "maps" else system
 
 
-def open_source(path: Path, split: str | None, system: Movement, on_bad: str) -> ClipFolder:
+def open_source(path: Path, split: str | None, system: Movement, on_bad: str) -> Clips:
     """The clips of one part, with the checkpoint's classes in its order."""
     if split == "test" and (path / "splits.json").exists():
         raise DataError("has numbered splits", file=path, hint="name one: --split 1:test")
     joints = system.input == "joints"
+    if path.is_dir() and sets.recognise(path) == "prepared":
+        source = clip_feed.open_part(path, split or "all", on_bad, joints)
+        if source.classes != system.labels:
+            known = ", ".join(system.labels)
+            raise DataError(f"its classes are {', '.join(source.classes)}", file=path, hint=known)
+        return source
     return clips.clips(path, split or "all", classes=system.labels, on_bad=on_bad, joints=joints)
 
 
-def predict(
-    system: Movement, variables: Any, source: ClipFolder, transform: WholeClip
-) -> np.ndarray:
+def predict(system: Movement, variables: Any, source: Clips, transform: WholeClip) -> np.ndarray:
     """Probabilities (N, classes) of all clips; shows progress."""
     size = max(1, FRAMES_AT_ONCE // (transform.samples * transform.frames))
     size = 32 if system.input == "joints" else size
@@ -99,7 +102,7 @@ def predict(
 
 
 def batch(
-    source: ClipFolder, transform: WholeClip, first: int, size: int
+    source: Clips, transform: WholeClip, first: int, size: int
 ) -> tuple[dict[str, np.ndarray], int]:
     """`size` clips from the `first` on, and how many of them are not filling."""
     rng = np.random.default_rng(0)  # the transform draws nothing
@@ -110,7 +113,7 @@ def batch(
     return {name: np.stack([row[name] for row in rows]) for name in names}, count
 
 
-def report(probability: np.ndarray, source: ClipFolder, labels: tuple[str, ...]) -> dict[str, Any]:
+def report(probability: np.ndarray, source: Clips, labels: tuple[str, ...]) -> dict[str, Any]:
     """The measures, from probabilities (N, C)."""
     truth = np.asarray(source.labels)
     rank = np.argsort(-probability, axis=1, kind="stable")

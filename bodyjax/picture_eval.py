@@ -1,6 +1,6 @@
 """A detector on labelled pictures: PCK, PCKh and OKS AP through the whole path of `detect`.
 
-LSP arrays: PCK@0.2 as data/lspet defines it. COCO folders: AP and AR over the complete pictures,
+LSP arrays: PCK@0.2 (metrics.lsp_pck). COCO folders: AP and AR over the complete pictures,
 recall on the others. Rendered people: both, PCK over the pictures that show one person.
 """
 
@@ -53,7 +53,7 @@ def evaluate(
 ) -> dict[str, Any]:
     """Metrics of a detector on the labelled pictures at a path.
 
-    data: LSP arrays, a COCO folder or its JSON file, or rendered people, as data/README has them;
+    data: LSP arrays, a COCO folder or its JSON file, or rendered people (docs/DATA.md);
     split: "train", "valid", "trainvalid" or "test" (None: every row, with the counts of each part).
     on_bad: "raise" stops at the first picture or label that can't be used, "skip" counts and names
     them. samples: of the bootstrap intervals (80 %), 0: none. settings: of detect.Settings.
@@ -139,7 +139,7 @@ def _parts(source: Pictures, rows: np.ndarray) -> dict[str, int]:
 
 def best_person(found: PicturePeople) -> tuple[np.ndarray, np.ndarray]:
     """xy (J, 2) and score (J,) of the person of highest score; where nobody was found, the highest
-    point of each map (data/README, PCK@0.2)."""
+    point of each map."""
     if len(found.person_score):
         best = int(np.argmax(found.person_score))
         return found.xy[best], found.score[best]

@@ -216,7 +216,7 @@ def drawn(
                 so_far = sum(one["stop"] <= track.times[row] for one in done)
                 lines.append(name + line(scorer, curve[row], so_far))
         elif not kept:
-            lines = ["no person"]
+            lines = ["nobody to score"]
         if len(strip):
             image = draw.attention(image, strip, bar[number])
         yield draw.label(image, lines)

@@ -211,8 +211,8 @@ def score_track(scorer: Scorer, track: Track, size: tuple[int, int]) -> Scored:
     whole = Clip(*fill_in_time(track.xy), track.score.astype(np.float32))
     windows = [resample(whole, rows.astype(np.float32)) for rows in at]
     arrays = [np.stack(parts) for parts in zip(*windows, strict=True)]
-    label = 1 - scorer.good if scorer.good is not None else None
-    found: list[tuple[np.ndarray, ...]] = []
+    batches: list[dict[str, np.ndarray]] = []
+    found: list[tuple[np.ndarray, np.ndarray]] = []
     for first in range(0, len(at), ROWS):
         index = np.arange(first, first + ROWS).clip(max=len(at) - 1)
         batch = {
@@ -225,18 +225,19 @@ def score_track(scorer: Scorer, track: Track, size: tuple[int, int]) -> Scored:
             "label": np.zeros(ROWS, np.int32),
         }
         out = jax.device_get(scorer.predict(scorer.variables, batch))
-        best = int(out["probability"].mean(axis=0).argmax()) if label is None else label
-        share = np.asarray(scorer.share(scorer.variables, batch, best))
-        found.append((out["probability"], out["attention"], share))
-    probability, attention, share = (
+        batches.append(batch)
+        found.append((out["probability"], out["attention"]))
+    probability, attention = (
         np.concatenate(parts)[: len(at)] for parts in zip(*found, strict=True)
     )
+    label = int(probability.mean(axis=0).argmax()) if scorer.good is None else 1 - scorer.good
+    share = np.concatenate([scorer.share(scorer.variables, batch, label) for batch in batches])
     if not np.isfinite(probability).all():
         raise CheckpointError("the model gives no numbers (NaN)", hint="train it again")
     steps = attention.shape[1]
     shares = np.array(even_times(steps)) if system.steps else np.linspace(0, 1, steps)
     attended = np.stack([np.interp(shares, np.linspace(0, 1, len(rows)), rows) for rows in at])
-    return Scored(at, probability, attention, attended, share)
+    return Scored(at, probability, attention, attended, share[: len(at)])
 
 
 def frame_probability(scored: Scored, count: int) -> np.ndarray:

@@ -18,6 +18,7 @@ from bodyjax.blame import blame
 from bodyjax.crossval import balanced_accuracy, pool, predict_runs
 from bodyjax.data import sequences
 from bodyjax.data.folds import TEST, TRAIN
+from bodyjax.data.joint_clips import table_files
 from bodyjax.data.sequences import Sequences
 from bodyjax.data.sets import JOINT_FILES
 from bodyjax.engine import settings
@@ -26,6 +27,7 @@ from bodyjax.errors import DataError
 from bodyjax.intervals import bootstrap
 from bodyjax.systems.sequence import SequenceSystem
 
+EXERCISES = ("exercises", "simulated:exercises")
 SIDES = {"train": TRAIN, "test": TEST}
 
 
@@ -34,9 +36,10 @@ def evaluate(
 ) -> dict[str, Any]:
     """Accuracy, balanced accuracy, top-3, confusion, and each class, condition and group apart.
 
-    data: a set's folder or file; "exercises": the simulated ones. split: "train" or "test" of an
-    official split, "1:test" where a set has several; None: every clip, with the counts of each
-    side. samples: resamples of the 80 % interval (of groups where the set has them, else of clips).
+    data: a set's folder or file, joint tables by class, or "simulated:exercises", made here. split:
+    "train" or "test" of an official split, "1:test" where a set has several; None: every clip, with
+    the counts of each side. samples: resamples of the 80 % interval (of groups where the set has
+    them, else of clips).
     mean_cell_balanced_accuracy: mean over the cells (group, condition) that hold two labels or
     more: UI-PRMD's 70. guilty_joints: of simulated exercises, standard or not, what `blame` finds.
     Clips without any joint are left out and counted. DataError where the set does not fit the
@@ -52,7 +55,7 @@ def evaluate(
         [rows],
     )[0]
     measures = report(found, rows, probability, samples) | {"part": split or "all"}
-    if str(data) == "exercises" and found.conditions:  # standard or not, with known faults
+    if str(data) in EXERCISES and found.conditions:  # standard or not, with known faults
         measures["guilty_joints"] = blame(system, checkpoint.variables, found, rows)
     return measures
 
@@ -60,7 +63,7 @@ def evaluate(
 def set_name(path: str | Path) -> str:
     """Which set lies at a path; DataError where it is none."""
     root = Path(path)
-    if str(path) == "exercises":
+    if str(path) in EXERCISES:
         return "exercises"
     names = [root.name]
     if not root.is_file():
@@ -68,6 +71,8 @@ def set_name(path: str | Path) -> str:
     if "teacher.npz" in names:  # JHMDB has its labelled joints beside the stored ones
         names = ["teacher.npz"]
     known = [JOINT_FILES[name] for name in names if name in JOINT_FILES]
+    if not known and root.is_dir() and table_files(root):
+        return "tables"
     if len(known) != 1:
         what = "holds several sets" if known else "is no set of joint sequences"
         hint = f"a folder with one of {', '.join(JOINT_FILES)}, or that file"
@@ -171,7 +176,8 @@ def report(
             str(g): _measures(label[groups == g], guess[groups == g]) for g in np.unique(groups)
         }
         out |= cells(found, label, guess, kinds, groups)
-    out["balanced_accuracy_interval"] = interval(label, guess, groups, samples)
+    if samples:
+        out["balanced_accuracy_interval"] = interval(label, guess, groups, samples)
     return out
 
 

@@ -1,5 +1,4 @@
-"""What a training starts from: published weights, an earlier checkpoint, a frozen teacher; and what
-a checkpoint records beside its config."""
+"""What a training starts from: published weights, an earlier checkpoint, a frozen teacher."""
 
 from __future__ import annotations
 
@@ -92,8 +91,3 @@ def without_teacher(trained: checkpoint.Checkpoint) -> checkpoint.Checkpoint:
     statistics = {k: v for k, v in trained.variables["batch_stats"].items() if k != "teaching"}
     variables = {**trained.variables, "batch_stats": statistics, "frozen": {}}
     return dataclasses.replace(trained, config=config, variables=variables)
-
-
-def meta(config: Any) -> dict[str, Any]:
-    """What a checkpoint records beside its config."""
-    return {"skeleton": config["model"].get("skeleton", "")}

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -20,9 +19,10 @@ from tqdm import tqdm
 
 from bodyjax.contract import Variables
 from bodyjax.data import affine, clip_feed, clips
-from bodyjax.data.clip_feed import StoredMaps
+from bodyjax.data.clip_feed import Clips, StoredMaps
 from bodyjax.data.clips import ClipFolder
 from bodyjax.errors import DataError
+from bodyjax.simulate.clips import default_cache
 from bodyjax.systems.movement import JOINTS, Movement
 
 FRAMES_AT_ONCE = 16
@@ -32,10 +32,10 @@ CLIPS_AT_ONCE = 2
 
 def folder() -> Path:
     """Where maps are kept: $BODYJAX_CACHE, else ~/.cache/bodyjax."""
-    return Path(os.environ.get("BODYJAX_CACHE", Path.home() / ".cache" / "bodyjax")) / "maps"
+    return default_cache() / "maps"
 
 
-def ensure(source: ClipFolder, system: Movement, detector: Variables, count: int) -> StoredMaps:
+def ensure(source: Clips, system: Movement, detector: Variables, count: int) -> StoredMaps:
     """The maps of `count` evenly spread frames of each clip, from the cache or made now.
 
     Each clip is a file of its own, written under a temporary name and renamed: a stopped run goes
@@ -56,7 +56,7 @@ def ensure(source: ClipFolder, system: Movement, detector: Variables, count: int
 
 
 def make(
-    source: ClipFolder, system: Movement, detector: Variables, shape: tuple[int, ...],
+    source: Clips, system: Movement, detector: Variables, shape: tuple[int, ...],
     files: list[Path], missing: list[int],
 ) -> None:  # fmt: skip
     """Writes the maps of the clips numbered `missing`."""
@@ -89,11 +89,15 @@ def make(
     bar.close()
 
 
-def clip_key(source: ClipFolder, index: int) -> str:
-    """Names a clip by its place, size and time of change."""
-    file = source.files[index]
-    stat = file.stat()
-    words = (str(file.resolve()), stat.st_size, stat.st_mtime_ns)
+def clip_key(source: Clips, index: int) -> str:
+    """Names a clip by its place, size and time of change; a prepared one by its set's."""
+    words: tuple[Any, ...]
+    if isinstance(source, ClipFolder):
+        file = source.files[index]
+        stat = file.stat()
+        words = (str(file.resolve()), stat.st_size, stat.st_mtime_ns)
+    else:
+        words = (source.name(index), source.written)
     return hashlib.sha256(repr(words).encode()).hexdigest()[:24]
 
 

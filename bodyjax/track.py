@@ -21,7 +21,8 @@ SIGMA = 0.1
 @dataclass(frozen=True)
 class Settings:
     """min_similarity: least likeness, in [0, 1], of a person to the identity it takes over.
-    max_gap: seconds that an identity outlives its last sight. min_cutoff (Hz) and beta: the 1 euro
+    max_gap: seconds that an identity outlives its last sight, at least one and a half frames of a
+    slow video. min_cutoff (Hz) and beta: the 1 euro
     filter's, speeds in the person's sizes per second; min_cutoff = 0: no smoothing."""
 
     min_similarity: float = 0.2
@@ -49,10 +50,12 @@ def follow(
     """Identities over a video. times (F,) seconds, rising; xy[f] (P_f, J, 2) pixels, NaN where a
     joint is absent; score[f] (P_f, J). Every person of every frame gets an identity."""
     settings = settings or Settings()
+    step = float(np.median(np.diff(times))) if len(times) > 1 else 0.0
+    max_gap = max(settings.max_gap, 1.5 * step)
     alive: list[_Identity] = []
     all_identities: list[_Identity] = []
     for frame, (time, points) in enumerate(zip(times, xy, strict=True)):
-        alive = [one for one in alive if time - one.time <= settings.max_gap]
+        alive = [one for one in alive if time - one.time <= max_gap]
         likeness = np.array([[_similarity(one.at(time), pose) for pose in points] for one in alive])
         likeness = likeness.reshape(len(alive), len(points))
         taken = set()

@@ -35,7 +35,7 @@ def train(config: ConfigDict, workdir: Path) -> dict[str, Any]:
     system, feed, initial, meta = prepare(config)
     result = loop.fit(system, feed, config, workdir, initial_variables=initial, meta=meta)
     lines = [f"checkpoint ({result.reason}): {result.checkpoint}"]
-    if config.system == "movement":
+    if config.system == "movement" and jax.process_index() == 0:
         lines = test_movement(config, result.checkpoint, workdir) + lines
         lines.append(
             f"recognise a video: python -m launch.recognize --checkpoint {workdir} --video FILE"
@@ -76,7 +76,12 @@ def prepare(config: ConfigDict) -> tuple[System, Feed, Variables, dict[str, Any]
         return prepare_sequence(config)
     system = systems.build(config)
     meta = {"skeleton": config.model.get("skeleton", "")}
-    return system, feeds.open_feed(config), start.variables(config, system), meta
+    return system, feeds.open_feed(config, host=host()), start.variables(config, system), meta
+
+
+def host() -> tuple[int, int]:
+    """(index, count) of this process among those that train together."""
+    return jax.process_index(), jax.process_count()
 
 
 def prepare_sequence(config: ConfigDict) -> tuple[System, Feed, Variables, dict[str, Any]]:
@@ -96,6 +101,8 @@ def prepare_sequence(config: ConfigDict) -> tuple[System, Feed, Variables, dict[
         seed=config.seed,
         batch_size=config.data.batch_size,
         eval_source=None if split is None else data.rows(split == TEST),
+        host_index=host()[0],
+        host_count=host()[1],
     )
     meta = {
         "labels": list(data.classes), "skeleton": data.skeleton.name,
@@ -114,6 +121,7 @@ def prepare_movement(config: ConfigDict) -> tuple[System, Feed, Variables, dict[
     """The classifier with its detector; `config.labels` and `config.detector` are filled in."""
     if not config.labels:
         config.labels = clip_feed.open_clips(config.data, "train").classes
+    fit_to_data(config)
     initial: Variables = {}
     stored = None
     if config.start:
@@ -130,9 +138,25 @@ def prepare_movement(config: ConfigDict) -> tuple[System, Feed, Variables, dict[
         initial = fine_tuning(config, system, parts)
     if config.model.input == "maps":
         stored = stored_maps.sources(config, system, parts)  # type: ignore[arg-type]  # a Movement
-    feed = clip_feed.clip_feed(config, stored)
+    feed = clip_feed.clip_feed(config, stored, host=host())
     meta = {"labels": list(config.labels), "skeleton": "body18"}
     return system, feed, initial, meta
+
+
+def fit_to_data(config: ConfigDict) -> None:
+    """Takes out of the config what the data have no use for, and says so: operations of movements
+    that they don't have, and the choice of the best checkpoint where nothing is held out for it."""
+    unknown = [name for name in config.operations if name not in config.labels]
+    if unknown:
+        config.operations = ConfigDict(
+            {name: row for name, row in config.operations.items() if name not in unknown}
+        )
+        print(f"left out: operations of {', '.join(unknown)} (no such class in the data)")
+    if config.train.best.metric and not clip_feed.has_validation(config.data):
+        config.train.best.metric = ""
+        print(
+            "no clips are held out (data.holdout is 0): the last checkpoint is kept, not the best"
+        )
 
 
 def default_detector() -> dict[str, Any]:

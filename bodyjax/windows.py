@@ -1,7 +1,7 @@
 """Sliding windows over a long video, and the operations that commands in them stand for.
 
-A command counts when consecutive windows show it with enough probability (SYSTEMS A; US
-2020/0042776 [0058]: a car sees an officer's command and acts).
+A command counts when consecutive windows show it with enough probability (US 2020/0042776
+[0058]: a car sees an officer's command and acts).
 """
 
 from __future__ import annotations

@@ -3,8 +3,9 @@
     python -m launch.train --config configs/classifier.py            (commands, simulated clips)
     python -m launch.train --config configs/classifier.py:jhmdb      (21 actions, real clips)
 
-Variants: commands; jhmdb (heat maps of our detector); jhmdb_maps and jhmdb_joints (Gaussian maps of
-the stored joints, without and with coordinates beside them); tiny (for tests).
+Variants: commands; commands_joints (the known joints); commands_shuffled and commands_middle
+(controls); jhmdb (heat maps of our detector); jhmdb_maps and jhmdb_joints (Gaussian maps of the
+stored joints, without and with coordinates beside them); tiny (for tests).
 --config.data=PATH takes other clips of the same layout (CLASS/NAME.mp4, or train/ valid/ test/).
 """
 
@@ -52,7 +53,8 @@ def commands() -> ConfigDict:
     )  # fmt: skip
     config.data = ConfigDict(
         dict(
-            kind="clips", path="simulated:commands", split="1", holdout=0.0, on_bad="raise",
+            kind="clips", path="simulated:commands", split="1", on_bad="raise",
+            holdout=0.2,  # of training clips, where a folder has no valid/
             stored_frames=16, samples=1, batch=32, workers=0, simulated_copies=False,
             shuffle=False,
             simulated=dict(train=40, valid=8, test=12),
@@ -105,6 +107,7 @@ def jhmdb() -> ConfigDict:
     config.model.smoothing = 0.1
     config.model.augment.flip = 0.5
     config.data.path = "../shared/data/jhmdb"
+    config.data.holdout = 0.0
     config.data.samples = 5
     config.train.steps = 1240  # 60 epochs of 660 clips
     config.train.eval_every = 0
@@ -128,7 +131,7 @@ def jhmdb_maps() -> ConfigDict:
 
 
 def tiny() -> ConfigDict:
-    """Seconds, for tests: three frames of few small clips, maps of the known joints."""
+    """Seconds, for tests: four frames of few small clips, maps of the known joints."""
     config = commands()
     config.start = ""
     config.model.input = "joints"

@@ -2,7 +2,7 @@
 [--out overlay] [--json result.json].
 
 --out is a file for one picture or video, a folder for a folder. The JSON is a COCO results list:
-each person has image_id (number of the picture among those read, or of the video's frame),
+each person has image_id (number of the file among those of the folder, or of the video's frame),
 file_name, keypoints and score, found (joints that are more than a guess); in videos also frame,
 time, identity and bridged. Without --json it is printed. Exit codes: 0 done; 1 some files could not
 be read, the others are done; 2 a mistake in the input.
@@ -18,12 +18,13 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from bodyjax.data.clips import ENDINGS
+from bodyjax.data.encode import WRITTEN
 from bodyjax.errors import DataError, UserError
 from launch import flags
 from launch.evaluate import add_detector_flags, check_writable, detector_settings
 
 PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif")
-VIDEOS = (".mp4", ".avi", ".webm", ".mkv", ".mov", ".m4v")
 
 EXIT_SOME_BAD = 1
 
@@ -87,22 +88,23 @@ def input_files(root: Path) -> tuple[list[Path], int]:
     if not root.is_dir():
         raise DataError("no such file or folder", file=root)
     every = sorted(path for path in root.rglob("*") if path.is_file())
-    files = [path for path in every if path.suffix.lower() in PICTURES + VIDEOS]
+    every = [path for path in every if not path.name.startswith(".")]
+    files = [path for path in every if path.suffix.lower() in PICTURES + ENDINGS]
     if not files:
-        raise DataError("no pictures or videos", file=root, hint=" ".join(PICTURES + VIDEOS))
+        raise DataError("no pictures or videos", file=root, hint=" ".join(PICTURES + ENDINGS))
     return files, len(every) - len(files)
 
 
 def is_video(file: Path) -> bool:
     """Whether the ending is one of a video."""
-    return file.suffix.lower() in VIDEOS
+    return file.suffix.lower() in ENDINGS
 
 
 def overlay_files(root: Path, files: list[Path], out: Path) -> dict[Path, Path]:
     """Where the overlay of each file goes: pictures as .png, videos as .mp4, unless one file was
     named. Two files never share one."""
     if root.is_file() and not out.is_dir():
-        known = (".mp4", ".mkv", ".mov", ".avi") if is_video(root) else PICTURES
+        known = WRITTEN if is_video(root) else PICTURES
         if out.suffix.lower() not in known:
             raise UserError(
                 "the ending does not fit the overlay", file=out, hint=f"use {' '.join(known)}"
@@ -111,6 +113,9 @@ def overlay_files(root: Path, files: list[Path], out: Path) -> dict[Path, Path]:
     else:
         if out.exists() and not out.is_dir():
             raise UserError("is a file; the input is a folder", file=out, hint="name a folder")
+        if root.is_dir() and out.resolve().is_relative_to(root.resolve()):
+            hint = "choose another folder: the next run would read the overlays"
+            raise UserError("lies among the input", file=out, hint=hint)
         base = root if root.is_dir() else root.parent
         targets = {
             file: out / f"{file.relative_to(base)}{'.mp4' if is_video(file) else '.png'}"

@@ -102,6 +102,8 @@ def _value(text: str, old: Any, name: str) -> Any:
         value = text
     if old is None:
         return value
+    if isinstance(old, ConfigDict) and isinstance(value, dict):
+        return ConfigDict(value)
     if isinstance(old, bool) or not isinstance(old, int | float | tuple | list):
         fits = isinstance(value, type(old))
     elif isinstance(old, float):

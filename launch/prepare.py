@@ -5,16 +5,19 @@ PATH: folders of clips, pictures with labels, COCO folders, array sets, folders 
 set is a TFDS array_record set, DIR/NAME/1.0.0. What was left out is counted and named.
 
 --detect NAME (shipped weights, or a run's folder): PATH holds videos; the detector's joints of
-every 6th frame (--every FRAMES, or --rate PER_SECOND) are written as joint tables below DIR/csv,
-and the set is made of them. The same command goes on where it was stopped.
+every 6th frame (--every FRAMES, or --rate PER_SECOND) are written as joint tables below
+DIR/csv/NAME, and the set is made of them. The same command goes on where it was stopped; tables of
+another source, detector or rate are refused.
 Exit codes: 0 done, 2 a mistake in the input.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from pathlib import Path
+from typing import Any
 
 from bodyjax.errors import ConfigError, DataError
 from launch import flags
@@ -43,7 +46,7 @@ def main(arguments: list[str]) -> int:
 
     name, source = options.name or prepare.set_name(options.source), options.source
     if options.detect:
-        source = options.out / "csv"
+        source = options.out / "csv" / name
         detect_joints(options, source)
     extra = {key: getattr(options, key) for key in ("label", "joints") if getattr(options, key)}
     report = prepare.prepare(
@@ -59,12 +62,32 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
+def check_same(file: Path, made_of: dict[str, Any]) -> None:
+    """Writes down what joint tables are made of; ConfigError where something else stands there."""
+    if file.exists():
+        old = json.loads(file.read_text())
+        changed = [f"{k}: {old.get(k)} -> {new}" for k, new in made_of.items() if old.get(k) != new]
+        if changed:
+            hint = "another --name or --out, or remove the tables and this file"
+            what = f"notes tables of other settings ({'; '.join(changed)})"
+            raise ConfigError(what, file=file, hint=hint)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(made_of, indent=1) + "\n")
+
+
 def detect_joints(options: argparse.Namespace, out: Path) -> None:
     """Writes the joint tables of all videos and says which have none."""
     from bodyjax import detect, joint_tables
 
     detector = detect.load(options.detect)
     every = joint_tables.EVERY if options.every is None else options.every
+    check_same(
+        out.with_name(f"{out.name}.json"),
+        {
+            "source": str(options.source.resolve()), "detector": options.detect, "every": every,
+            "rate": options.rate, "split_number": options.split_number,
+        },
+    )  # fmt: skip
     written, missing = 0, 0
     for outcome in joint_tables.write_tables(
         detector, options.source, out, every=every, rate=options.rate, number=options.split_number

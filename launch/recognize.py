@@ -120,7 +120,12 @@ def open_task(checkpoint: str, window: float | None) -> Task:
 
     keep_compiled()
     found = checkpoints.load(checkpoint)
-    return scoring(found) if found.system == "sequence" else recognition(found, window)
+    if found.system != "sequence":
+        return recognition(found, window)
+    if window is not None:
+        hint = "a scorer's stretches are its config's score.seconds"
+        raise ConfigError("is for classifiers of movements", place="--window", hint=hint)
+    return scoring(found)
 
 
 def recognition(found: Any, window: float | None) -> Task:

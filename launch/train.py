@@ -11,6 +11,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from bodyjax.engine import settings
+from bodyjax.errors import ConfigError
 from launch import flags
 
 
@@ -19,12 +21,30 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="launch.train", description=__doc__)
     parser.add_argument("--config", required=True, help="FILE.py or FILE.py:variant")
     parser.add_argument("--workdir", help="folder of the run (default: runs/NAME-variant)")
+    parser.add_argument(
+        "--process",
+        help="HOST:PORT,COUNT,INDEX: this is process INDEX of COUNT that train together; HOST:PORT "
+        "is where process 0 listens",
+    )
     options = parser.parse_args(rest)
     config = flags.load_config(options.config)
+    settings.complete(config)
     flags.override(config, overrides)
+    if options.process:
+        join(options.process)
     name, _, variant = options.config.partition(":")
     workdir = Path(options.workdir or f"runs/{Path(name).stem}-{variant or 'default'}")
     return train(config, workdir)
+
+
+def join(text: str) -> None:
+    """Makes this process one of several: HOST:PORT,COUNT,INDEX."""
+    from bodyjax.engine.mesh import initialize_processes
+
+    address, *numbers = text.split(",")
+    if len(numbers) != 2 or not all(number.isdigit() for number in numbers):
+        raise ConfigError(f"{text!r}", place="--process", hint="HOST:PORT,COUNT,INDEX")
+    initialize_processes(address, int(numbers[0]), int(numbers[1]))
 
 
 def train(config: Any, workdir: Path) -> int:

@@ -109,7 +109,7 @@ def test_scores_are_scikit_learns(data):
     assert got["n"] == 60
 
 
-def test_a_run_learns_repeats_and_is_not_done_twice(data, tmp_path):
+def test_a_run_learns_repeats_and_is_not_done_twice(data, tmp_path, monkeypatch):
     lines = []
     result = crossval.run(config(), tmp_path, say=lines.append, data=data)
     assert result["balanced_accuracy"]["mean"] > 0.9
@@ -119,8 +119,15 @@ def test_a_run_learns_repeats_and_is_not_done_twice(data, tmp_path):
     assert stored["accuracy"] == result["accuracy"]
     with np.load(tmp_path / "predictions.npz", allow_pickle=False) as kept:
         assert sorted(np.concatenate([kept["test_0"], kept["test_1"]])) == list(range(60))
-    again = crossval.run(config(), tmp_path, say=lines.append, data=None)  # reads, trains nothing
+    monkeypatch.setattr(crossval, "train_runs", None)  # the same again reads, it trains nothing
+    again = crossval.run(config(), tmp_path, say=lines.append, data=data)
     assert again["accuracy"] == result["accuracy"]
+    other = config()
+    other["train"] = {**other["train"], "steps": 7}
+    with pytest.raises(ConfigError, match=r"other settings .*train.steps: \d+ -> 7"):
+        crossval.run(other, tmp_path, data=data)
+    with pytest.raises(ConfigError, match="seed: is for one model"):
+        crossval.run({**config(), "seed": 1}, tmp_path, data=data)
     assert any("balanced_accuracy" in line and "±" in line for line in lines)
 
 

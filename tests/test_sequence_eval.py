@@ -9,6 +9,7 @@ import pytest
 
 from bodyjax import crossval, sequence_eval, systems
 from bodyjax.data import sequence_sets, sequences
+from bodyjax.data.joints import JointTable, write_joint_csv
 from bodyjax.engine.checkpoint import Checkpoint
 from bodyjax.errors import DataError
 from bodyjax.sequence_eval import evaluate
@@ -133,6 +134,22 @@ def test_what_does_not_fit_is_one_line(scorer, ui_prmd, tmp_path):
 def test_another_set_is_refused(scorer):
     with pytest.raises(DataError, match=r"its joints are 8 .*model has 22"):
         evaluate(scorer, shared("data/natops"))
+
+
+def test_joint_tables_by_class_are_evaluated(tmp_path):
+    rng = np.random.default_rng(0)
+    for label in ("up", "down"):
+        for number in range(3):
+            frames, seen = np.arange(9), np.full((9, 1, 17), 2, np.uint8)
+            xy = rng.uniform(0, 100, (9, 1, 17, 2)).astype(np.float32)
+            table = JointTable(frames, np.arange(1), xy, seen, np.ones((9, 1, 17)), None)
+            (tmp_path / label).mkdir(exist_ok=True)
+            write_joint_csv(tmp_path / label / f"{number}.csv", table)
+    data = sequences.from_config({"set": "tables", "path": str(tmp_path), "steps": 8})
+    found = evaluate(tiny("tables", data), tmp_path, samples=0)
+    assert found["n"] == 6
+    assert found["labels"] == ["down", "up"]
+    assert sum(map(sum, found["confusion"])) == 6
 
 
 SETS = [

@@ -67,6 +67,13 @@ def test_someone_whose_joints_lie_in_a_line_stays_one_person():
     assert len(found) == 1
 
 
+def test_a_video_of_one_frame_a_second_keeps_identities():
+    times = np.arange(6) * 1.5
+    poses = list(_walk(6, (100, 100), (1, 0))[:, None])
+    tracked = track.follow(times, poses, [np.ones((1, 6))] * 6)
+    assert [one.identity.tolist() for one in tracked] == [[0]] * 6
+
+
 def test_a_gap_is_bridged_on_the_straight_line():
     path = _walk(30, (50, 100), (3, 1))
     hidden = [(frame, 0) for frame in range(10, 18)]

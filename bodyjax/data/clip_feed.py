@@ -10,44 +10,73 @@ from typing import Any
 import numpy as np
 
 from bodyjax.contract import Source
-from bodyjax.data import augment, clips, sampling
+from bodyjax.data import augment, clips, sampling, sets
 from bodyjax.data.body_region import WithSimulated
 from bodyjax.data.clips import ClipFolder
+from bodyjax.data.prepared import Prepared
 from bodyjax.data.sets import validation_split
 from bodyjax.data.stream import Stream
 from bodyjax.errors import ConfigError, DataError
 
 Example = dict[str, Any]
+Clips = ClipFolder | Prepared
 
 SIMULATED = "simulated:"
 
 
-def open_clips(data: Mapping[str, Any], part: str, *, joints: bool = False) -> ClipFolder:
+def open_clips(data: Mapping[str, Any], part: str, *, joints: bool = False) -> Clips:
     """The clips of `data.path` in one part: "train", "valid" or "test".
 
-    "simulated:commands" (or exercises) is made on first use, in the cache. Where the folder has
-    numbered splits, `data.split` names one; where it has no validation part, "valid" is a share
-    `data.holdout` of the training sources, and "train" is the rest (with holdout 0: all of it).
+    "simulated:commands" (or exercises) is made on first use, in the cache; a prepared set is read
+    as it is. Where the folder has numbered splits, `data.split` names one; where it has no
+    validation part, "valid" is a share `data.holdout` of the training sources, and "train" is the
+    rest (with holdout 0: all of it).
     """
-    path, split = str(data["path"]), data["split"]
-    if path.startswith(SIMULATED):
-        path = str(simulated_folder(data))
-    folder = Path(path)
-    if any((folder / name).is_dir() for name in clips.PARTS):
-        return clips.clips(folder, part, on_bad=data["on_bad"], joints=joints)
-    has_splits = (folder / "splits.json").exists()
-    if part == "test":
-        if not has_splits:
-            raise DataError("there is no test part", file=folder, hint="make train/ and test/")
-        return clips.clips(folder, f"{split}:test", on_bad=data["on_bad"], joints=joints)
-    side = f"{split}:train" if has_splits else "all"
-    source = clips.clips(folder, side, on_bad=data["on_bad"], joints=joints)
+    folder = folder_of(data)
+    there = parts(folder, data["split"])
+    if part in there:
+        source = open_part(folder, there[part], data["on_bad"], joints)
+    elif part == "test":
+        raise DataError("there is no test part", file=folder, hint="make train/ and test/")
+    else:
+        source = open_part(folder, there["train"], data["on_bad"], joints)
+    if part == "test" or "valid" in there:
+        return source
     if not data["holdout"]:
         if part == "valid":
             raise ConfigError("0 leaves nothing for validation", place="data.holdout")
         return source
     train, valid = validation_split(source, data["holdout"], 0)
     return valid if part == "valid" else train
+
+
+def folder_of(data: Mapping[str, Any]) -> Path:
+    """Where the clips lie; simulated ones are made."""
+    path = str(data["path"])
+    return simulated_folder(data) if path.startswith(SIMULATED) else Path(path)
+
+
+def parts(folder: Path, number: str = "1") -> dict[str, str]:
+    """The parts of a folder of clips as `open_part` calls them; DataError without "train"."""
+    if not folder.is_dir():
+        raise DataError("no such folder of clips", file=folder)
+    there = sets.parts(folder, number) if sets.recognise(folder) in ("clips", "prepared") else {}
+    if "train" not in there:
+        hint = "make train/CLASS/NAME.mp4, or CLASS/NAME.mp4"
+        raise DataError("there are no training clips", file=folder, hint=hint)
+    return there
+
+
+def open_part(folder: Path, part: str, on_bad: str, joints: bool) -> Clips:
+    """One part of a folder of clips or of a prepared set of them."""
+    if sets.recognise(folder) == "clips":
+        return clips.clips(folder, part, on_bad=on_bad, joints=joints)
+    source = Prepared(folder, part)
+    if not source.classes or "video" not in source[0]:
+        raise DataError("holds no labelled clips", file=folder)
+    if joints and "xy" not in source[0]:
+        raise DataError("has no joints", file=folder, hint="joints lie beside the clips it is of")
+    return source
 
 
 def simulated_folder(data: Mapping[str, Any]) -> Path:
@@ -146,17 +175,17 @@ def pick(example: Example) -> Example:
 class StoredMaps:
     """Heat maps of evenly spread frames of each clip, made before: maps (N, K, h, w, J) uint8."""
 
-    clips: ClipFolder
+    clips: Clips
     maps: np.ndarray
     fingerprint: str
 
     @property
     def labels(self) -> np.ndarray:
-        return self.clips.labels
+        return np.asarray(self.clips.labels)
 
     @property
     def groups(self) -> np.ndarray:
-        return self.clips.groups
+        return np.asarray(self.clips.groups)
 
     @property
     def heldout(self) -> np.ndarray:
@@ -166,7 +195,7 @@ class StoredMaps:
         return len(self.clips)
 
     def __getitem__(self, index: int) -> Example:
-        return {"maps": self.maps[index], "label": self.clips.labels[index]}
+        return {"maps": self.maps[index], "label": self.labels[index]}
 
 
 @dataclass(frozen=True)
@@ -223,12 +252,9 @@ def clip_feed(
 
 def has_validation(data: Mapping[str, Any]) -> bool:
     """Whether some training clips are kept for validation."""
-    path = str(data["path"])
-    return path.startswith(SIMULATED) or (Path(path) / "valid").is_dir() or data["holdout"] > 0
+    return data["holdout"] > 0 or "valid" in parts(folder_of(data), data["split"])
 
 
 def has_test(data: Mapping[str, Any]) -> bool:
     """Whether there are test clips."""
-    path = Path(str(data["path"]))
-    simulated = str(data["path"]).startswith(SIMULATED)
-    return simulated or (path / "test").is_dir() or (path / "splits.json").exists()
+    return "test" in parts(folder_of(data), data["split"])

@@ -122,8 +122,8 @@ def clips(
     numbered splits of a splits.json; "all" (of a split folder, its test clips are held out).
     classes: the known ones in their order; by default the folders' names, sorted.
     Every clip is opened once: with on_bad="skip" those that can't be read are named and counted,
-    with "raise" the first is a VideoError. Raises DataError for an empty or unknown class, an
-    unknown part, and where `joints` are asked for but not there.
+    with "raise" the first is a VideoError. Raises DataError for an empty or unknown class and
+    where `joints` are asked for but not there, ConfigError for an unknown part.
     """
     root = Path(path)
     if not root.is_dir():

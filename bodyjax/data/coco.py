@@ -43,6 +43,7 @@ def coco(
         content = json.loads(file.read_text())
         images, annotations = list(content["images"]), list(content["annotations"])
         order = {c["id"]: c.get("keypoints") for c in content["categories"]}
+        listed, names = {i["id"] for i in images}, [str(i["file_name"]) for i in images]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(f"not a COCO keypoint file ({error!r})", file=file) from None
     joints = {key: _coco_skeleton(names, file) for key, names in order.items() if names}
@@ -53,12 +54,15 @@ def coco(
         of_picture.setdefault(annotation.get("image_id"), []).append(annotation)
     files = open_files(file.parent)
     manifest = Manifest(file, on_bad)
-    unknown = set(of_picture) - {image["id"] for image in images}
+    unknown = set(of_picture) - listed
     for key in sorted(unknown, key=str):
         manifest.bad(f"annotations of picture {key}", "the picture is not listed")
     rows, labels = [], []
-    names = [str(image["file_name"]) for image in images]
-    heldout_all = np.array([image.get("split") == "test" for image in images], bool)
+    splits = [str(image.get("split", "train")) for image in images]
+    if strange := sorted(set(splits) - {"train", "test"}):
+        hint = 'a picture\'s "split" is train or test; valid is a tenth of train'
+        raise DataError(f"no split {strange[0]!r}", file=file, hint=hint)
+    heldout_all = np.array([split == "test" for split in splits], bool)
     for row in np.flatnonzero(named_part(part, names, heldout_all)):
         reason = "" if names[row] in files else "no such picture"
         if not reason and check_pictures:

@@ -106,8 +106,11 @@ class Prepared:
         self.labels, self.groups = _joined(tables, "labels"), _joined(tables, "groups")
         self.heldout = np.concatenate([table["heldout"] for table in tables])
         self.classes = tuple(str(label) for label in tables[0].get("classes", ()))
+        self.bad: tuple[str, ...] = ()  # what could not be used was left out while it was prepared
+        self.left_out: dict[str, int] = {}
         words = [str(table["fingerprint"]) for table in tables]
-        self.fingerprint = hashlib.sha256(" ".join(words).encode()).hexdigest()
+        self.written = " ".join(words)
+        self.fingerprint = hashlib.sha256(self.written.encode()).hexdigest()
         self._data: Any = None
 
     def __len__(self) -> int:

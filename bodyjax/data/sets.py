@@ -57,7 +57,8 @@ def recognise(path: FilePath) -> str:
         return "clips"
     if any(path.glob("*.json")):
         return "coco"
-    if len(list(path.glob("*/*/dataset_info.json"))) == 1:
+    below = [file for depth in ("*", "*/*") for file in path.glob(f"{depth}/dataset_info.json")]
+    if len(below) == 1:
         return "prepared"
     raise DataError("no set of a known layout", file=path, hint="clips lie in CLASS/NAME.mp4")
 

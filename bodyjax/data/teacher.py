@@ -1,4 +1,4 @@
-"""Stored joints of another detector, given with each picture: a teacher (SYSTEMS B)."""
+"""Stored joints of another detector, given with each picture: a teacher."""
 
 from __future__ import annotations
 

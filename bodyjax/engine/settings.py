@@ -170,6 +170,22 @@ def plain(config: Any) -> dict[str, Any]:
         raise ConfigError(f"the config holds a value that JSON has not: {error}") from error
 
 
+def complete(config: Any) -> None:
+    """Puts every field of the sections `optimizer` and `train` that a ConfigDict leaves out into
+    it, at its default, in place: so all of them can be set by a flag."""
+    for name, kind in (("optimizer", OptimizerSettings), ("train", TrainSettings)):
+        _fill(config[name], dataclasses.asdict(kind()))
+
+
+def _fill(section: Any, defaults: Mapping[str, Any]) -> None:
+    with section.unlocked():
+        for name, value in defaults.items():
+            if name not in section:
+                section[name] = value
+            elif isinstance(value, dict):
+                _fill(section[name], value)
+
+
 def expanded(config: dict[str, Any]) -> dict[str, Any]:
     """A plain config with every field of `optimizer` and `train`, defaults included."""
     sections = {
@@ -179,16 +195,16 @@ def expanded(config: dict[str, Any]) -> dict[str, Any]:
     return {**config, **sections}
 
 
-def differences(old: Any, new: Any, place: str = "") -> list[str]:
-    """Lines 'field: old -> new' for two plain configs, fields in FREE left out."""
-    if place in FREE or old == new:
+def differences(old: Any, new: Any, place: str = "", free: tuple[str, ...] = FREE) -> list[str]:
+    """Lines 'field: old -> new' for two plain configs, the fields in `free` left out."""
+    if place in free or old == new:
         return []
     if not (isinstance(old, dict) and isinstance(new, dict)):
         return [f"{place}: {json.dumps(old)} -> {json.dumps(new)}"]
     lines = []
     for name in sorted({*old, *new}):
         inner = f"{place}.{name}" if place else name
-        lines += differences(old.get(name), new.get(name), inner)
+        lines += differences(old.get(name), new.get(name), inner, free)
     return lines
 
 

@@ -54,7 +54,7 @@ class Branch(nn.Module):
 
 class PublishedStages(nn.Module):
     """Stage 1: five convolutions a branch; stages 2 to T: seven, 7x7, on the features and both
-    outputs of the stage before (CMU-Pose figure 3; SYSTEMS E)."""
+    outputs of the stage before (CMU-Pose figure 3)."""
 
     joints: int
     limbs: int

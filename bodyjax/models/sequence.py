@@ -219,7 +219,7 @@ def mean_pool(h: Array, mask: Array) -> tuple[Array, Array]:
 
 
 class SequenceClassifier(nn.Module):
-    """Masked input projection, stacked LSTM, pooling over time, logits (SYSTEMS.md D).
+    """Masked input projection, stacked LSTM, pooling over time, logits (system D).
 
     Fields:
       classes: number of labels.

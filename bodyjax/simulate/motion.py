@@ -1,7 +1,7 @@
 """Movements as joint-angle trajectories: the eight commands of a traffic officer and standing idle.
 
-The table is SYSTEMS A (US 2020/0042776 A1 names the use, [0058]): angles of the upper arm against
-the trunk, 0 hanging, 90 level, 180 up. Tempo, amplitude, phase, tremor and the timing of left and
+US 2020/0042776 A1, [0058], names the use. The table gives angles of the upper arm against the
+trunk, 0 hanging, 90 level, 180 up. Tempo, amplitude, phase, tremor and the timing of left and
 right vary from clip to clip. What must not tell the class (length, start pose, idle time before and
 after, stance, sway, glances) is in `Setting`, drawn without knowing the class. Exercises are in
 exercises.py. NumPy only.
@@ -20,7 +20,7 @@ COMMANDS = (
     *("stop", "go_straight", "left_turn", "left_turn_wait", "right_turn"),
     *("change_lane", "slow_down", "pull_over", "idle"),
 )
-"""The nine classes of SYSTEMS A, in its order."""
+"""The nine classes: eight commands and none."""
 
 # raised, outward, elbow, inward in degrees (see body.ArmAngles)
 START_ARMS = {

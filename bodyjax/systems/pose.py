@@ -32,7 +32,7 @@ Array = jax.Array
 
 
 class Targets(NamedTuple):
-    """What the maps should be, and how much each cell and channel counts (W of SYSTEMS E)."""
+    """What the maps should be, and how much each cell and channel counts (W of CMU-Pose, eq. 5)."""
 
     heatmaps: Array
     pafs: Array
@@ -180,7 +180,7 @@ class Pose:
         return total, Aux(metrics, statistics)
 
     def teacher_loss(self, variables: Variables, batch: Batch, maps: Maps) -> tuple[Array, Array]:
-        """The second loss of SYSTEMS B, and which pictures (B,) have a teacher.
+        """The loss against the teacher, and which pictures (B,) have a teacher.
 
         Masks of the labels do not count here: pictures and cells without labels learn from the
         teacher. Where the teacher says nothing, its map is the student's own: no gradient.

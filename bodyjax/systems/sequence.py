@@ -193,10 +193,11 @@ class SequenceSystem:
 
 
 def joint_share(system: SequenceSystem, variables: Variables, batch: Batch, label: int) -> Array:
-    """Which joints spoke for `label`: (B, J) shares that sum to 1.
+    """How much of the decision for or against `label` hangs on each joint: (B, J), sums to 1.
 
     The gradient of the label's log-odds by each joint's place, times how far the joint is from its
-    own mean place in the clip, summed over steps. A joint that is absent has none.
+    own mean place in the clip; its size, for or against, summed over steps. A joint that is absent
+    has none. bodyjax.blame measures what the shares are worth.
     """
     batch = system._sampled(batch, system._sampling(batch, 0, False))
 

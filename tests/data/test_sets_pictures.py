@@ -128,6 +128,23 @@ def test_coco_files_that_are_none(tmp_path):
         pictures.coco(tmp_path, "all")
 
 
+@pytest.mark.parametrize(
+    ("image", "message"),
+    [
+        ({"file_name": "1.png"}, "not a COCO keypoint file .*id"),
+        ({"id": 1}, "not a COCO keypoint file .*file_name"),
+        ({"id": 1, "file_name": "1.png", "split": "val"}, "no split 'val'"),
+    ],
+)
+def test_coco_pictures_with_wrong_fields(tmp_path, image, message):
+    write_coco(tmp_path, [person()])
+    content = json.loads((tmp_path / "labels.json").read_text())
+    content["images"] = [image]
+    (tmp_path / "labels.json").write_text(json.dumps(content))
+    with pytest.raises(DataError, match=message):
+        pictures.coco(tmp_path, "all")
+
+
 def test_coco_pictures_without_people_and_other_joint_orders(tmp_path):
     write_coco(tmp_path, [])
     assert pictures.coco(tmp_path, "all")[0]["xy"].shape == (0, 18, 2)

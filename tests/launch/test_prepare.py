@@ -1,6 +1,7 @@
 """launch.prepare: clips, joint tables, arrays and videos become sets that read back the same."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from bodyjax.data import prepared
 from bodyjax.data.clips import clips
 from bodyjax.data.joints import JointTable, read_joint_csv, write_joint_csv
 from bodyjax.data.video import open_video, write_video
-from bodyjax.errors import DataError, UserError, VideoError
+from bodyjax.errors import ConfigError, DataError, UserError, VideoError
 from bodyjax.skeleton import COCO17
 from launch import prepare
 from tests.data import make_videos
@@ -198,7 +199,7 @@ def test_videos_become_tables_and_a_set(tmp_path, capsys, monkeypatch):
     said = capsys.readouterr()
     assert "bad.mp4: the file is empty" in said.err
     assert "joint tables: 2, videos without: 1" in said.out
-    found = read_joint_csv(tmp_path / "out" / "csv" / "up" / "clip.csv")
+    found = read_joint_csv(tmp_path / "out" / "csv" / "v" / "up" / "clip.csv")
     assert found.frames.tolist() == [0, 5, 10, 15]
     assert found.people.tolist() == [0, 1]
     assert found.size == (192, 96)
@@ -206,9 +207,12 @@ def test_videos_become_tables_and_a_set(tmp_path, capsys, monkeypatch):
     np.testing.assert_allclose(found.xy[:, 1, 0, 0], 100 + found.frames, atol=1e-4)
     assert len(prepared.Prepared(tmp_path / "out" / "v" / "1.0.0", "train")) == 2
 
-    # again: tables that are there are kept
+    # again: tables that are there are kept, those of other settings refused
     monkeypatch.setattr(detect, "detect", None)
-    prepare.main([*arguments, str(tmp_path / "out"), "--name", "again", "--every", "5"])
+    shutil.rmtree(tmp_path / "out" / "v")
+    prepare.main([*arguments, str(tmp_path / "out"), "--every", "5"])
+    with pytest.raises(ConfigError, match="every: 5 -> 4"):
+        prepare.main([*arguments, str(tmp_path / "out"), "--every", "4"])
     monkeypatch.setattr(detect, "detect", FoundPeople(0))
     with pytest.raises(DataError, match="none of 3 videos"):
         prepare.main([*arguments, str(tmp_path / "nobody")])

@@ -1,4 +1,4 @@
-"""The commands against the table of SYSTEMS A, measured from the posed joints, and exercises."""
+"""The commands against their table, measured from the posed joints, and exercises."""
 
 import numpy as np
 import pytest

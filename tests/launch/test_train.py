@@ -1,0 +1,82 @@
+"""Clips of one's own, from the folder to the figures and a recognised video, as README tells it."""
+
+import json
+import shutil
+
+import pytest
+
+from bodyjax.errors import ConfigError
+from bodyjax.simulate.clips import ClipSpec, ensure
+from launch import evaluate, prepare, recognize, train
+
+TINY = [
+    "--config=configs/classifier.py:tiny", "--config.model.input=frames",
+    "--config.model.size=(64,64)", "--config.model.frames=2", "--config.data.batch=4",
+]  # fmt: skip
+NAMES = {"stop": "wave", "idle": "rest"}
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory):
+    """wave/ and rest/: 6 clips each, with train/ and test/ beside one another."""
+    folder = tmp_path_factory.mktemp("clips")
+    spec = ClipSpec(train=6, valid=1, test=2, size=(64, 48), length=(8, 10))
+    made = ensure(spec, cache=folder / "cache", progress=False)
+    for part in ("train", "test"):
+        for name, own in NAMES.items():
+            shutil.copytree(made / part / name, folder / "parts" / part / own)
+    return folder / "parts"
+
+
+@pytest.fixture(scope="module")
+def trained(clips, tmp_path_factory):
+    workdir = tmp_path_factory.mktemp("own") / "run"
+    assert train.main([*TINY, f"--config.data={clips}", f"--workdir={workdir}"]) == 0
+    return workdir
+
+
+def test_train_and_test_folders(clips, trained, tmp_path):
+    assert json.loads((trained / "test.json").read_text())["n"] == 4
+    out = tmp_path / "figures.json"
+    arguments = ["--checkpoint", str(trained), "--data", str(clips), "--split", "test"]
+    assert evaluate.main([*arguments, "--out", str(out)]) == 0
+    figures = json.loads(out.read_text())
+    assert figures["n"] == 4
+    assert figures["labels"] == ["rest", "wave"]
+    assert figures["accuracy"] == json.loads((trained / "test.json").read_text())["accuracy"]
+    video = next((clips / "test/wave").glob("*.mp4"))
+    found = tmp_path / "found.json"
+    words = ["--checkpoint", str(trained), "--video", str(video), "--json", str(found)]
+    assert recognize.main(words) == 0
+    assert json.loads(found.read_text())["movement"] in ("rest", "wave")
+
+
+def test_a_folder_without_parts_says_what_it_leaves_out(clips, tmp_path, capsys):
+    folder = [f"--config.data={clips / 'train'}"]
+    assert train.main([*TINY, *folder, f"--workdir={tmp_path / 'a'}"]) == 0
+    said = capsys.readouterr().out
+    assert "left out: operations of change_lane, go_straight" in said
+    assert "no test clips" in said
+    nothing_held = ["--config.data.holdout=0.0", "--config.optimizer.multipliers={'conv1': 0.5}"]
+    assert train.main([*TINY, *folder, *nothing_held, f"--workdir={tmp_path / 'b'}"]) == 0
+    assert "no clips are held out" in capsys.readouterr().out
+
+
+def test_a_prepared_set_gives_the_figures_of_its_folder(clips, trained, tmp_path):
+    assert prepare.main(["--source", str(clips), "--out", str(tmp_path), "--name", "own"]) == 0
+    workdir = tmp_path / "run"
+    assert train.main([*TINY, f"--config.data={tmp_path / 'own'}", f"--workdir={workdir}"]) == 0
+    assert json.loads((workdir / "test.json").read_text())["n"] == 4
+    figures = []
+    for data in (clips, tmp_path / "own"):
+        out = tmp_path / "figures.json"
+        arguments = ["--checkpoint", str(trained), "--data", str(data), "--split", "test"]
+        assert evaluate.main([*arguments, "--out", str(out)]) == 0
+        figures.append(json.loads(out.read_text()))
+    assert figures[0]["confusion"] == figures[1]["confusion"]
+
+
+@pytest.mark.parametrize("text", ["localhost:1", "localhost:1,2", "localhost:1,a,b"])
+def test_a_mistake_in_process_is_one_line(text, tmp_path):
+    with pytest.raises(ConfigError, match="HOST:PORT,COUNT,INDEX"):
+        train.main([*TINY, f"--process={text}", f"--workdir={tmp_path}"])
