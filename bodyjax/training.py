@@ -35,7 +35,7 @@ def train(config: ConfigDict, workdir: Path) -> dict[str, Any]:
     system, feed, initial, meta = prepare(config)
     result = loop.fit(system, feed, config, workdir, initial_variables=initial, meta=meta)
     lines = [f"checkpoint ({result.reason}): {result.checkpoint}"]
-    if config.system == "movement" and jax.process_index() == 0:
+    if config.system == "movement":
         lines = test_movement(config, result.checkpoint, workdir) + lines
         lines.append(
             f"recognise a video: python -m launch.recognize --checkpoint {workdir} --video FILE"

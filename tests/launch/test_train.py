@@ -1,7 +1,11 @@
 """Clips of one's own, from the folder to the figures and a recognised video, as README tells it."""
 
 import json
+import os
 import shutil
+import socket
+import subprocess
+import sys
 
 import pytest
 
@@ -80,3 +84,23 @@ def test_a_prepared_set_gives_the_figures_of_its_folder(clips, trained, tmp_path
 def test_a_mistake_in_process_is_one_line(text, tmp_path):
     with pytest.raises(ConfigError, match="HOST:PORT,COUNT,INDEX"):
         train.main([*TINY, f"--process={text}", f"--workdir={tmp_path}"])
+
+
+@pytest.mark.slow
+def test_two_processes_train_together(tmp_path):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    command = [sys.executable, "-m", "launch.train", "--config=configs/classifier.py:tiny"]
+    both = [
+        subprocess.Popen(
+            [*command, f"--process={address},2,{index}", f"--workdir={tmp_path / 'run'}"],
+            env={**os.environ, "JAX_PLATFORMS": "cpu", "BODYJAX_CACHE": str(tmp_path)},
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        )
+        for index in (0, 1)
+    ]  # fmt: skip
+    said = [process.communicate(timeout=600)[0] for process in both]
+    assert [process.returncode for process in both] == [0, 0], said
+    assert "in 2 process(es)" in said[0]
+    assert json.loads((tmp_path / "run/test.json").read_text())["n"] == 9
