@@ -44,7 +44,7 @@ def commands() -> ConfigDict:
     )
     config.model = ConfigDict(
         dict(
-            input="maps", frames=12, sampling="random", size=(192, 256), grid=24, sigma=1.5,
+            input="maps", frames=12, sampling="random", size=(224, 288), grid=24, sigma=1.5,
             threshold=0.15, channels=(16, 32, 64), embedding=128, hidden=128, dropout=0.2,
             coordinates=True, several=False, class_weights=(), smoothing=0.05,
             fine_tune=False,
@@ -104,6 +104,7 @@ def jhmdb() -> ConfigDict:
     config = commands()
     config.operations = ConfigDict()
     config.model.frames = 8
+    config.model.size = (192, 256)
     config.model.smoothing = 0.1
     config.model.augment.flip = 0.5
     config.data.path = "../shared/data/jhmdb"
