@@ -9,17 +9,17 @@ another one is named; those not given here are in README.md.
 
 | variant | what it is | data | time | expected |
 |---|---|---|---|---|
-| small | EfficientNet-lite0 start, two light stages, stride 8 | lspet, multi, people, simulated | 3.5 h, 2 CPU cores | README |
+| small | EfficientNet-lite0 start, two light stages, stride 8 | lspet, multi, people, simulated | 4 h, 2 CPU cores | README |
 | small_distilled | small, and stored joints of a phone model | the same | as small | not measured |
 | small_from_large | small, taught by `large` inside the step | the same | GPU | not measured |
 | large | EfficientNet-lite0 start, wide pyramid, three stages, stride 4, bf16 | the same | GPU | not measured |
 | cmu | VGG19, six stages: the published baseline | COCO | GPU, days | AP 58.4 (patent) |
 | se | SE-ResNet-50 (model.backbone=se_resnet_101: 101) in VGG's place | COCO | GPU, days | AP 58.6 |
 | se_okhm | se, the 8 worst joints in the last two stages | COCO | GPU, days | AP 60.0 |
-| ablation_baseline | small plain ResNet, three light stages | lspet, multi | minutes, CPU | README |
-| ablation_se | the same with squeeze and excitation | lspet, multi | minutes, CPU | README |
-| ablation_okhm | the same, 8 worst joints in the last two stages | lspet, multi | minutes, CPU | README |
-| ablation_distilled | ablation_se, taught by `small` inside the step | lspet, multi | minutes, CPU | README |
+| ablation_baseline | small plain ResNet, three light stages | lspet, multi | 6 min, CPU | not measured |
+| ablation_se | the same with squeeze and excitation | lspet, multi | 6 min, CPU | not measured |
+| ablation_okhm | the same, 8 worst joints in the last two stages | lspet, multi | 6 min, CPU | not measured |
+| ablation_distilled | ablation_se, taught by `small` inside the step | lspet, multi | 6 min, CPU | not measured |
 | tiny | for tests: seconds | simulated | seconds | none |
 
 The weights `small` that ship were made in several runs, each from the one before
