@@ -364,7 +364,10 @@ def run(
 def finished(file: Path, made_of: Mapping[str, Any]) -> dict[str, Any]:
     """The figures of a finished run; ConfigError where they were made of something else."""
     result = json.loads(file.read_text())
-    changed = settings.differences(result.get("made_of"), made_of, free=("config.data.path",))
+    if "made_of" not in result:
+        hint = "another --workdir, or remove the file"
+        raise ConfigError("does not say which settings it was made of", file=file, hint=hint)
+    changed = settings.differences(result["made_of"], made_of, free=("config.data.path",))
     if changed:
         shown = "; ".join(changed[:3]) + ("; ..." if len(changed) > 3 else "")
         hint = "another --workdir, or remove the file"

@@ -22,8 +22,8 @@ SIGMA = 0.1
 class Settings:
     """min_similarity: least likeness, in [0, 1], of a person to the identity it takes over.
     max_gap: seconds that an identity outlives its last sight, at least one and a half frames of a
-    slow video. min_cutoff (Hz) and beta: the 1 euro
-    filter's, speeds in the person's sizes per second; min_cutoff = 0: no smoothing."""
+    slow video. min_cutoff (Hz) and beta: the 1 euro filter's, speeds in the person's sizes per
+    second; min_cutoff = 0: no smoothing."""
 
     min_similarity: float = 0.2
     max_gap: float = 0.7

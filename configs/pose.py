@@ -26,8 +26,7 @@ The weights `small` that ship were made in several runs, each from the one befor
 (`--config.start=RUN`); their card tells which.
 COCO is expected as ../coco/coco/annotations.json (person_keypoints_train2017.json) and
 ../coco/coco/images.zip or images/; `--config.data=PATH` names another place.
-Each ablation differs from the one above it in what its line names alone; three seeds:
---config.seed=0, 1, 2.
+The ablations differ in what their lines name alone; three seeds: --config.seed=0, 1, 2.
 """  # noqa: E501
 
 from __future__ import annotations

@@ -126,6 +126,10 @@ def test_a_run_learns_repeats_and_is_not_done_twice(data, tmp_path, monkeypatch)
     other["train"] = {**other["train"], "steps": 7}
     with pytest.raises(ConfigError, match=r"other settings .*train.steps: \d+ -> 7"):
         crossval.run(other, tmp_path, data=data)
+    (tmp_path / "old").mkdir()
+    (tmp_path / "old" / "metrics.json").write_text('{"accuracy": {}}')
+    with pytest.raises(ConfigError, match="does not say which settings"):
+        crossval.run(config(), tmp_path / "old", data=data)
     with pytest.raises(ConfigError, match="seed: is for one model"):
         crossval.run({**config(), "seed": 1}, tmp_path, data=data)
     assert any("balanced_accuracy" in line and "±" in line for line in lines)

@@ -200,7 +200,8 @@ class Watch:
         return self.folder
 
     def __setstate__(self, folder: str) -> None:
-        self.__init__(folder)  # type: ignore[misc]  # a thread's file can't be pickled
+        self.folder = folder
+        self._mine = threading.local()  # the files of another process's threads stay there
 
     def begin(self, index: int) -> None:
         """This thread starts to read an example."""

@@ -252,9 +252,15 @@ def clip_feed(
 
 def has_validation(data: Mapping[str, Any]) -> bool:
     """Whether some training clips are kept for validation."""
-    return data["holdout"] > 0 or "valid" in parts(folder_of(data), data["split"])
+    return data["holdout"] > 0 or has_part(data, "valid")
 
 
 def has_test(data: Mapping[str, Any]) -> bool:
     """Whether there are test clips."""
-    return "test" in parts(folder_of(data), data["split"])
+    return has_part(data, "test")
+
+
+def has_part(data: Mapping[str, Any], part: str) -> bool:
+    """Whether the clips have a part of their own; simulated ones have all, made or not."""
+    path = str(data["path"])
+    return path.startswith(SIMULATED) or part in parts(Path(path), data["split"])

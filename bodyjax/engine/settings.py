@@ -173,8 +173,8 @@ def plain(config: Any) -> dict[str, Any]:
 def complete(config: Any) -> None:
     """Puts every field of the sections `optimizer` and `train` that a ConfigDict leaves out into
     it, at its default, in place: so all of them can be set by a flag."""
-    for name, kind in (("optimizer", OptimizerSettings), ("train", TrainSettings)):
-        _fill(config[name], dataclasses.asdict(kind()))
+    kinds = {"optimizer": OptimizerSettings, "train": TrainSettings}
+    _fill(config, {name: dataclasses.asdict(kind()) for name, kind in kinds.items()})
 
 
 def _fill(section: Any, defaults: Mapping[str, Any]) -> None:

@@ -73,3 +73,13 @@ def test_plain_is_json() -> None:
 def test_config_errors_need_no_jax() -> None:
     code = "import sys, bodyjax.engine.settings; sys.exit('jax' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_complete_fills_what_a_config_leaves_out_and_keeps_the_rest() -> None:
+    config = ml_collections.ConfigDict({"train": {"steps": 7, "best": {"metric": "accuracy"}}})
+    settings.complete(config)
+    assert (config.train.steps, config.train.keep) == (7, settings.TrainSettings().keep)
+    assert config.train.best.to_dict() == {"metric": "accuracy", "mode": "max"}
+    assert config.train.stop.plateau is None
+    assert config.optimizer.rate == settings.OptimizerSettings().rate
+    assert settings.expanded(settings.plain(config)) == settings.plain(config)
