@@ -17,6 +17,9 @@ from bodyjax.errors import ConfigError, UserError
 
 EXIT_USER_ERROR = 2
 
+TABLES = ("operations", "multipliers", "sets")
+"""Sections whose fields are names of the user's own: `--config.SECTION={...}` sets the whole."""
+
 
 def run(main: Callable[[list[str]], int]) -> None:
     """Calls main(arguments) and exits with its code; a UserError is one line and exit code 2.
@@ -72,7 +75,8 @@ def split_overrides(arguments: Sequence[str]) -> tuple[list[str], dict[str, str]
 
 
 def override(config: ConfigDict, overrides: dict[str, str]) -> None:
-    """Sets fields in place. A section with a field `path` (as `data`) may be set by its path alone.
+    """Sets fields in place. A section with a field `path` (as `data`) may be set by its path alone;
+    {...} sets the fields of a section that it names, and the whole of a table (`TABLES`).
 
     Values keep the type of the field; ConfigError names a field that is not there, or a value that
     does not fit.
@@ -88,8 +92,14 @@ def override(config: ConfigDict, overrides: dict[str, str]) -> None:
                 raise ConfigError("there is no such field", place=f"config.{name}", hint=hint)
             if i < len(path):
                 section = section[part]
-        if isinstance(section[leaf], ConfigDict) and "path" in section[leaf]:
-            section, leaf = section[leaf], "path"
+        old = section[leaf]
+        if isinstance(old, ConfigDict) and text.lstrip().startswith("{") and leaf not in TABLES:
+            parts = _value(text, old, name).to_dict()
+            texts = {k: v if isinstance(v, str) else repr(v) for k, v in parts.items()}
+            override(config, {f"{name}.{field}": part for field, part in texts.items()})
+            continue
+        if isinstance(old, ConfigDict) and "path" in old:
+            section, leaf = old, "path"
         section[leaf] = _value(text, section[leaf], name)
 
 
@@ -102,7 +112,10 @@ def _value(text: str, old: Any, name: str) -> Any:
         value = text
     if old is None:
         return value
-    if isinstance(old, ConfigDict) and isinstance(value, dict):
+    if isinstance(old, ConfigDict):
+        if not isinstance(value, dict) or not all(isinstance(field, str) for field in value):
+            hint = f"{{'FIELD': value}}; now {', '.join(old.keys())}"
+            raise ConfigError(f"{text!r} is not a section", place=f"config.{name}", hint=hint)
         return ConfigDict(value)
     if isinstance(old, bool) or not isinstance(old, int | float | tuple | list):
         fits = isinstance(value, type(old))
