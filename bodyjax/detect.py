@@ -42,8 +42,8 @@ FILL = 128
 class Settings:
     """How a picture is read. A config may hold some of these in its section `detect`.
 
-    size: side of the canvas in pixels, a multiple of 32; the longest side of the picture is scaled
-    to it. flip: average with the mirrored picture. scales: average over the canvas at these sizes.
+    size: side of the canvas in pixels, a multiple of 32 (networks without a pyramid: of 8); the
+    longest side of the picture is scaled to it. flip: average with the mirrored picture. scales: average over the canvas at these sizes.
     refine: sub-pixel rule of the joints, "parabola" (through the logarithms of the peak and its
     neighbours), "dark" or "udp" (codec.decode). max_people, max_peaks, threshold, min_paf,
     min_hits, min_parts, min_score: grouping.group. fill_reach: joints that grouping did not attach
@@ -66,8 +66,8 @@ class Settings:
     fill_threshold: float = 0.01
 
     def __post_init__(self) -> None:
-        if self.size < 32 or self.size % 32:
-            raise ConfigError(f"{self.size} is not a multiple of 32", place="detect.size")
+        if self.size < 32:
+            raise ConfigError(f"{self.size} is less than 32", place="detect.size")
         if not self.scales or min(self.scales) <= 0:
             raise ConfigError(f"scales {self.scales}", place="detect.scales", hint="all above 0")
         if self.refine not in ("parabola", "dark", "udp"):
@@ -164,7 +164,9 @@ def make(
     name: str = "",
 ) -> Detector:
     """A detector from a system and its variables."""
-    settings = settings or Settings()
+    settings, cell = settings or Settings(), system.model.cell
+    if settings.size % cell:
+        raise ConfigError(f"{settings.size} is not a multiple of {cell}", place="detect.size")
 
     def predict(variables: Variables, canvas: Array) -> Detections:
         heatmaps, pafs = averaged_maps(system, variables, canvas, settings)
@@ -178,10 +180,10 @@ def averaged_maps(
 ) -> tuple[Array, Array]:
     """Heat maps (H, W, J) and fields (H, W, 2L) of a canvas (S, S, 3), the mean over the mirror and
     the scales that the settings ask for."""
-    bones, stride = system.bones, system.model.stride
+    bones, stride, least = system.bones, system.model.stride, system.model.cell
     cells, heatmaps, pafs = settings.size // stride, [], []
     for scale in settings.scales:
-        side = max(32, round(settings.size * scale / 32) * 32)
+        side = max(least, round(settings.size * scale / least) * least)
         image = canvas[None]
         if side != settings.size:
             # Pixel and cell centres lie at halves in jax.image.resize: all grids stay in step.
@@ -311,7 +313,8 @@ def people(
     category_id 1, keypoints [x, y, score] * 17 in COCO's order and pixels of the given picture,
     score, and beside COCO's fields found [bool] * 17: whether grouping attached the joint. A joint
     that is not found has the place of the highest free value of its map near the person (a guess,
-    with that value as its score), or 0, 0, 0 where there is none.
+    with that value as its score), or 0, 0, 0 where there is none. overflow: peaks and people of the
+    picture beyond max_peaks and max_people, which are not among the results.
     """
     return coco_results(detect(detector, image), detector.skeleton, image_id)
 
@@ -320,13 +323,18 @@ def coco_results(found: PicturePeople, bones: Skeleton, image_id: Any = 0) -> li
     """People of a picture as `people` gives them."""
     xy, score, flags = as_skeleton(found, bones, COCO17)
     return [
-        _coco_result(*person, image_id)
+        _coco_result(*person, found.overflow, image_id)
         for person in zip(xy, score, flags, found.person_score.tolist(), strict=True)
     ]
 
 
 def _coco_result(
-    xy: np.ndarray, score: np.ndarray, found: np.ndarray, person_score: float, image_id: Any
+    xy: np.ndarray,
+    score: np.ndarray,
+    found: np.ndarray,
+    person_score: float,
+    overflow: int,
+    image_id: Any,
 ) -> dict[str, Any]:
     """One person, xy (17, 2) with NaN for what is absent."""
     there = np.isfinite(xy).all(axis=-1)
@@ -337,6 +345,7 @@ def _coco_result(
         "keypoints": [round(float(value), 4) for value in table.ravel()],
         "score": person_score,
         "found": found.tolist(),
+        "overflow": overflow,
     }
 
 
@@ -383,7 +392,7 @@ def video(
         for identity, row, xy, score in zip(*tracked, strict=True):
             person = found.person_score[row] if row >= 0 else score.mean()
             flag = flags[row] if row >= 0 else np.zeros(len(score), bool)
-            result = _coco_result(xy, score, flag, float(person), number)
+            result = _coco_result(xy, score, flag, float(person), found.overflow, number)
             people.append(
                 result
                 | {"frame": number, "time": round(float(time), 4), "identity": int(identity)}

@@ -3,8 +3,9 @@
 
 --out is a file for one picture or video, a folder for a folder. The JSON is a COCO results list:
 each person has image_id (number of the file among those of the folder, or of the video's frame),
-file_name, keypoints and score, found (joints that are more than a guess); in videos also frame,
-time, identity and bridged. Without --json it is printed. Exit codes: 0 done; 1 some files could not
+file_name, keypoints and score, found (joints that are more than a guess), overflow (people and
+peaks of the picture beyond what is kept: said at the end as well); in videos also frame, time,
+identity and bridged. Without --json it is printed. Exit codes: 0 done; 1 some files could not
 be read, the others are done; 2 a mistake in the input.
 """
 
@@ -67,17 +68,20 @@ def main(arguments: list[str]) -> int:
         os.replace(temporary, options.json)
     else:
         print(text)
-    summary(len(files), len(bad), others, len(people))
+    full = {(one["file_name"], one["image_id"]) for one in people if one["overflow"]}
+    summary(len(files), len(bad), others, len(people), len(full))
     for line in bad:
         print(f"error: {line}", file=sys.stderr)
     return flags.EXIT_USER_ERROR if len(bad) == len(files) else EXIT_SOME_BAD if bad else 0
 
 
-def summary(files: int, bad: int, others: int, people: int) -> None:
+def summary(files: int, bad: int, others: int, people: int, full: int) -> None:
     """One line on stderr of what was read and what was not."""
     parts = [f"{files - bad} of {files} files read", f"{people} results"]
     if others:
         parts.append(f"{others} files that are no pictures or videos")
+    if full:
+        parts.append(f"{full} pictures with more people or peaks than are kept")
     print(", ".join(parts), file=sys.stderr)
 
 

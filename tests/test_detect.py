@@ -17,7 +17,7 @@ from bodyjax.errors import CheckpointError, ConfigError, DataError
 from bodyjax.skeleton import BODY18, COCO17, LSP14
 
 SIZE, STRIDE, CELLS = 128, 8, 16
-MODEL = SimpleNamespace(stride=STRIDE)
+MODEL = SimpleNamespace(stride=STRIDE, cell=32)
 LEG = ("hip", "knee", "ankle")
 ARM = tuple(BODY18.index(f"right_{part}") for part in ("shoulder", "elbow", "wrist"))
 LIMBS = [BODY18.limbs.index(pair) for pair in (ARM[:2], ARM[1:])]
@@ -225,13 +225,37 @@ def test_coco_form_and_missing_joints(detector):
     person = _standing(64.0)
     person[BODY18.index("nose")] = np.nan
     (result,) = detect.people(_with(detector, _scene([person])), BLACK)
-    assert set(result) == {"image_id", "category_id", "keypoints", "score", "found"}
+    assert set(result) == {"image_id", "category_id", "keypoints", "score", "found", "overflow"}
+    assert result["overflow"] == 0
     table = np.reshape(result["keypoints"], (17, 3))
     assert len(result["found"]) == 17
     assert not result["found"][0]
     assert tuple(table[0]) == (0, 0, 0)
     order = [BODY18.index(joint) for joint in COCO17.joints[1:]]
     np.testing.assert_allclose(table[1:, :2], person[order], atol=0.3)
+
+
+def test_people_beyond_the_maximum_are_counted_in_the_result():
+    few = detect.make(COLOURS, _variables(), detect.Settings(size=SIZE, max_people=1))
+    (result,) = detect.people(_with(few, _scene([_standing(40.0), _standing(92.0)])), BLACK)
+    assert result["overflow"] == 1
+
+
+@pytest.mark.parametrize(("cell", "size"), [(32, 144), (8, 140)])
+def test_canvas_fits_the_network(cell, size):
+    network = SimpleNamespace(bones=BODY18, model=SimpleNamespace(stride=8, cell=cell), maps=None)
+    with pytest.raises(ConfigError, match=f"detect.size: {size} is not a multiple of {cell}"):
+        detect.make(network, {}, detect.Settings(size=size))
+
+
+def test_networks_without_a_pyramid_take_368_pixels():
+    network = SimpleNamespace(
+        bones=BODY18, model=SimpleNamespace(stride=STRIDE, cell=8), maps=_equivariant
+    )
+    chosen = detect.Settings(size=368, scales=(0.5, 1.0))
+    picture = jnp.zeros((368, 368, 3), jnp.uint8)
+    heat, pafs = detect.averaged_maps(network, 1.0, picture, chosen)
+    assert (heat.shape, pafs.shape) == ((46, 46, 18), (46, 46, 38))
 
 
 def test_maxima_of_the_maps_stand_for_a_single_person(detector):
@@ -331,7 +355,7 @@ def test_videos_have_identities_and_times(detector, tmp_path):
 @pytest.mark.parametrize(
     ("fields", "place"),
     [
-        ({"size": 100}, "detect.size"),
+        ({"size": 16}, "detect.size"),
         ({"scales": (0,)}, "detect.scales"),
         ({"scales": ()}, "detect.scales"),
         ({"refine": "best"}, "detect.refine"),

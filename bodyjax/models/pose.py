@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax import export
 
-from bodyjax.models.backbone import Norm, conv
+from bodyjax.models.backbone import EfficientNetLite0, Norm, SqueezeExcite, conv
 
 Array = jax.Array
 
@@ -116,10 +116,13 @@ def upsample2(x: Array) -> Array:
 
 class Pyramid(nn.Module):
     """Merges features of strides 32, 16 and 8 (and 4) from the deepest up (Lin et al., Feature
-    Pyramid Networks, CVPR 2017); most of the work is done at stride 16, where maps are small."""
+    Pyramid Networks, CVPR 2017); most of the work is done at stride 16, where maps are small.
+
+    reduction: that of squeeze and excitation on the features before they are merged; 0: none."""
 
     stride: int = 8
     widths: tuple[int, int, int, int] = (64, 96, 192, 192)
+    reduction: int = 0
     dtype: Any = jnp.float32
 
     @nn.compact
@@ -128,6 +131,12 @@ class Pyramid(nn.Module):
             x = conv(width, kernel, dtype=self.dtype, name=name)(x)
             return nn.relu(Norm(dtype=self.dtype, name=f"{name}_bn")(x, train))
 
+        if self.reduction:
+            features = {
+                stride: SqueezeExcite(self.reduction, dtype=self.dtype, name=f"se{stride}")(x)
+                for stride, x in features.items()
+                if stride >= self.stride
+            }
         at = dict(zip((4, 8, 16, 32), self.widths, strict=True))
         x = layer(features[32], at[32], 3, "deep")
         x = jnp.concatenate([upsample2(x), features[16]], axis=-1)
@@ -140,14 +149,13 @@ class Pyramid(nn.Module):
 
 
 class MultiStagePose(nn.Module):
-    """Pictures (B, H, W, 3) in 0..255 -> Maps at `stride` (8 or 4); H, W multiples of 32 with a
-    pyramid, else of 8.
+    """Pictures (B, H, W, 3) in 0..255 -> Maps at `stride` (8 or 4); H, W multiples of `cell`.
 
     `backbone` gives features by stride. With stride-32 features (EfficientNet-lite0) a pyramid
     merges them; else (SE-ResNet, VGG) two 3x3 convolutions reduce the features at stride 8 to 256
     and 128 channels, as in CMU-Pose, and stride 4 upsamples those. `light` takes `LightStages`
     instead of the published ones, with `width` channels in `layers` convolutions each; `pyramid`
-    are the widths of `Pyramid` at strides 4, 8, 16 and 32.
+    are the widths of `Pyramid` at strides 4, 8, 16 and 32, `reduction` its squeeze and excitation.
     """
 
     backbone: nn.Module
@@ -159,13 +167,21 @@ class MultiStagePose(nn.Module):
     width: int = 96
     layers: int = 2
     pyramid: tuple[int, int, int, int] = (64, 96, 192, 192)
+    reduction: int = 0
     dtype: Any = jnp.float32
+
+    @property
+    def cell(self) -> int:
+        """Pixels of the largest stride: 32 with a pyramid, else 8."""
+        return 32 if isinstance(self.backbone, EfficientNetLite0) else 8
 
     @nn.compact
     def __call__(self, pixels: Array, train: bool = False) -> Maps:
         features = self.backbone(pixels, train)
         if 32 in features:
-            merge = Pyramid(self.stride, self.pyramid, dtype=self.dtype, name="pyramid")
+            merge = Pyramid(
+                self.stride, self.pyramid, self.reduction, dtype=self.dtype, name="pyramid"
+            )
             x = merge(features, train)
         else:
             x = features[8]

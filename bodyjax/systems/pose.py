@@ -283,16 +283,18 @@ def network(model: Any, dtype: Any) -> tuple[MultiStagePose, Skeleton]:
     """The network that a `model` section names, and its skeleton."""
     bones = skeleton.get(model["skeleton"])
     check(model["stride"] in (4, 8), "stride", model["stride"], "4 or 8")
-    size, cell = tuple(model["size"]), 32 if model["backbone"] == "efficientnet_lite0" else 8
-    fits = len(size) == 2 and all(n > 0 and n % cell == 0 for n in size)
-    check(fits, "size", size, f"(H, W), multiples of {cell}")
     check(model["stages"] >= 1, "stages", model["stages"], "at least 1")
     built = MultiStagePose(
         backbone(model, dtype), len(bones.joints), len(bones.limbs), stride=model["stride"],
         stages=model["stages"], light=model["light"], width=model["width"],
         layers=model.get("layers", 2), pyramid=tuple(model.get("pyramid", (64, 96, 192, 192))),
-        dtype=dtype,
+        reduction=model.get("reduction", 0), dtype=dtype,
     )  # fmt: skip
+    size, cell = tuple(model["size"]), built.cell
+    fits = len(size) == 2 and all(n > 0 and n % cell == 0 for n in size)
+    check(fits, "size", size, f"(H, W), multiples of {cell}")
+    plain = not built.reduction or cell == 32
+    check(plain, "reduction", built.reduction, "0: this backbone has no pyramid")
     return built, bones
 
 

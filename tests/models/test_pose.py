@@ -107,6 +107,25 @@ def test_pyramid_merges_down_to_its_stride(stride, channels):
     assert out.shape == (1, 64 // stride, 96 // stride, channels)
 
 
+def test_gates_of_the_pyramid_scale_what_it_merges():
+    """Gates that say nothing are 1/2: the pyramid without them sees half of the features."""
+    sizes = {8: (8, 8, 16), 16: (4, 4, 16), 32: (2, 2, 16)}
+    features = {s: jax.random.normal(KEY, (1, *shape)) for s, shape in sizes.items()}
+    gated = Pyramid(8, (5, 6, 7, 8), reduction=8)
+    variables = dict(gated.init(KEY, features, False))
+    gates = [variables["params"][f"se{stride}"] for stride in (8, 16, 32)]
+    assert all(gate["squeeze"]["kernel"].shape == (16, 2) for gate in gates)
+    params = jax.tree.map(lambda leaf: leaf, variables["params"])
+    for stride in (8, 16, 32):
+        params[f"se{stride}"]["excite"]["kernel"] *= 0
+    out = gated.apply({**variables, "params": params}, features, False)
+    plain = {name: part for name, part in params.items() if not name.startswith("se")}
+    halves = {stride: x / 2 for stride, x in features.items()}
+    expected = Pyramid(8, (5, 6, 7, 8)).apply({**variables, "params": plain}, halves, False)
+    np.testing.assert_allclose(out, expected, atol=1e-6)
+    assert np.abs(gated.apply(variables, features, False) - expected).max() > 1e-4
+
+
 def test_upsampling_keeps_the_centres_of_cells():
     """A plane stays the plane: cell g at stride 2s stands for pixel 2s g + (2s - 1) / 2."""
     coarse = np.arange(6.0) * 16 + 7.5
@@ -122,8 +141,9 @@ def test_upsampling_keeps_the_centres_of_cells():
         MultiStagePose(SEResNet("50")),
         MultiStagePose(SEResNet("small"), stages=3, light=True, stride=4),
         MultiStagePose(EfficientNetLite0("grouped"), stages=2, light=True),
+        MultiStagePose(EfficientNetLite0("grouped"), stages=2, light=True, reduction=8),
     ],
-    ids=["cmu", "se", "se_small", "lite0"],
+    ids=["cmu", "se", "se_small", "lite0", "se_lite0"],
 )
 def test_the_whole_network_lowers_for_every_platform(network):
     variables = jax.eval_shape(network.init, KEY, picture())

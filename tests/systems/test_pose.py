@@ -207,7 +207,7 @@ def test_the_three_of_the_patent_differ_in_one_field_each():
     plain, gated, hard = (
         get_config(f"ablation_{name}").to_dict() for name in ("baseline", "se", "okhm")
     )
-    assert gated["model"] == {**plain["model"], "backbone": "se_resnet_small"}
+    assert gated["model"] == {**plain["model"], "reduction": 8}
     assert hard["model"] == {**gated["model"], "hard_joints": 8, "hard_stages": 2}
     for one, two in ((cmu, se), (se, okhm), (plain, gated), (gated, hard)):
         assert {**one, "model": 0} == {**two, "model": 0}
@@ -227,6 +227,7 @@ def test_shipped_networks_fit_their_size_in_bf16(variant, largest_mb):
         ("depthwise", "fast", "model.depthwise: 'fast' should be shifted or grouped"),
         ("stride", 16, "model.stride"),
         ("size", (100, 100), "model.size"),
+        ("reduction", 8, "model.reduction: 8 should be 0"),
         ("hard_joints", 19, "model.hard_joints: 19 should be 0 to 18"),
         ("hard_stages", 3, "model.hard_stages"),
         ("skeleton", "coco", "no skeleton 'coco'"),
@@ -235,6 +236,8 @@ def test_shipped_networks_fit_their_size_in_bf16(variant, largest_mb):
 def test_mistakes_in_the_config_are_one_line(field, value, message):
     config = get_config("small").to_dict()
     config["model"][field] = value
+    if field == "reduction":
+        config["model"]["backbone"] = "se_resnet_small"  # has no pyramid
     with pytest.raises(ConfigError, match=message) as caught:
         build(config)
     assert "\n" not in str(caught.value)
