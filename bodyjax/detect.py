@@ -43,10 +43,11 @@ class Settings:
     """How a picture is read. A config may hold some of these in its section `detect`.
 
     size: side of the canvas in pixels, a multiple of 32 (networks without a pyramid: of 8); the
-    longest side of the picture is scaled to it. flip: average with the mirrored picture. scales: average over the canvas at these sizes.
-    refine: sub-pixel rule of the joints, "parabola" (through the logarithms of the peak and its
-    neighbours), "dark" or "udp" (codec.decode). max_people, max_peaks, threshold, min_paf,
-    min_hits, min_parts, min_score: grouping.group. fill_reach: joints that grouping did not attach
+    longest side of the picture is scaled to it. flip: average with the mirrored picture. scales:
+    average over the canvas at these sizes. refine: sub-pixel rule of the joints, "parabola"
+    (through the logarithms of the peak and its neighbours), "dark" or "udp" (codec.decode).
+    max_people, max_peaks, threshold, min_paf, min_hits, min_parts, min_score: grouping.group.
+    fill_reach: joints that grouping did not attach
     are looked for where the map, weighted with a Gaussian of the distance from the person's box, is
     highest; its sigma in sides of the box; fill_threshold: the least value of the map there.
     """
