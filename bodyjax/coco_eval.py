@@ -10,12 +10,10 @@ from __future__ import annotations
 import contextlib
 import copy
 import io
-import json
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from os import PathLike
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -23,6 +21,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from bodyjax import metrics
+from bodyjax.coco_labels import Annotations, Labels, read_json, read_labels
 from bodyjax.errors import DataError
 from bodyjax.intervals import Interval, PairedInterval, bootstrap, paired_bootstrap
 from bodyjax.skeleton import COCO17, Skeleton
@@ -30,120 +29,7 @@ from bodyjax.skeleton import COCO17, Skeleton
 STATS = ("AP", "AP50", "AP75", "APM", "APL", "AR", "AR50", "AR75", "ARM", "ARL")
 MAX_PEOPLE = 20
 """pycocotools counts the 20 people of highest score in a picture."""
-AREA_OF_BOX = 0.53
-"""Area of a person without an official one, as a share of its box (data/multi)."""
-
-Annotations = str | PathLike[str] | Mapping[str, Any]
 Results = str | PathLike[str] | Sequence[Mapping[str, Any]]
-
-
-class Labels(NamedTuple):
-    """Checked COCO labels: a dataset for pycocotools, the person category, what was mended."""
-
-    dataset: dict[str, Any]
-    category: Any
-    left_out: Counter[str]
-
-
-def read_labels(
-    annotations: Annotations, skeleton: Skeleton = COCO17, *, on_bad: str = "raise"
-) -> Labels:
-    """Reads person keypoints in COCO's format and checks them.
-
-    A person with a wrong number of joints or a number that is none raises DataError, or with
-    on_bad="skip" counts as a person without labelled joints (detections of it are ignored). A
-    missing `area` is 0.53 x box. The caller's dictionaries are not changed.
-    """
-    content, file = _json(annotations)
-    try:
-        images, people = content["images"], content["annotations"]
-        categories = {category["id"]: category for category in content["categories"]}
-        known = {image["id"] for image in images}
-    except (KeyError, TypeError) as error:
-        raise DataError(f"not a COCO keypoint file ({error!r})", file=file) from None
-    category = _person(categories, skeleton, file)
-    left_out: Counter[str] = Counter()
-    kept = []
-    for number, person in enumerate(people):
-        place = f"annotation {person.get('id', number)}"
-        if person.get("image_id") not in known:
-            raise DataError(
-                f"picture {person.get('image_id')!r} is not listed", file=file, place=place
-            )
-        if person.get("category_id") not in categories:
-            raise DataError(
-                f"unknown category {person.get('category_id')!r}", file=file, place=place
-            )
-        if person["category_id"] != category:
-            left_out["labels of other categories"] += 1
-            continue
-        fault, clean = _clean_person(person, len(skeleton.joints))
-        if fault and on_bad != "skip":
-            raise DataError(fault, file=file, place=place, hint='on_bad="skip" ignores the person')
-        left_out["persons with broken labels, ignored"] += bool(fault)
-        kept.append(clean)
-    ids = [person.get("id") for person in kept]
-    # pycocotools takes the id 0 for "no match".
-    if len(set(ids)) < len(ids) or not all(isinstance(i, int) and i > 0 for i in ids):
-        kept = [person | {"id": number} for number, person in enumerate(kept, start=1)]
-    dataset = {
-        "info": {},
-        "images": [dict(image) for image in images],
-        "annotations": kept,
-        "categories": [dict(categories[category])],
-    }
-    return Labels(dataset, category, +left_out)
-
-
-def _json(source: Any) -> tuple[Any, str | None]:
-    """The content of a JSON file, or what was given, and the file's name."""
-    if not isinstance(source, str | PathLike):
-        return source, None
-    try:
-        return json.loads(Path(source).read_text()), str(source)
-    except (OSError, ValueError) as error:
-        raise DataError(f"can't be read as JSON ({error})", file=source) from None
-
-
-def _person(categories: dict[Any, dict[str, Any]], skeleton: Skeleton, file: str | None) -> Any:
-    """The id of the one category that has joints."""
-    with_joints = [key for key, category in categories.items() if category.get("keypoints")]
-    named = [key for key, category in categories.items() if category.get("name") == "person"]
-    found = with_joints or named
-    if len(found) != 1:
-        raise DataError(f"{len(found)} categories with keypoints, not one", file=file)
-    joints = categories[found[0]].get("keypoints")
-    if joints and len(joints) != len(skeleton.joints):
-        raise DataError(
-            f"people have {len(joints)} joints, {skeleton.name} has {len(skeleton.joints)}",
-            file=file,
-            place=f"category {found[0]}",
-        )
-    return found[0]
-
-
-def _clean_person(person: Mapping[str, Any], joints: int) -> tuple[str, dict[str, Any]]:
-    """What is wrong with a person's label, or "", and the label as pycocotools needs it."""
-    clean = dict(person)
-    points = np.asarray(clean.get("keypoints") or np.zeros(3 * joints), np.float64)
-    box = np.asarray(clean.get("bbox", (0, 0, 0, 0)), np.float64)
-    fault = ""
-    if points.shape != (3 * joints,):
-        fault = f"{points.size} numbers are not {joints} joints"
-    elif box.shape != (4,):
-        fault = f"a box of {box.size} numbers"
-    elif not (np.isfinite(points).all() and np.isfinite(box).all()):
-        fault = "a coordinate that is no number"
-    if fault:
-        finite_box = box.shape == (4,) and np.isfinite(box).all()
-        points, box = np.zeros(3 * joints), box if finite_box else np.zeros(4)
-    count = int((points[2::3] > 0).sum())
-    clean["keypoints"], clean["bbox"] = points.tolist(), box.tolist()
-    clean["num_keypoints"] = 0 if fault else clean.get("num_keypoints", count)
-    clean["iscrowd"] = int(clean.get("iscrowd", 0))
-    if not math.isfinite(clean.get("area", math.nan)):
-        clean["area"] = AREA_OF_BOX * box[2] * box[3]
-    return fault, clean
 
 
 def read_results(
@@ -155,7 +41,7 @@ def read_results(
     joint and people whose score is NaN are left out and counted. Pictures that the labels do not
     list, other categories and wrong joint counts raise DataError.
     """
-    content, file = _json(results)
+    content, file = read_json(results)
     if not isinstance(content, Sequence):
         raise DataError("results are a list of people", file=file)
     known = {image["id"] for image in labels.dataset["images"]}
@@ -164,10 +50,10 @@ def read_results(
         place = f"result {number}"
         try:
             image, score = person["image_id"], float(person["score"])
-            points = np.array(person["keypoints"], np.float64)
+            points, listed = np.array(person["keypoints"], np.float64), image in known
         except (KeyError, TypeError, ValueError) as error:
             raise DataError(f"not a COCO result ({error!r})", file=file, place=place) from None
-        if image not in known:
+        if not listed:
             raise DataError(f"picture {image!r} is not in the labels", file=file, place=place)
         if person.get("category_id", labels.category) != labels.category:
             raise DataError(
@@ -324,7 +210,8 @@ def evaluate(
 ) -> dict[str, Any]:
     """The ten numbers over the complete pictures, AP's interval, and the recall on the others.
 
-    annotations: COCO labels, results: a COCO results list (both as a file or as its content);
+    annotations: COCO labels, results: a COCO results list (both as a file or as its content), its
+    joints in the skeleton's order, whatever the order of the labels;
     split: only pictures whose `split` is this. samples=0 leaves the interval out. Keys: STATS,
     "interval" {"AP": [low, high]}, "n" pictures, "n_persons" labelled, "n_ignored", "left_out"
     pictures that are not complete, "left_out_reasons", "split" {name: pictures}, and

@@ -69,8 +69,7 @@ def evaluate(
         raise ConfigError(
             f"a set of {kind}; a detector is evaluated on pictures with joints", file=data
         )
-    options = {} if kind == "people" else {"on_bad": on_bad}
-    source: Pictures = sets.PICTURES[kind](data, split or "all", **options)
+    source: Pictures = sets.PICTURES[kind](data, split or "all", on_bad=on_bad)
     detector = _detector(checkpoint, settings)
     found = run(detector, source, on_bad=on_bad, progress=progress)
     if kind == "lsp":
@@ -91,6 +90,8 @@ def evaluate(
     if unusable:
         report["bad"] = [*source.bad, *found.unread]
     report["split"] = _parts(source, found.rows)
+    if kind == "coco":
+        report["split"] = _stored_splits(labels["images"], found.rows)
     report["set"] = {"kind": kind, "path": str(data), "part": split or "all"}
     report["checkpoint"], report["settings"] = detector.name, asdict(detector.settings)
     report["ms_per_picture"] = 1000 * found.seconds / max(len(found.rows), 1)
@@ -135,6 +136,12 @@ def _parts(source: Pictures, rows: np.ndarray) -> dict[str, int]:
     """Pictures of each side of the set among `rows`; a set without a test side is all "train"."""
     test = int(source.heldout[rows].sum())
     return {"train": len(rows) - test, "test": test}
+
+
+def _stored_splits(images: list[dict[str, Any]], rows: np.ndarray) -> dict[str, int]:
+    """Pictures of each `split` that a COCO file names; those without one are "train"."""
+    names = Counter(str(images[row].get("split", "train")) for row in rows)
+    return {"train": 0, "test": 0, **names}
 
 
 def best_person(found: PicturePeople) -> tuple[np.ndarray, np.ndarray]:
@@ -252,12 +259,12 @@ def _labels(kind: str, data: str | PathLike[str], source: Pictures) -> dict[str,
     """COCO labels of the pictures of a source; `images` has one entry a row, in its order."""
     if kind == "people":
         return labels_of(source)
-    content = json.loads(coco.coco_file(Path(data)).read_text())
-    by_name = {str(image["file_name"]): image for image in content["images"]}
+    content = coco.read_coco(coco.coco_file(Path(data)))
+    by_name = {str(image["file_name"]): image for image in content.images}
     images = [by_name[name] for name in source.names]
-    ids = {image["id"] for image in images}
-    people = [person for person in content["annotations"] if person["image_id"] in ids]
-    return {"images": images, "annotations": people, "categories": content["categories"]}
+    people = [person for image in images for person in content.annotations.get(image["id"], [])]
+    categories = list(content.categories.values())
+    return {"images": images, "annotations": people, "categories": categories}
 
 
 def labels_of(source: Pictures) -> dict[str, Any]:

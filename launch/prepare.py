@@ -1,8 +1,10 @@
 """Makes a prepared set: python -m launch.prepare --source PATH --out DIR [--name NAME]
-[--split-number 1] [--on-bad skip|raise] [--label LABEL] [--joints JOINTS].
+[--split-number 1] [--on-bad skip|raise] [--label LABEL] [--joints JOINTS] [--count PICTURES].
 
-PATH: folders of clips, pictures with labels, COCO folders, array sets, folders of joint tables. The
-set is a TFDS array_record set, DIR/NAME/1.0.0. What was left out is counted and named.
+PATH: folders of clips, pictures with labels, COCO folders, array sets, folders of joint tables; or
+the word simulated: drawn pictures of people, 1000 to train, 100 valid and 100 test (--count N: N
+and twice N/10; a folder of that name needs its full path). The set is a TFDS array_record set,
+DIR/NAME/1.0.0. What was left out is counted and named.
 
 --detect NAME (shipped weights, or a run's folder): PATH holds videos; the detector's joints of
 every 6th frame (--every FRAMES, or --rate PER_SECOND) are written as joint tables below
@@ -32,6 +34,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--on-bad", default="skip", choices=("skip", "raise"))
     parser.add_argument("--label", help="which label, of array sets that have several")
     parser.add_argument("--joints", help="which joints, of array sets that have several")
+    parser.add_argument("--count", type=int, help="simulated training pictures (1000)")
     parser.add_argument("--detect", help="videos to joint tables by this detector first")
     parser.add_argument("--every", type=int, help="detect in every so many frames (6)")
     parser.add_argument("--rate", type=float, help="detect in so many frames a second")
@@ -40,17 +43,24 @@ def main(arguments: list[str]) -> int:
         raise ConfigError("give --every or --rate, not both")
     if not options.detect and (options.every is not None or options.rate is not None):
         raise ConfigError("--every and --rate belong to --detect")
-    if not options.source.exists():
-        raise DataError("no such file or folder", file=options.source)
     from bodyjax.data import prepare
 
+    drawn = str(options.source) == prepare.SIMULATED and not options.detect
+    if not drawn and not options.source.exists():
+        raise DataError("no such file or folder", file=options.source)
     name, source = options.name or prepare.set_name(options.source), options.source
     if options.detect:
         source = options.out / "csv" / name
         detect_joints(options, source)
     extra = {key: getattr(options, key) for key in ("label", "joints") if getattr(options, key)}
     report = prepare.prepare(
-        source, options.out, name, on_bad=options.on_bad, number=options.split_number, options=extra
+        source,
+        options.out,
+        name,
+        on_bad=options.on_bad,
+        number=options.split_number,
+        options=extra,
+        count=options.count,
     )
     for line in report.bad:
         print(f"left out: {line}", file=sys.stderr)

@@ -53,6 +53,25 @@ def coco_set(folder: Path, people: list[list[np.ndarray]], **fields: list) -> Pa
     return folder
 
 
+def people_set(folder: Path, **changes: np.ndarray) -> Path:
+    """Rendered people: four 40 x 50 pictures, a person each, the last one of the test side."""
+    (folder / "images").mkdir(parents=True, exist_ok=True)
+    for row in range(4):
+        Image.fromarray(np.full((40, 50, 3), colour(row), np.uint8)).save(
+            folder / "images" / f"{row}.png"
+        )
+    joints = np.random.default_rng(0).uniform(5, 35, (4, 17, 2)).astype(np.float32)
+    arrays = {
+        "image_name": np.array([f"{row}.png" for row in range(4)]),
+        "image_split": np.array(["train", "train", "train", "test"]),
+        "person_image": np.arange(4), "coco_2d": joints, "coco_vis": np.full((4, 17), 2, np.uint8),
+        "person_box": np.concatenate([joints.min(1), joints.max(1)], 1),
+        "person_area": np.full(4, 500.0),
+    }  # fmt: skip
+    np.savez(folder / "labels.npz", **{**arrays, **changes})
+    return folder
+
+
 def knowing(poses: dict[int, list[np.ndarray]], score=lambda person: 1.0 - 0.1 * person):
     """A detector that finds poses[i], a list of (18, 2) in pixels of the 40 x 50 picture i."""
     matrix = detect.canvas_map((40, 50), SIDE)

@@ -174,7 +174,14 @@ def test_paired_bootstrap_of_ap(truth, found):
         (lambda a: a.update(keypoints=a["keypoints"][:-3]), "48 numbers are not 17 joints"),
         (lambda a: a.update(keypoints=[float("nan")] * 51), "no number"),
         (lambda a: a.update(bbox=[0, 0, float("inf"), 1]), "no number"),
+        (lambda a: a.update(bbox=[0, 0, "wide", 1]), "no number"),
+        (lambda a: a.update(keypoints="none"), "no number"),
+        (lambda a: a.update(keypoints=["1"] * 51), "no number"),
+        (lambda a: a.update(area="large"), "area or num_keypoints that is no number"),
+        (lambda a: a.update(num_keypoints="all"), "area or num_keypoints that is no number"),
+        (lambda a: a.update(iscrowd="no"), "iscrowd other than 0, 1"),
         (lambda a: a.update(image_id=-1), "picture -1 is not listed"),
+        (lambda a: a.update(image_id=[1]), "is not listed"),
         (lambda a: a.update(category_id=77), "unknown category 77"),
     ],
 )
@@ -185,6 +192,8 @@ def test_broken_labels(truth, found, change, message):
         coco_eval.evaluate(broken, found)
     assert "annotation 1" in str(error.value)
     if "listed" in message or "category" in message:
+        report = coco_eval.evaluate(broken, found, on_bad="skip", samples=0)
+        assert report["left_out_reasons"]["labels without a listed picture or category"] == 1
         return
     # Skipped: like the same person without labelled joints.
     ignored = copy.deepcopy(truth)
@@ -192,14 +201,50 @@ def test_broken_labels(truth, found, change, message):
     person.update(keypoints=[0] * 51, num_keypoints=0)
     report = coco_eval.evaluate(broken, found, on_bad="skip", samples=0)
     assert report["left_out_reasons"]["persons with broken labels, ignored"] == 1
-    if np.isfinite(broken["annotations"][0]["bbox"]).all():
+    if broken["annotations"][0]["bbox"] == truth["annotations"][0]["bbox"]:
         expected = coco_eval.evaluate(ignored, found, samples=0)
         assert {k: report[k] for k in coco_eval.STATS} == {k: expected[k] for k in coco_eval.STATS}
+
+
+def test_labels_and_pictures_that_are_none(truth, found):
+    stray = {**truth, "annotations": [*truth["annotations"], "text", None]}
+    number = len(truth["annotations"])
+    with pytest.raises(DataError, match=f"annotation {number}: an annotation that is no object"):
+        coco_eval.evaluate(stray, found)
+    nameless = {**truth, "images": [*truth["images"], {"id": None}]}
+    with pytest.raises(DataError, match="a picture id that is none"):
+        coco_eval.evaluate(nameless, found)
+    mixed = {**truth, "images": [*truth["images"], {"id": "a"}]}
+    with pytest.raises(DataError, match="numbers and texts"):
+        coco_eval.evaluate(mixed, found)
+    clean = coco_eval.evaluate(truth, found, samples=0)
+    for broken, reason, count in (
+        (stray, "labels without a listed picture or category", 2),
+        (nameless, "pictures without an id", 1),
+    ):
+        report = coco_eval.evaluate(broken, found, on_bad="skip", samples=0)
+        assert {k: report[k] for k in coco_eval.STATS} == {k: clean[k] for k in coco_eval.STATS}
+        assert report["left_out_reasons"][reason] == count
+
+
+def test_joints_are_known_by_their_names(truth, found):
+    """Labels whose category lists the joints backwards give the same figures."""
+    backwards = copy.deepcopy(truth)
+    (category,) = (c for c in backwards["categories"] if c.get("keypoints"))
+    category["keypoints"].reverse()
+    for person in backwards["annotations"]:
+        person["keypoints"] = np.reshape(person["keypoints"], (17, 3))[::-1].ravel().tolist()
+    clean, report = (coco_eval.evaluate(t, found, samples=0) for t in (truth, backwards))
+    assert {k: report[k] for k in coco_eval.STATS} == {k: clean[k] for k in coco_eval.STATS}
+    category["keypoints"][0] = "neck"
+    with pytest.raises(DataError, match="no joint is called right_ankle"):
+        coco_eval.evaluate(backwards, found)
 
 
 def test_broken_results_and_files(truth, found, tmp_path):
     for change, message in (
         ({"image_id": -5}, "picture -5 is not in the labels"),
+        ({"image_id": [1]}, "not a COCO result"),
         ({"category_id": 3}, "category 3 is not 1"),
         ({"keypoints": [1.0] * 50}, "50 numbers for 17 joints"),
         ({"score": "high"}, "not a COCO result"),

@@ -128,6 +128,31 @@ def test_ap_of_perfect_and_of_missing_people(tmp_path):
     assert all(value == pytest.approx(9 / 12, abs=1e-3) for value in missing["per_joint"].values())
 
 
+def test_joints_in_another_order_are_known_by_their_names(tmp_path):
+    people = _coco()
+    data = coco_set(tmp_path / "coco", people)
+    content = json.loads((data / "annotations.json").read_text())
+    content["categories"][0]["keypoints"].reverse()
+    for label in content["annotations"]:
+        label["keypoints"] = np.reshape(label["keypoints"], (17, 3))[::-1].ravel().tolist()
+    (data / "annotations.json").write_text(json.dumps(content))
+    poses = {row: [body(table) for table in tables] for row, tables in enumerate(people)}
+    report = picture_eval.evaluate(knowing(poses), data, samples=0)
+    assert report["AP"] == pytest.approx(1)
+    assert all(value == pytest.approx(1, abs=1e-3) for value in report["per_joint"].values())
+
+
+def test_splits_of_other_names_are_counted_and_need_no_split(tmp_path):
+    people = _coco()
+    data = coco_set(tmp_path / "coco", people, split=["kept"] * 4 + ["val", "train"])
+    poses = {row: [body(table) for table in tables] for row, tables in enumerate(people)}
+    report = picture_eval.evaluate(knowing(poses), data, samples=0)
+    assert report["AP"] == pytest.approx(1)
+    assert report["split"] == {"train": 1, "test": 0, "kept": 4, "val": 1}
+    with pytest.raises(DataError, match="no split 'kept'"):
+        picture_eval.evaluate(knowing(poses), data, "test", samples=0)
+
+
 def test_best_and_worst_pictures_are_drawn_in_order(tmp_path):
     people = _coco()
     data = coco_set(tmp_path / "coco", people)
@@ -188,14 +213,16 @@ def test_faults_of_coco_files_raise_or_are_counted(tmp_path):
     data = coco_set(tmp_path / "coco", people)
     content = json.loads((data / "annotations.json").read_text())
     content["annotations"][0]["keypoints"][4] = float("nan")
+    content["annotations"] += ["text", {**content["annotations"][0], "image_id": None}]
+    content["images"][5]["width"] = None
     (data / "annotations.json").write_text(json.dumps(content))
     (data / "images" / "3.png").unlink()
     poses = {row: [body(table) for table in tables] for row, tables in enumerate(people)}
     with pytest.raises(DataError):
         picture_eval.evaluate(knowing(poses), data, samples=0)
     report = picture_eval.evaluate(knowing(poses), data, on_bad="skip", samples=0)
-    assert report["n"] == 4
-    assert len(report["bad"]) == 2
+    assert report["n"] == 3
+    assert len(report["bad"]) == 5
     assert report["AP"] == pytest.approx(1)
 
 

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Hashable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from bodyjax import skeleton
-from bodyjax.data.images import Archive, Folder
 from bodyjax.data.labelled import (
     BODY18,
     FilePath,
     Manifest,
     People,
     Pictures,
+    decoded_sizes,
     named_part,
     open_files,
 )
@@ -30,44 +31,40 @@ def coco(
 
     PATH may also be the JSON file itself. Crowds and people without joints become `ignore` boxes;
     `complete` is the picture's `persons_complete` (absent: True); joints that a `source` of
-    pictures hardly ever labels are masked for it. `split` of a picture tells the test side (absent:
-    all is training); "valid" is a fixed tenth of the rest. Boxes that reach over the picture's edge
-    stay as they are: hidden parts have boxes too. Categories without joints are passed over.
+    pictures hardly ever labels are masked for it. A picture's `split` is "train" (or absent) or
+    "test"; "valid" is a fixed tenth of the training side. A file with other splits is read as a
+    whole only: parts other than "all" raise DataError, and pictures of those splits are held out.
+    Boxes that reach over the picture's edge stay as they are: hidden parts have boxes too.
+    Categories without joints are passed over.
     Unknown categories, missing pictures, wrong joint counts, numbers that are none and boxes
     wholly outside the picture raise DataError or, with on_bad="skip", leave the picture out,
-    counted and named. `check_pictures` decodes every picture once while the manifest is made; else
-    a broken one raises when it is read.
+    counted and named; annotations that belong to no picture do so, too. `check_pictures` decodes
+    every picture once while the manifest is made; else a broken one raises when it is read.
     """
     file = coco_file(Path(path))
-    try:
-        content = json.loads(file.read_text())
-        images, annotations = list(content["images"]), list(content["annotations"])
-        order = {c["id"]: c.get("keypoints") for c in content["categories"]}
-        listed, names = {i["id"] for i in images}, [str(i["file_name"]) for i in images]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(f"not a COCO keypoint file ({error!r})", file=file) from None
-    joints = {key: _coco_skeleton(names, file) for key, names in order.items() if names}
+    images, of_picture, categories, astray = read_coco(file)
+    names = [str(image["file_name"]) for image in images]
+    order = {key: category.get("keypoints") for key, category in categories.items()}
+    joints = {key: _coco_skeleton(called, file) for key, called in order.items() if called}
     if not joints:
         raise DataError("no category has keypoints", file=file, hint="give a keypoint file")
-    of_picture: dict[Any, list[dict]] = {}
-    for annotation in annotations:
-        of_picture.setdefault(annotation.get("image_id"), []).append(annotation)
+    splits = [str(image.get("split", "train")) for image in images]
+    strange = sorted(set(splits) - {"train", "test"})
+    if strange and part != "all":
+        hint = 'the splits "train" and "test" alone make parts; read all pictures instead'
+        raise DataError(f"no split {strange[0]!r}", file=file, hint=hint)
+    heldout_all = np.array([split != "train" for split in splits], bool)
+    wanted = np.flatnonzero(named_part(part, names, heldout_all))
     files = open_files(file.parent)
     manifest = Manifest(file, on_bad)
-    unknown = set(of_picture) - listed
-    for key in sorted(unknown, key=str):
-        manifest.bad(f"annotations of picture {key}", "the picture is not listed")
+    for place, reason in astray:
+        manifest.bad(place, reason)
+    decoded = decoded_sizes(files, [names[row] for row in wanted]) if check_pictures else {}
     rows, labels = [], []
-    splits = [str(image.get("split", "train")) for image in images]
-    if strange := sorted(set(splits) - {"train", "test"}):
-        hint = 'a picture\'s "split" is train or test; valid is a tenth of train'
-        raise DataError(f"no split {strange[0]!r}", file=file, hint=hint)
-    heldout_all = np.array([split == "test" for split in splits], bool)
-    for row in np.flatnonzero(named_part(part, names, heldout_all)):
+    for row in wanted:
         reason = "" if names[row] in files else "no such picture"
-        if not reason and check_pictures:
-            reason = _broken(files, names[row], images[row])
-        mine = of_picture.get(images[row]["id"], [])
+        reason = reason or _picture_fault(images[row], decoded.get(names[row]))
+        mine = [] if reason else of_picture.get(images[row]["id"], [])
         reason = reason or _coco_fault(mine, images[row], order, joints)
         if reason:
             manifest.bad(names[row], reason)
@@ -77,9 +74,58 @@ def coco(
     labels = _mask_untaught(labels, [str(images[row].get("source", "")) for row in rows])
     try:
         ids = np.array([int(images[row]["id"]) for row in rows], np.int64)
-    except ValueError:
+    except (ValueError, OverflowError):
         ids = np.arange(len(rows), dtype=np.int64)
     return manifest.source(files, [names[row] for row in rows], ids, labels, heldout_all[rows])
+
+
+class CocoFile(NamedTuple):
+    """The content of a keypoint file: its pictures, the annotations by picture id, the categories
+    by id, and (place, reason) of annotations that belong to no picture."""
+
+    images: list[dict[str, Any]]
+    annotations: dict[Any, list[dict[str, Any]]]
+    categories: dict[Any, dict[str, Any]]
+    astray: list[tuple[str, str]]
+
+
+def read_coco(file: Path) -> CocoFile:
+    """Reads a keypoint file; DataError where it is none."""
+    try:
+        content = json.loads(file.read_text())
+        images = [dict(image) for image in content["images"]]
+        categories = {category["id"]: dict(category) for category in content["categories"]}
+        annotations = list(content["annotations"])
+        listed = {image["id"]: image["file_name"] for image in images}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(f"not a COCO keypoint file ({error!r})", file=file) from None
+    of_picture: dict[Any, list[dict[str, Any]]] = {}
+    astray = {}
+    for number, annotation in enumerate(annotations):
+        if not isinstance(annotation, dict):
+            astray[f"annotation {number}"] = "an annotation that is no object"
+            continue
+        key = annotation.get("image_id")
+        if is_id(key) and key in listed:
+            of_picture.setdefault(key, []).append(annotation)
+        else:
+            astray[f"annotations of picture {key}"] = "the picture is not listed"
+    return CocoFile(images, of_picture, categories, sorted(astray.items()))
+
+
+def is_id(value: Any) -> bool:
+    """Whether a JSON value can be the id of a picture: a number or a text."""
+    return isinstance(value, int | float | str)
+
+
+def numbers(values: Any) -> np.ndarray | None:
+    """JSON numbers, one or (nested) lists of them, as float64; None where anything else is among
+    them, such as a text that looks like a number."""
+    try:
+        array = np.asarray(values)
+    except ValueError:  # lists of different lengths
+        return None
+    return array.astype(np.float64) if array.dtype.kind in "iuf" else None
 
 
 def coco_file(path: Path) -> Path:
@@ -97,8 +143,12 @@ def coco_file(path: Path) -> Path:
     return found[0]
 
 
-def _coco_skeleton(names: list[str], file: Path) -> skeleton.Skeleton:
+def _coco_skeleton(names: Any, file: Path) -> skeleton.Skeleton:
     known = skeleton.get("coco17")
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise DataError("keypoints that are no list of names", file=file, place="categories")
+    if len(set(names)) < len(names):
+        raise DataError("a joint that is named twice", file=file, place="categories")
     if tuple(names) == known.joints:
         return known
     strange = sorted(set(names) - set(BODY18.joints))
@@ -107,12 +157,19 @@ def _coco_skeleton(names: list[str], file: Path) -> skeleton.Skeleton:
     return skeleton.Skeleton("custom", tuple(names), (), (), None, {})
 
 
-def _broken(files: Archive | Folder, name: str, image: dict) -> str:
-    try:
-        height, width = files.image(name).shape[:2]
-    except DataError as error:
-        return error.message
-    same = (image.get("width", width), image.get("height", height)) == (width, height)
+def _picture_fault(image: dict, decoded: tuple[int, int] | str | None) -> str:
+    """What is wrong with a picture, or ""; `decoded`: its width and height, or why it has none."""
+    if isinstance(decoded, str):
+        return decoded
+    if not is_id(image["id"]):
+        return "a picture id that is none"
+    said = [numbers(image[name]) for name in ("width", "height") if name in image]
+    if any(side is None or side.shape != () or not side > 0 for side in said):
+        return "a width or height that is none"
+    if decoded is None:
+        return ""
+    width, height = decoded
+    same = (image.get("width", width), image.get("height", height)) == decoded
     return "" if same else f"is {width} x {height}, not as the file says"
 
 
@@ -120,12 +177,14 @@ def _coco_fault(annotations: list[dict], image: dict, order: dict, joints: dict)
     """What is wrong with the labels of one picture, or ""."""
     for annotation in annotations:
         category = annotation.get("category_id")
-        if category not in order:
+        if not isinstance(category, Hashable) or category not in order:
             return f"unknown category {category!r}"
         if category not in joints:
             continue
-        box = np.asarray(annotation.get("bbox", ()), np.float64)
-        if box.shape != (4,) or not np.isfinite(box).all() or (box[2:] <= 0).any():
+        if annotation.get("iscrowd") not in (None, 0, 1):
+            return "iscrowd other than 0, 1"
+        box = numbers(annotation.get("bbox"))
+        if box is None or box.shape != (4,) or not np.isfinite(box).all() or (box[2:] <= 0).any():
             return "a box that is none"
         edge = (image.get("width", np.inf), image.get("height", np.inf))
         if (box[:2] >= edge).any() or (box[:2] + box[2:] <= 0).any():
@@ -134,9 +193,8 @@ def _coco_fault(annotations: list[dict], image: dict, order: dict, joints: dict)
         if values is None and not annotation.get("num_keypoints"):
             continue
         count = len(joints[category].joints)
-        try:
-            points = np.asarray(values, np.float64)
-        except (TypeError, ValueError):
+        points = numbers(values)
+        if points is None:
             return "joints that are not numbers"
         if points.shape != (3 * count,):
             return f"{points.size} joint values instead of {3 * count}"

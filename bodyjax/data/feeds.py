@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,11 +47,16 @@ class WholePicture:
         return augment.fit_picture(example, self.size, max_people=self.people, stride=self.stride)
 
 
-def picture_source(name: str, root: Path, part: str, *, teacher: bool = False) -> Any:
+def picture_source(
+    name: str, root: Path, part: str, *, teacher: bool = False, on_bad: str = "raise"
+) -> Any:
     """One labelled set of pictures: `simulated`, or the folder `name` below `root`, known by its
     layout (LSP arrays, COCO keypoints, rendered people, a prepared set).
 
     With `teacher`, the stored joints of its teacher.npz come with the examples, where it has one.
+    on_bad: "raise" ends at the first label or missing picture that can't be used; "skip" decodes
+    every picture of the part once and leaves out, names and counts what can't be used. Of a
+    prepared set that was done when it was made.
     """
     if name == "simulated":
         return SimulatedPictures(part)
@@ -62,7 +68,8 @@ def picture_source(name: str, root: Path, part: str, *, teacher: bool = False) -
     kind = sets.recognise(folder)
     if kind not in (*sets.PICTURES, "prepared"):
         raise ConfigError(f"{folder} holds {kind}, not labelled pictures", place="data.sets")
-    source = sets.open_set(folder, part)
+    options = {} if kind == "prepared" else {"on_bad": on_bad, "check_pictures": on_bad == "skip"}
+    source = sets.open_set(folder, part, **options)
     stored = folder / "teacher.npz"
     return with_teacher(source, stored) if teacher and stored.exists() else source
 
@@ -70,7 +77,9 @@ def picture_source(name: str, root: Path, part: str, *, teacher: bool = False) -
 def picture_feed(config: Mapping[str, Any], *, host: tuple[int, int] = (0, 1)) -> Stream:
     """Pictures for the detector: `data.sets` {name: share} mixed, `data.valid` for evaluation.
 
-    Where `config.distill` names no network as teacher, the teacher is the sets' stored joints.
+    `data.on_bad` ("raise" where it is not set) is that of `picture_source`; what is left out is
+    printed. Where `config.distill` names no network as teacher, the teacher is the sets' stored
+    joints.
     """
     data, model = config["data"], config["model"]
     root, shares = Path(data["path"]), {k: v for k, v in data["sets"].items() if v}
@@ -79,7 +88,15 @@ def picture_feed(config: Mapping[str, Any], *, host: tuple[int, int] = (0, 1)) -
     stored = distill is not None and not distill["teacher"]
     if not shares:
         raise ConfigError("no set has a share", place="data.sets")
-    sources = [picture_source(name, root, "train", teacher=stored) for name in shares]
+    on_bad = data.get("on_bad", "raise")
+    sources = [
+        picture_source(name, root, "train", teacher=stored, on_bad=on_bad) for name in shares
+    ]
+    held = picture_source(data["valid"], root, "valid", on_bad=on_bad)
+    if host[0] == 0:
+        for name, opened in zip(shares, sources, strict=True):
+            say_left_out(f"{name}, train", opened)
+        say_left_out(f"{data['valid']}, valid", held)
     source = sources[0] if len(sources) == 1 else Mixture(sources, list(shares.values()))
     options = {**data["augment"], "scale": tuple(data["augment"]["scale"])}
     transform: Transform = TrainPicture(size, stride, people, options)
@@ -90,10 +107,19 @@ def picture_feed(config: Mapping[str, Any], *, host: tuple[int, int] = (0, 1)) -
         transform = Taught(transform)
     return Stream(
         source, transform, seed=config["seed"], batch_size=data["batch"],
-        eval_source=picture_source(data["valid"], root, "valid"),
+        eval_source=held,
         eval_transform=WholePicture(size, stride, people),
         workers=data["workers"], host_index=host[0], host_count=host[1],
     )  # fmt: skip
+
+
+def say_left_out(name: str, source: Any) -> None:
+    """Prints to stderr what a source leaves out: each bad picture, then how many by reason."""
+    for line in getattr(source, "bad", ()):
+        print(f"left out of {name}: {line}", file=sys.stderr)
+    if counts := getattr(source, "left_out", {}):
+        words = "; ".join(f"{count} {reason}" for reason, count in counts.items())
+        print(f"left out of {name}: {words}", file=sys.stderr)
 
 
 FEEDS = {"pictures": picture_feed}

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from os import PathLike
 from pathlib import Path
@@ -31,6 +32,10 @@ PARTS = ("train", "valid", "trainvalid", "test", "all")
 BODY18 = skeleton.get("body18")
 
 FilePath = str | PathLike[str]
+
+
+class NoPictures(DataError):
+    """Nothing is left of a part of a set."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +73,7 @@ class Pictures:
 
     def __post_init__(self) -> None:
         if not self.names:
-            raise DataError("no pictures are left", file=self.files.path)
+            raise NoPictures("no pictures are left", file=self.files.path)
         if not self.fingerprint:
             object.__setattr__(self, "fingerprint", _fingerprint(self))
 
@@ -125,7 +130,7 @@ class Manifest:
         if self.on_bad == "raise":
             raise DataError(reason, file=self.file, place=name, hint='or set on_bad = "skip"')
         self.names.append(f"{name}: {reason}")
-        self.left_out[reason] += 1
+        self.left_out[reason.partition(" (")[0]] += 1  # brackets hold what differs from row to row
 
     def source(
         self,
@@ -197,6 +202,22 @@ def open_files(folder: Path) -> Archive | Folder:
     if (folder / "images.zip").exists():
         return Archive(folder / "images.zip")
     return Folder(folder / "images" if (folder / "images").is_dir() else folder)
+
+
+def decoded_sizes(files: Archive | Folder, names: list[str]) -> dict[str, tuple[int, int] | str]:
+    """(width, height) of each picture that is there, or why it can't be decoded; every one is
+    decoded once, in threads."""
+
+    def look(name: str) -> tuple[int, int] | str:
+        try:
+            height, width = files.image(name).shape[:2]
+        except DataError as error:
+            return error.message
+        return width, height
+
+    there = [name for name in names if name in files]
+    with ThreadPoolExecutor() as pool:
+        return dict(zip(there, pool.map(look, there), strict=True))
 
 
 def _fingerprint(source: Pictures) -> str:

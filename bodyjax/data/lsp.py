@@ -16,6 +16,7 @@ from bodyjax.data.labelled import (
     People,
     Pictures,
     check_part,
+    decoded_sizes,
     open_files,
     read_arrays,
 )
@@ -27,7 +28,12 @@ NEAR_COPIES = (457, 1672, 4433, 7354)
 
 
 def lsp(
-    path: FilePath, part: str, *, teacher_score: float = 0.3, on_bad: str = "raise"
+    path: FilePath,
+    part: str,
+    *,
+    teacher_score: float = 0.3,
+    on_bad: str = "raise",
+    check_pictures: bool = False,
 ) -> Pictures:
     """LSP arrays: PATH/labels.npz (ids, joints (N, 14, 2), labelled (N, 14)) and PATH/images.zip.
 
@@ -38,6 +44,7 @@ def lsp(
     given that the teacher saw the same person the same way round. `extra`: lsp_xy (14, 2) and
     lsp_visible (14,), the labels themselves.
     Raises DataError for missing or misshapen arrays; bad rows raise or are left out (`on_bad`).
+    `check_pictures` decodes every picture once; else a broken one raises when it is read.
     """
     folder = Path(path)
     table = read_arrays(folder / "labels.npz", ("ids", "joints"))
@@ -56,10 +63,15 @@ def lsp(
     teacher = _teacher(folder / "teacher.npz", ids)
     manifest = Manifest(folder / "labels.npz", on_bad)
     rows = []
-    for row in np.flatnonzero(_rows_of_part(part, ids, heldout)):
+    wanted = np.flatnonzero(_rows_of_part(part, ids, heldout))
+    there = [by_number[int(number)] for number in ids[wanted] if int(number) in by_number]
+    decoded = decoded_sizes(files, there) if check_pictures else {}
+    for row in wanted:
         name = by_number.get(int(ids[row]))
         if name is None:
             manifest.bad(f"picture {ids[row]}", "no such picture")
+        elif isinstance(fault := decoded.get(name), str):
+            manifest.bad(name, fault)
         elif not np.isfinite(joints[row][labelled[row]]).all():
             manifest.bad(name, "joints that are not numbers")
         elif not labelled[row].any():

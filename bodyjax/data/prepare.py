@@ -3,21 +3,57 @@ out, and the names of joints beside the records."""
 
 from __future__ import annotations
 
+import io
 import json
 import re
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from PIL import Image
+
 from bodyjax.data import prepared, sets
 from bodyjax.data.clips import PARTS
 from bodyjax.data.joint_clips import JointClips, array_set, joint_tables, table_files
-from bodyjax.data.labelled import FilePath
+from bodyjax.data.labelled import FilePath, NoPictures, Pictures
+from bodyjax.data.simulated import SimulatedPictures
 from bodyjax.errors import ConfigError, DataError
 from bodyjax.skeleton import COCO17, Skeleton
 
 JOINTS_FILE = "bodyjax_joints.json"
+SIMULATED = "simulated"
+"""The source that is no folder, as in `data.sets` of a config."""
+COUNT = 1000
+"""Simulated training pictures where no number is asked for: about a minute's work."""
+
+
+@dataclass(frozen=True)
+class StoredPictures:
+    """Simulated pictures whose `image` is a PNG file's bytes, as a prepared set holds pictures."""
+
+    made: SimulatedPictures
+    labels: None = None
+    groups: None = None
+
+    @property
+    def fingerprint(self) -> str:
+        return self.made.fingerprint
+
+    @property
+    def heldout(self) -> np.ndarray:
+        return np.full(len(self), self.made.part == "test")
+
+    def __len__(self) -> int:
+        return len(self.made)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        example = self.made[index]
+        file = io.BytesIO()
+        Image.fromarray(example["image"]).save(file, "PNG")
+        return {**example, "image": file.getvalue()}
 
 
 @dataclass(frozen=True)
@@ -41,13 +77,16 @@ def prepare(
     number: str = "1",
     skeleton: Skeleton = COCO17,
     options: Mapping[str, str] | None = None,
+    count: int | None = None,
 ) -> Report:
     """Write the set at `path` below `out` as NAME/1.0.0 (default: named as its folder).
 
     Sets: folders of clips (with their joints where they lie beside), pictures with labels, COCO
-    folders, the array sets, folders of joint tables in `skeleton`. `number`: of several
-    official splits. `options`: label, joints of an array set. What can't be used is left out and
-    named, or with on_bad="raise" ends the work. DataError where no set is found.
+    folders, the array sets, folders of joint tables in `skeleton`, and "simulated" pictures:
+    `count` (1000) to train, a tenth as many in valid and test. `number`: of several official
+    splits. `options`: label, joints of an array set. Every picture and clip is opened once; what
+    can't be used is left out and named, or with on_bad="raise" ends the work. Where no picture
+    falls into the tenth for validation, there is no such part. DataError where no set is found.
     """
     if on_bad not in ("skip", "raise"):
         raise ConfigError(f"on_bad = {on_bad!r}", hint='use "skip" or "raise"')
@@ -55,22 +94,21 @@ def prepare(
     name = name or set_name(source)
     if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
         raise ConfigError(f"a set can't be called {name!r}", hint="small letters, digits and _")
-    kind, splits = open_parts(source, on_bad, number, skeleton, options or {})
+    splits: Mapping[str, Any]
+    if str(source) == SIMULATED:
+        if options:
+            raise ConfigError(f"{', '.join(options)} say nothing about {SIMULATED} pictures")
+        kind, splits = SIMULATED, _simulated(COUNT if count is None else count)
+    elif count is not None:
+        raise ConfigError(f"a count belongs to {SIMULATED} pictures", file=source)
+    else:
+        kind, splits = open_parts(source, on_bad, number, skeleton, options or {})
     folder = prepared.write(splits, out, name)
     first = next(iter(splits.values()))
     if isinstance(first, JointClips):
         _write_joints(folder, first)
-    left_out: dict[str, int] = {}
-    for part in splits.values():
-        for reason, count in getattr(part, "left_out", {}).items():
-            left_out[reason] = left_out.get(reason, 0) + count
-    return Report(
-        folder,
-        kind,
-        {part: len(rows) for part, rows in splits.items()},
-        {reason: count for reason, count in left_out.items() if count},
-        tuple(bad for rows in splits.values() for bad in getattr(rows, "bad", ())),
-    )
+    rows = {part: len(source) for part, source in splits.items()}
+    return Report(folder, kind, rows, *_left_out(splits.values()))
 
 
 def set_name(path: Path) -> str:
@@ -81,7 +119,7 @@ def set_name(path: Path) -> str:
 
 def open_parts(
     path: Path, on_bad: str, number: str, skeleton: Skeleton, options: Mapping[str, str]
-) -> tuple[str, dict[str, Any]]:
+) -> tuple[str, Mapping[str, Any]]:
     """(kind, sources by part) of the set at a path."""
     kind = _kind(path)
     if kind == "prepared":
@@ -92,11 +130,54 @@ def open_parts(
         return kind, array_set(kind, path, number, **options)
     if options:
         raise ConfigError(f"{', '.join(options)} say nothing about {kind}", file=path)
-    more: dict[str, Any] = {"on_bad": on_bad}
-    if kind == "clips":
-        more["joints"] = _has_joints(path)
-    parts = sets.parts(path, number)
-    return kind, {part: sets.open_set(path, which, **more) for part, which in parts.items()}
+    if kind in sets.PICTURES:
+        return kind, _picture_parts(path, on_bad)
+    joints = _has_joints(path)
+    return kind, {
+        part: sets.open_set(path, which, on_bad=on_bad, joints=joints)
+        for part, which in sets.parts(path, number).items()
+    }
+
+
+def _picture_parts(path: Path, on_bad: str) -> dict[str, Pictures]:
+    """Sources by part. The tenth for validation is not the set's own: where it, or what it leaves
+    for training, is empty, the whole training side is "train"."""
+
+    def opened(parts: Mapping[str, str]) -> dict[str, Pictures]:
+        return {
+            part: sets.open_set(path, which, on_bad=on_bad, check_pictures=True)
+            for part, which in parts.items()
+        }
+
+    parts = sets.parts(path, on_bad=on_bad)
+    try:
+        return opened(parts)
+    except NoPictures:
+        if "valid" not in parts:
+            raise
+        return opened({"train": "trainvalid", "test": "test"})
+
+
+def _simulated(count: int) -> dict[str, StoredPictures]:
+    if count < 1:
+        raise ConfigError(f"{count} pictures", hint="1 or more")
+    counts = {"train": count, "valid": max(count // 10, 1), "test": max(count // 10, 1)}
+    return {part: StoredPictures(SimulatedPictures(part, n)) for part, n in counts.items()}
+
+
+def _left_out(sources: Iterable[Any]) -> tuple[dict[str, int], tuple[str, ...]]:
+    """How many were left out by reason, and the bad rows of all parts. What belongs to no part is
+    named by each of them and counts once."""
+    counts: Counter[str] = Counter()
+    bad: dict[str, None] = {}
+    for source in sources:
+        mine = getattr(source, "left_out", {})
+        counts.update(mine)
+        for line in getattr(source, "bad", ()):
+            if line in bad:
+                counts.subtract(reason for reason in mine if line.endswith(f": {reason}"))
+            bad[line] = None
+    return dict(+counts), tuple(bad)
 
 
 def _kind(path: Path) -> str:

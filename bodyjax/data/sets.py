@@ -78,10 +78,11 @@ def open_set(path: FilePath, part: str = "all", **options: Any) -> Any:
     raise ConfigError(f"{kind} is a set of joints, not of pictures or clips", file=path)
 
 
-def parts(path: FilePath, number: str = "1") -> dict[str, str]:
+def parts(path: FilePath, number: str = "1", *, on_bad: str = "raise") -> dict[str, str]:
     """The parts of the set at a path, as names of splits and what `open_set` calls them.
 
     Of numbered splits (splits.json) those of `number`. A set without a test side is all "train".
+    `on_bad`: of pictures, whose labels are read for it.
     """
     kind, path = recognise(path), Path(path)
     if kind == "prepared":
@@ -93,7 +94,7 @@ def parts(path: FilePath, number: str = "1") -> dict[str, str]:
         if (path / "splits.json").exists():
             return {"train": f"{number}:train", "test": f"{number}:test"}
         return {"train": "all"}
-    heldout = open_set(path).heldout
+    heldout = open_set(path, on_bad=on_bad).heldout
     sides = ("train", "valid", "test") if heldout.any() and not heldout.all() else ()
     return {part: part for part in sides} or {"train": "all"}
 

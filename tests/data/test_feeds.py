@@ -148,6 +148,26 @@ def test_mistakes_are_one_line(config, field, value, message):
     assert "\n" not in str(caught.value)
 
 
+def test_what_cannot_be_used_ends_the_run_or_is_left_out_and_said(config, tmp_path, capsys):
+    (tmp_path / "multi" / "1.png").unlink()
+    (tmp_path / "multi" / "2.png").write_bytes(b"no picture")
+    with pytest.raises(DataError, match=r"1\.png: no such picture"):
+        feeds.open_feed(config)
+    config.data.on_bad = "skip"
+    source = feeds.open_feed(config).source.sources[1]
+    assert sorted(source.names) == ["0.png", "3.png"]
+    said = capsys.readouterr().err
+    assert "left out of multi, train: 1.png: no such picture" in said
+    assert "left out of multi, train: 2.png: not a readable picture" in said
+    assert "left out of multi, train: 1 no such picture; 1 not a readable picture" in said
+    assert "lspet" not in said
+    feeds.open_feed(config, host=(1, 2))
+    assert not capsys.readouterr().err  # the first host said it
+    config.data.on_bad = "ignore"
+    with pytest.raises(ConfigError, match="on_bad"):
+        feeds.open_feed(config)
+
+
 def test_folders_of_other_things_are_refused(config, tmp_path):
     (tmp_path / "gestures").mkdir()
     np.savez(tmp_path / "gestures" / "natops.npz", a=np.zeros(3))

@@ -1,7 +1,5 @@
 """Labelled pictures: what a set holds, what is held out, and what is refused or left out."""
 
-import copy
-import json
 import pickle
 
 import numpy as np
@@ -13,168 +11,10 @@ from bodyjax.data import pictures, sets
 from bodyjax.data.labelled import PARTS
 from bodyjax.data.stream import Stream
 from bodyjax.errors import ConfigError, DataError
+from tests.picture_sets import coco_set, people_set
 from tests.shared import shared
 
 BODY18, COCO17, LSP14 = (skeleton.get(name) for name in ("body18", "coco17", "lsp14"))
-
-
-# ------------------------------------------------------------------------------------------- COCO
-
-
-def person(x: float = 10.0, **changes) -> dict:
-    points = np.zeros((17, 3))
-    points[:] = np.stack([x + np.arange(17), 20 + 2 * np.arange(17), np.full(17, 2)], 1)
-    return {
-        "image_id": 1,
-        "category_id": 1,
-        "iscrowd": 0,
-        "num_keypoints": 17,
-        "bbox": [x, 20, 17, 34],
-        "area": 500,
-        "keypoints": points.reshape(-1).tolist(),
-        **changes,
-    }
-
-
-def write_coco(folder, annotations: list[dict], images: int = 1) -> None:
-    content = {
-        "categories": [{"id": 1, "name": "person", "keypoints": list(COCO17.joints)}],
-        "images": [
-            {"id": i + 1, "file_name": f"{i + 1}.png", "width": 80, "height": 60}
-            for i in range(images)
-        ],
-        "annotations": annotations,
-    }
-    (folder / "labels.json").write_text(json.dumps(content))
-    for i in range(images):
-        Image.fromarray(np.full((60, 80, 3), i, np.uint8)).save(folder / f"{i + 1}.png")
-
-
-def test_coco_people_crowds_and_unlabelled(tmp_path):
-    crowd = person(30, iscrowd=1)
-    nobody = person(50, keypoints=[0] * 51, num_keypoints=0, bbox=[50, 20, 5, 5])
-    write_coco(tmp_path, [person(), crowd, nobody])
-    example = pictures.coco(tmp_path, "all")[0]
-    assert example["image"].shape == (60, 80, 3)
-    assert example["xy"].shape == (1, 18, 2)
-    np.testing.assert_array_equal(example["boxes"], [[10, 20, 27, 54]])
-    np.testing.assert_array_equal(example["ignore"], [[30, 20, 47, 54], [50, 20, 55, 25]])
-    left = COCO17.index("left_wrist")
-    np.testing.assert_array_equal(
-        example["xy"][0, BODY18.index("left_wrist")], (10 + left, 20 + 2 * left)
-    )
-    neck = example["xy"][0, BODY18.index("neck")]
-    np.testing.assert_array_equal(neck, (10 + 5.5, 20 + 11))  # middle of joints 5 and 6
-    assert example["complete"]
-
-
-BAD_PEOPLE = {
-    "unknown category": person(category_id=9),
-    "48 joint values instead of 51": person(keypoints=[1.0] * 48),
-    "joints that are not numbers": person(keypoints=[float("nan")] * 51),
-    "a joint flag": person(keypoints=[7.0] * 51),
-    "a box outside": person(bbox=[90, 20, 10, 10]),
-    "a box that is none": person(bbox=[10, 20, 0, 34]),
-}
-
-
-@pytest.mark.parametrize("reason", BAD_PEOPLE)
-def test_coco_faults_raise_or_are_left_out_and_named(tmp_path, reason):
-    bad = {**copy.deepcopy(BAD_PEOPLE[reason]), "image_id": 2}
-    write_coco(tmp_path, [person(), bad], images=2)
-    with pytest.raises(DataError, match=f"2.png: {reason}"):
-        pictures.coco(tmp_path, "all")
-    source = pictures.coco(tmp_path, "all", on_bad="skip")
-    assert source.names == ("1.png",)
-    assert sum(source.left_out.values()) == 1
-    assert len(source.bad) == 1
-    assert source.bad[0].startswith(f"2.png: {reason}")
-
-
-def test_coco_missing_and_broken_pictures(tmp_path):
-    write_coco(tmp_path, [person()], images=3)
-    (tmp_path / "2.png").unlink()
-    (tmp_path / "3.png").write_bytes((tmp_path / "3.png").read_bytes()[:60])
-    with pytest.raises(DataError, match=r"2\.png: no such picture"):
-        pictures.coco(tmp_path, "all")
-    source = pictures.coco(tmp_path, "all", on_bad="skip", check_pictures=True)
-    assert source.names == ("1.png",)
-    assert len(source.bad) == 2
-    unchecked = pictures.coco(tmp_path, "all", on_bad="skip")
-    with pytest.raises(DataError, match=r"3\.png: not a readable picture"):
-        unchecked[1]
-
-
-def test_coco_labels_of_a_picture_that_is_not_listed(tmp_path):
-    write_coco(tmp_path, [person(), person(image_id=77)])
-    with pytest.raises(DataError, match="picture 77"):
-        pictures.coco(tmp_path, "all")
-    assert pictures.coco(tmp_path, "all", on_bad="skip").left_out == {
-        "the picture is not listed": 1
-    }
-
-
-def test_coco_files_that_are_none(tmp_path):
-    with pytest.raises(DataError, match=r"0 \.json files"):
-        pictures.coco(tmp_path, "all")
-    (tmp_path / "a.json").write_text("{}")
-    with pytest.raises(DataError, match="not a COCO keypoint file"):
-        pictures.coco(tmp_path, "all")
-    write_coco(tmp_path, [])
-    (tmp_path / "a.json").unlink()
-    text = (tmp_path / "labels.json").read_text().replace('"nose"', '"beak"')
-    (tmp_path / "labels.json").write_text(text)
-    with pytest.raises(DataError, match="unknown joints beak"):
-        pictures.coco(tmp_path, "all")
-
-
-@pytest.mark.parametrize(
-    ("image", "message"),
-    [
-        ({"file_name": "1.png"}, "not a COCO keypoint file .*id"),
-        ({"id": 1}, "not a COCO keypoint file .*file_name"),
-        ({"id": 1, "file_name": "1.png", "split": "val"}, "no split 'val'"),
-    ],
-)
-def test_coco_pictures_with_wrong_fields(tmp_path, image, message):
-    write_coco(tmp_path, [person()])
-    content = json.loads((tmp_path / "labels.json").read_text())
-    content["images"] = [image]
-    (tmp_path / "labels.json").write_text(json.dumps(content))
-    with pytest.raises(DataError, match=message):
-        pictures.coco(tmp_path, "all")
-
-
-def test_coco_pictures_without_people_and_other_joint_orders(tmp_path):
-    write_coco(tmp_path, [])
-    assert pictures.coco(tmp_path, "all")[0]["xy"].shape == (0, 18, 2)
-    content = json.loads((tmp_path / "labels.json").read_text())
-    content["categories"][0]["keypoints"] = ["right_knee", "nose"]
-    content["annotations"] = [person(keypoints=[11, 12, 2, 13, 14, 1], num_keypoints=2)]
-    (tmp_path / "labels.json").write_text(json.dumps(content))
-    example = pictures.coco(tmp_path, "all")[0]
-    np.testing.assert_array_equal(example["xy"][0, BODY18.index("right_knee")], (11, 12))
-    assert example["visible"][0, BODY18.index("nose")] == 1
-    taught = {BODY18.joints[j] for j in np.flatnonzero(example["joint_mask"])}
-    assert taught == {"right_knee", "nose"}
-
-
-def test_parts_that_are_not_there(tmp_path):
-    write_coco(tmp_path, [person()])
-    with pytest.raises(ConfigError, match="no part 'testing'"):
-        pictures.coco(tmp_path, "testing")
-    with pytest.raises(DataError, match="marked as test"):
-        pictures.coco(tmp_path, "test")
-    with pytest.raises(ConfigError, match="on_bad"):
-        pictures.coco(tmp_path, "all", on_bad="ignore")
-
-
-def test_fingerprints_tell_labels_and_pictures_apart(tmp_path):
-    write_coco(tmp_path, [person()])
-    one = pictures.coco(tmp_path, "all").fingerprint
-    assert one == pictures.coco(tmp_path, "all").fingerprint
-    write_coco(tmp_path, [person(11)])
-    assert one != pictures.coco(tmp_path, "all").fingerprint
 
 
 # ------------------------------------------------------------------------------------ LSP arrays
@@ -246,6 +86,57 @@ def test_lsp_faults(tmp_path):
     np.savez(tmp_path / "labels.npz", ids=np.array([{}], object), joints=bad)
     with pytest.raises(DataError, match=r"not a readable \.npz"):
         pictures.lsp(tmp_path, "all")
+
+
+# -------------------------------------------------------------------------------- rendered people
+
+
+def test_rendered_people_that_cannot_be_used(tmp_path):
+    people_set(tmp_path)
+    stored = dict(np.load(tmp_path / "labels.npz"))
+    joints, visible = stored["coco_2d"].copy(), stored["coco_vis"].copy()
+    joints[:2, 3], visible[0, 3] = np.nan, 0  # an absent joint of picture 0 needs no numbers
+    people_set(tmp_path, coco_2d=joints, coco_vis=visible, person_image=np.array([0, 1, 2, 9]))
+    (tmp_path / "images" / "2.png").unlink()
+    with pytest.raises(DataError, match="person 3: the picture is not listed"):
+        pictures.people(tmp_path, "all")
+    source = pictures.people(tmp_path, "all", on_bad="skip")
+    assert source.names == ("0.png", "3.png")
+    assert [len(people.xy) for people in source.people] == [1, 0]
+    assert source.left_out == {
+        "the picture is not listed": 1,
+        "joints that are not numbers": 1,
+        "no such picture": 1,
+    }
+    people_set(tmp_path, coco_2d=joints[:3])
+    with pytest.raises(DataError, match=r"want coco_2d \(4, 17, 2\), got \(3, 17, 2\)"):
+        pictures.people(tmp_path, "all")
+
+
+def test_rendered_people_whose_names_are_words(tmp_path):
+    people_set(tmp_path)
+    for i, name in enumerate("abcd"):
+        (tmp_path / "images" / f"{i}.png").rename(tmp_path / "images" / f"{name}.png")
+    people_set(tmp_path, image_name=np.array([f"{name}.png" for name in "abcd"]))
+    assert pictures.people(tmp_path, "all").ids.tolist() == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("kind", ["lsp", "people", "coco"])
+def test_broken_pictures_are_found_where_every_picture_is_checked(tmp_path, kind):
+    if kind == "lsp":
+        write_lsp(tmp_path, count=2)
+    elif kind == "people":
+        people_set(tmp_path)
+    else:
+        coco_set(tmp_path, [[], []])
+    read = sets.PICTURES[kind]
+    names = read(tmp_path, "all").names
+    sets.open_set(tmp_path).files._file(names[1]).write_bytes(b"no picture")
+    with pytest.raises(DataError, match=f"{names[1]}: not a readable picture"):
+        read(tmp_path, "all", check_pictures=True)
+    source = read(tmp_path, "all", on_bad="skip", check_pictures=True)
+    assert set(names) - set(source.names) == {names[1]}
+    assert len(source.bad) == 1
 
 
 def test_held_out_rows_train_nothing(tmp_path):

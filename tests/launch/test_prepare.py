@@ -7,14 +7,17 @@ import numpy as np
 import pytest
 
 from bodyjax import detect, joint_tables
-from bodyjax.data import prepared
+from bodyjax.data import pictures, prepared
 from bodyjax.data.clips import clips
 from bodyjax.data.joints import JointTable, read_joint_csv, write_joint_csv
+from bodyjax.data.labelled import seeded_tenth
+from bodyjax.data.simulated import SimulatedPictures
 from bodyjax.data.video import open_video, write_video
 from bodyjax.errors import ConfigError, DataError, UserError, VideoError
 from bodyjax.skeleton import COCO17
 from launch import prepare
 from tests.data import make_videos
+from tests.picture_sets import coco_set, people_set
 
 
 def test_clips_become_a_set(tmp_path, capsys):
@@ -73,6 +76,64 @@ def test_wrong_flags_are_one_line(tmp_path, monkeypatch, arguments, message):
     with pytest.raises(UserError, match=message) as caught:
         prepare.main([*arguments, "--out", "out"])
     assert "\n" not in str(caught.value)
+
+
+# ---- pictures ----
+
+
+def test_rendered_people_become_a_set(tmp_path, capsys):
+    people_set(tmp_path / "renders")
+    (tmp_path / "renders" / "images" / "1.png").write_bytes(b"no picture")
+    arguments = ["--source", str(tmp_path / "renders"), "--out", str(tmp_path / "out")]
+    assert prepare.main(arguments) == 0
+    said = capsys.readouterr()
+    assert "people: train 2, test 1" in said.out  # of so few none is in the tenth for validation
+    assert "left out: 1.png: not a readable picture" in said.err
+    assert said.out.count("not a readable picture") == 1
+    stored = prepared.Prepared(tmp_path / "out" / "renders", "train")
+    original = pictures.people(tmp_path / "renders", "trainvalid")
+    for i, name in enumerate(stored.names):
+        row = original.names.index(name)
+        np.testing.assert_array_equal(stored[i]["xy"], original[row]["xy"])
+        np.testing.assert_array_equal(stored[i]["image"], original[row]["image"])
+    with pytest.raises(DataError, match=r"1\.png: not a readable picture"):
+        prepare.main([*arguments, "--name", "other", "--on-bad", "raise"])
+
+
+def test_a_small_coco_set_has_no_part_for_validation(tmp_path, capsys):
+    table = np.stack([np.arange(17) + 10, np.arange(17) + 10, np.full(17, 2)], 1)
+    names = [f"{row}.png" for row in range(8)]
+    assert not seeded_tenth(names).any()
+    coco_set(tmp_path / "few", [[table]] * 8, split=["train"] * 6 + ["test"] * 2)
+    (tmp_path / "few" / "images" / "2.png").unlink()
+    file = tmp_path / "few" / "annotations.json"
+    content = json.loads(file.read_text())
+    content["annotations"].append({**content["annotations"][0], "image_id": 7})
+    file.write_text(json.dumps(content))
+    assert prepare.main(["--source", str(tmp_path / "few"), "--out", str(tmp_path / "out")]) == 0
+    said = capsys.readouterr()
+    assert "coco: train 5, test 2" in said.out
+    # Labels of no picture belong to both parts, and are one fault.
+    assert "left out: 1 the picture is not listed; 1 no such picture" in said.out
+    assert said.err.count("annotations of picture 7") == 1
+
+
+def test_simulated_pictures_become_a_set(tmp_path, capsys):
+    arguments = ["--source", "simulated", "--out", str(tmp_path)]
+    assert prepare.main([*arguments, "--count", "3"]) == 0
+    assert "simulated: train 3, valid 1, test 1" in capsys.readouterr().out
+    stored = prepared.Prepared(tmp_path / "simulated", "train")
+    drawn = SimulatedPictures("train")
+    for i in range(3):
+        for name, value in drawn[int(stored[i]["id"])].items():  # the first seed is 0
+            np.testing.assert_array_equal(stored[i][name], value)
+    assert prepared.Prepared(tmp_path / "simulated", "test").heldout.all()
+    with pytest.raises(ConfigError, match="0 pictures"):
+        prepare.main([*arguments, "--name", "none", "--count", "0"])
+    with pytest.raises(ConfigError, match="joints say nothing about simulated"):
+        prepare.main([*arguments, "--name", "none", "--joints", "x"])
+    with pytest.raises(ConfigError, match="count belongs to simulated"):
+        prepare.main(["--source", str(tmp_path), "--out", str(tmp_path), "--count", "3"])
 
 
 # ---- joints ----

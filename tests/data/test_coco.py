@@ -1,0 +1,223 @@
+"""COCO keypoint files: what is read of them, and what is refused or left out."""
+
+import copy
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from bodyjax import skeleton
+from bodyjax.data import pictures
+from bodyjax.errors import ConfigError, DataError
+
+BODY18, COCO17 = skeleton.get("body18"), skeleton.get("coco17")
+
+
+def person(x: float = 10.0, **changes) -> dict:
+    points = np.zeros((17, 3))
+    points[:] = np.stack([x + np.arange(17), 20 + 2 * np.arange(17), np.full(17, 2)], 1)
+    return {
+        "image_id": 1,
+        "category_id": 1,
+        "iscrowd": 0,
+        "num_keypoints": 17,
+        "bbox": [x, 20, 17, 34],
+        "area": 500,
+        "keypoints": points.reshape(-1).tolist(),
+        **changes,
+    }
+
+
+def write_coco(folder, annotations: list[dict], images: int = 1) -> None:
+    content = {
+        "categories": [{"id": 1, "name": "person", "keypoints": list(COCO17.joints)}],
+        "images": [
+            {"id": i + 1, "file_name": f"{i + 1}.png", "width": 80, "height": 60}
+            for i in range(images)
+        ],
+        "annotations": annotations,
+    }
+    (folder / "labels.json").write_text(json.dumps(content))
+    for i in range(images):
+        Image.fromarray(np.full((60, 80, 3), i, np.uint8)).save(folder / f"{i + 1}.png")
+
+
+def test_coco_people_crowds_and_unlabelled(tmp_path):
+    crowd = person(30, iscrowd=1)
+    nobody = person(50, keypoints=[0] * 51, num_keypoints=0, bbox=[50, 20, 5, 5])
+    write_coco(tmp_path, [person(), crowd, nobody])
+    example = pictures.coco(tmp_path, "all")[0]
+    assert example["image"].shape == (60, 80, 3)
+    assert example["xy"].shape == (1, 18, 2)
+    np.testing.assert_array_equal(example["boxes"], [[10, 20, 27, 54]])
+    np.testing.assert_array_equal(example["ignore"], [[30, 20, 47, 54], [50, 20, 55, 25]])
+    left = COCO17.index("left_wrist")
+    np.testing.assert_array_equal(
+        example["xy"][0, BODY18.index("left_wrist")], (10 + left, 20 + 2 * left)
+    )
+    neck = example["xy"][0, BODY18.index("neck")]
+    np.testing.assert_array_equal(neck, (10 + 5.5, 20 + 11))  # middle of joints 5 and 6
+    assert example["complete"]
+
+
+BAD_PEOPLE = [
+    ("unknown category", person(category_id=9)),
+    ("unknown category", person(category_id=[1])),
+    ("48 joint values instead of 51", person(keypoints=[1.0] * 48)),
+    ("joints that are not numbers", person(keypoints=[float("nan")] * 51)),
+    ("joints that are not numbers", person(keypoints=["1"] * 51)),
+    ("a joint flag", person(keypoints=[7.0] * 51)),
+    ("a box outside", person(bbox=[90, 20, 10, 10])),
+    ("a box that is none", person(bbox=[10, 20, 0, 34])),
+    ("a box that is none", person(bbox=[10, 20, "wide", 34])),
+    ("a box that is none", person(bbox=["10", "20", "17", "34"])),
+    ("a box that is none", person(bbox={"x": 10})),
+    ("iscrowd other than 0, 1", person(iscrowd="no")),
+]
+
+
+@pytest.mark.parametrize(("reason", "bad"), BAD_PEOPLE)
+def test_coco_faults_raise_or_are_left_out_and_named(tmp_path, reason, bad):
+    bad = {**copy.deepcopy(bad), "image_id": 2}
+    write_coco(tmp_path, [person(), bad], images=2)
+    with pytest.raises(DataError, match=f"2.png: {reason}"):
+        pictures.coco(tmp_path, "all")
+    source = pictures.coco(tmp_path, "all", on_bad="skip")
+    assert source.names == ("1.png",)
+    assert sum(source.left_out.values()) == 1
+    assert len(source.bad) == 1
+    assert source.bad[0].startswith(f"2.png: {reason}")
+
+
+def test_coco_missing_and_broken_pictures(tmp_path):
+    write_coco(tmp_path, [person()], images=3)
+    (tmp_path / "2.png").unlink()
+    (tmp_path / "3.png").write_bytes((tmp_path / "3.png").read_bytes()[:60])
+    with pytest.raises(DataError, match=r"2\.png: no such picture"):
+        pictures.coco(tmp_path, "all")
+    source = pictures.coco(tmp_path, "all", on_bad="skip", check_pictures=True)
+    assert source.names == ("1.png",)
+    assert len(source.bad) == 2
+    unchecked = pictures.coco(tmp_path, "all", on_bad="skip")
+    with pytest.raises(DataError, match=r"3\.png: not a readable picture"):
+        unchecked[1]
+
+
+def test_coco_labels_of_a_picture_that_is_not_listed(tmp_path):
+    write_coco(tmp_path, [person(), person(image_id=77)])
+    with pytest.raises(DataError, match="picture 77"):
+        pictures.coco(tmp_path, "all")
+    assert pictures.coco(tmp_path, "all", on_bad="skip").left_out == {
+        "the picture is not listed": 1
+    }
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "reason"),
+    [
+        ("id", None, "a picture id that is none"),
+        ("width", None, "a width or height that is none"),
+        ("height", "60", "a width or height that is none"),
+    ],
+)
+def test_coco_pictures_whose_fields_are_none(tmp_path, field, value, reason):
+    write_coco(tmp_path, [person()], images=2)
+    content = json.loads((tmp_path / "labels.json").read_text())
+    content["images"][1][field] = value
+    (tmp_path / "labels.json").write_text(json.dumps(content))
+    with pytest.raises(DataError, match=f"2.png: {reason}"):
+        pictures.coco(tmp_path, "all")
+    source = pictures.coco(tmp_path, "all", on_bad="skip")
+    assert source.names == ("1.png",)
+    assert source.left_out == {reason: 1}
+
+
+@pytest.mark.parametrize("stray", ["text", None, [1], {**person(), "image_id": [1]}])
+def test_coco_annotations_that_belong_nowhere(tmp_path, stray):
+    write_coco(tmp_path, [person(), stray])
+    with pytest.raises(DataError, match=r"no object|not listed") as caught:
+        pictures.coco(tmp_path, "all")
+    assert "\n" not in str(caught.value)
+    source = pictures.coco(tmp_path, "all", on_bad="skip")
+    assert len(source.people[0].xy) == len(source.bad) == sum(source.left_out.values()) == 1
+
+
+def test_coco_files_with_splits_of_other_names_are_read_whole(tmp_path):
+    write_coco(tmp_path, [person()], images=3)
+    content = json.loads((tmp_path / "labels.json").read_text())
+    for image, split in zip(content["images"], ("train", "val", "kept"), strict=True):
+        image["split"] = split
+    (tmp_path / "labels.json").write_text(json.dumps(content))
+    assert pictures.coco(tmp_path, "all").heldout.tolist() == [False, True, True]
+    for part in ("train", "valid", "test"):
+        with pytest.raises(DataError, match="no split 'kept'"):
+            pictures.coco(tmp_path, part)
+
+
+def test_coco_files_that_are_none(tmp_path):
+    with pytest.raises(DataError, match=r"0 \.json files"):
+        pictures.coco(tmp_path, "all")
+    (tmp_path / "a.json").write_text("{}")
+    with pytest.raises(DataError, match="not a COCO keypoint file"):
+        pictures.coco(tmp_path, "all")
+    write_coco(tmp_path, [])
+    (tmp_path / "a.json").unlink()
+    text = (tmp_path / "labels.json").read_text().replace('"nose"', '"beak"')
+    (tmp_path / "labels.json").write_text(text)
+    with pytest.raises(DataError, match="unknown joints beak"):
+        pictures.coco(tmp_path, "all")
+    for names in ('"nose"', '["nose", "nose"]', "[1, 2]"):
+        category = f'{{"id": 1, "keypoints": {names}}}'
+        content = f'{{"images": [], "annotations": [], "categories": [{category}]}}'
+        (tmp_path / "labels.json").write_text(content)
+        with pytest.raises(DataError, match=r"categories: .*(named twice|no list of names)"):
+            pictures.coco(tmp_path, "all")
+
+
+@pytest.mark.parametrize(
+    ("image", "message"),
+    [
+        ({"file_name": "1.png"}, "not a COCO keypoint file .*id"),
+        ({"id": 1}, "not a COCO keypoint file .*file_name"),
+    ],
+)
+def test_coco_pictures_with_wrong_fields(tmp_path, image, message):
+    write_coco(tmp_path, [person()])
+    content = json.loads((tmp_path / "labels.json").read_text())
+    content["images"] = [image]
+    (tmp_path / "labels.json").write_text(json.dumps(content))
+    with pytest.raises(DataError, match=message):
+        pictures.coco(tmp_path, "all")
+
+
+def test_coco_pictures_without_people_and_other_joint_orders(tmp_path):
+    write_coco(tmp_path, [])
+    assert pictures.coco(tmp_path, "all")[0]["xy"].shape == (0, 18, 2)
+    content = json.loads((tmp_path / "labels.json").read_text())
+    content["categories"][0]["keypoints"] = ["right_knee", "nose"]
+    content["annotations"] = [person(keypoints=[11, 12, 2, 13, 14, 1], num_keypoints=2)]
+    (tmp_path / "labels.json").write_text(json.dumps(content))
+    example = pictures.coco(tmp_path, "all")[0]
+    np.testing.assert_array_equal(example["xy"][0, BODY18.index("right_knee")], (11, 12))
+    assert example["visible"][0, BODY18.index("nose")] == 1
+    taught = {BODY18.joints[j] for j in np.flatnonzero(example["joint_mask"])}
+    assert taught == {"right_knee", "nose"}
+
+
+def test_parts_that_are_not_there(tmp_path):
+    write_coco(tmp_path, [person()])
+    with pytest.raises(ConfigError, match="no part 'testing'"):
+        pictures.coco(tmp_path, "testing")
+    with pytest.raises(DataError, match="marked as test"):
+        pictures.coco(tmp_path, "test")
+    with pytest.raises(ConfigError, match="on_bad"):
+        pictures.coco(tmp_path, "all", on_bad="ignore")
+
+
+def test_fingerprints_tell_labels_and_pictures_apart(tmp_path):
+    write_coco(tmp_path, [person()])
+    one = pictures.coco(tmp_path, "all").fingerprint
+    assert one == pictures.coco(tmp_path, "all").fingerprint
+    write_coco(tmp_path, [person(11)])
+    assert one != pictures.coco(tmp_path, "all").fingerprint
