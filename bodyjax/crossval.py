@@ -26,6 +26,7 @@ from bodyjax.data.sequences import Sequences, from_config
 from bodyjax.engine import settings
 from bodyjax.engine.optim import make_optimizer, moving_average
 from bodyjax.errors import ConfigError
+from bodyjax.fold_scores import interval, pooled, scores, show, table
 from bodyjax.systems.sequence import build
 
 Array = jax.Array
@@ -175,9 +176,16 @@ def predict_runs(
 
 
 def make_folds(data: Sequences, section: Mapping[str, Any], seed: int) -> list[Fold]:
-    """The folds of a config: kind "group", "leave_one_group_out", "official" or "random"."""
+    """The folds of a config: kind "group", "leave_one_group_out", "official" or "random".
+
+    ConfigError for another kind, one that the set has not, or a count that makes no folds."""
     groups = data.clip if data.groups is None else data.groups
     kind = section["kind"]
+    if kind in ("group", "random"):
+        _whole(section["count"], 2, "folds.count")
+    if kind == "official" and not data.splits:
+        hint = "take group, leave_one_group_out or random"
+        raise ConfigError("the set has no official split", place="folds.kind", hint=hint)
     if kind == "group":
         return folding.by_group(data.labels, groups, section["count"], seed)
     if kind == "leave_one_group_out":
@@ -187,67 +195,46 @@ def make_folds(data: Sequences, section: Mapping[str, Any], seed: int) -> list[F
     if kind == "random":
         leaking = bool(section.get("random_folds", False))
         return folding.random(data.labels, data.clip, section["count"], seed, leaking=leaking)
-    raise ConfigError(f"no folds {kind!r}", place="folds.kind")
+    hint = "group, leave_one_group_out, official or random"
+    raise ConfigError(f"no folds {kind!r}", place="folds.kind", hint=hint)
 
 
-def pool(probability: np.ndarray, clip: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean probability over the windows of each clip: (clips, C), and the first row of each."""
-    unique, first, inverse = np.unique(clip, return_index=True, return_inverse=True)
-    total = np.zeros((len(unique), probability.shape[1]))
-    np.add.at(total, inverse, probability)
-    return total / np.bincount(inverse)[:, None], first
+def check_numbers(config: Mapping[str, Any]) -> None:
+    """ConfigError for folds.seeds, folds.members or data.batch_size that make no runs."""
+    section = config["folds"]
+    seeds = section["seeds"]
+    if not seeds or len(set(seeds)) < len(seeds):
+        what = f"{list(seeds)} should be one seed or more, each once"
+        raise ConfigError(what, place="folds.seeds", hint="e.g. (0, 1, 2)")
+    for seed in seeds:
+        _whole(seed, 0, "folds.seeds")
+    _whole(section.get("members", 1), 1, "folds.members")
+    _whole(config["data"]["batch_size"], 1, "data.batch_size")
 
 
-def balanced_accuracy(label: np.ndarray, guess: np.ndarray) -> float:
-    """Mean over the labels that occur of the share that is guessed right."""
-    return float(np.mean([(guess[label == k] == k).mean() for k in np.unique(label)]))
+def _whole(value: Any, least: int, place: str) -> None:
+    if not isinstance(value, int) or value < least:
+        raise ConfigError(f"{value!r} should be a whole number from {least} on", place=place)
 
 
-def scores(data: Sequences, predictions: Sequence[tuple[Fold, np.ndarray]]) -> dict[str, Any]:
-    """Figures of one seed from the probabilities of its folds' test rows, clip by clip.
-
-    accuracy, balanced_accuracy: of all folds' predictions pooled. fold_accuracy: mean over folds
-    (three official splits). fold_balanced_accuracy: mean over folds and, with conditions, over
-    (fold, condition) cells that hold two labels or more: UI-PRMD's 70. cells: their table.
-    """
-    labels, guesses, cells, accuracies = [], [], {}, []
-    for fold, probability in predictions:
-        mean, first = pool(probability, data.clip[fold.test])
-        rows = fold.test[first]
-        label, guess, kind = data.labels[rows], mean.argmax(axis=1), data.condition[rows]
-        accuracies.append(float((label == guess).mean()))
-        labels.append(label)
-        guesses.append(guess)
-        for k in np.unique(kind):
-            inside = kind == k
-            if len(np.unique(label[inside])) > 1:
-                name = f"{fold.name}/{data.conditions[k]}" if data.conditions else fold.name
-                cells[name] = balanced_accuracy(label[inside], guess[inside])
-    label, guess = np.concatenate(labels), np.concatenate(guesses)
-    return {
-        "accuracy": float((label == guess).mean()),
-        "balanced_accuracy": balanced_accuracy(label, guess),
-        "fold_accuracy": float(np.mean(accuracies)),
-        "fold_balanced_accuracy": float(np.mean(list(cells.values()))) if cells else float("nan"),
-        "per_fold": {fold.name: a for (fold, _), a in zip(predictions, accuracies, strict=True)},
-        "cells": cells,
-        "n": len(label),
-    }
-
-
-def table(by_seed: Mapping[int, Mapping[str, Any]]) -> dict[str, Any]:
-    """Mean and standard deviation over seeds (population) of every figure."""
-    names = ("accuracy", "balanced_accuracy", "fold_accuracy", "fold_balanced_accuracy")
-    rows = {name: [float(one[name]) for one in by_seed.values()] for name in names}
-    return {
-        name: {"mean": float(np.mean(row)), "std": float(np.std(row)), "seeds": row}
-        for name, row in rows.items()
-    }
+def without_size(features: Sequence[str], data: Sequences) -> int:
+    """How many clips lack the size of their picture, which the paper's features divide by."""
+    if "paper" not in features:
+        return 0
+    return len(np.unique(data.clip[(data.size <= 0).any(axis=1)]))
 
 
 def complete(config: Mapping[str, Any], data: Sequences) -> dict[str, Any]:
-    """The config as plain values, with what only the data know: labels, joints, sizes."""
+    """The config as plain values, with what only the data know: labels, joints, sizes.
+
+    ConfigError for features that the data can't give.
+    """
     values = settings.plain(config)
+    unknown = without_size(values["features"], data)
+    if unknown:
+        what = f"'paper' needs the size of the picture, which {unknown} clips don't have"
+        hint = "tables say it in the columns width, height; or take position"
+        raise ConfigError(what, place="features", hint=hint)
     body = data.skeleton
     limbs = " ".join(f"{body.joints[a]}-{body.joints[b]}" for a, b in body.limbs)
     known = {"name": body.name, "joints": " ".join(body.joints), "limbs": limbs}
@@ -269,7 +256,8 @@ def run(
     say: Say = print,
     data: Sequences | None = None,
 ) -> dict[str, Any]:
-    """Trains every fold and seed of `config.folds` and gives the table of `scores`.
+    """Trains every fold and seed of `config.folds` and gives the table of `fold_scores.scores`, and
+    the interval of the pooled balanced accuracy over groups.
 
     folds: kind, count, seeds (each also the seed of its folds), members (models whose mean
     probability makes one prediction; 1 = none), inner (choose settings: every fold's training side
@@ -280,13 +268,14 @@ def run(
     if config.get("seed"):
         raise ConfigError("is for one model", place="seed", hint="folds have folds.seeds")
     done = None if workdir is None else Path(workdir) / "metrics.json"
-    data = from_config(config["data"]) if data is None else data
+    data = from_config(config["data"], say) if data is None else data
     values = complete(config, data)
     made_of = {"config": settings.expanded(values), "data": data.fingerprint}
     if done is not None and done.exists():
         result = finished(done, made_of)
         show(result, say)
         return result
+    check_numbers(values)
     system = build(values)
     section, training = values["folds"], settings.train(values["train"])
     members = int(section.get("members", 1))
@@ -316,8 +305,7 @@ def run(
         ]
     )
     arrays = data.arrays()
-    left_out = ", ".join(f"{n} {why}" for why, n in data.left_out.items() if n)
-    say(f"{len(runs)} runs of {training.steps} steps, {len(data)} rows; left out: {left_out or 0}")
+    say(f"{len(runs)} runs of {training.steps} steps, {len(data)} rows")
     began = time.monotonic()
     variables = train_runs(
         system,
@@ -332,21 +320,24 @@ def run(
         say=say,
     )
     probability = predict_runs(system, variables, arrays, [one.fold.test for one in runs])
-    by_seed = {}
+    by_seed, answered = {}, []
     for seed in section["seeds"]:
         mine = [k for k, one in enumerate(runs) if one.seed == seed]
         firsts = [k for k in mine if runs[k].member == 0]
         means = [np.mean(probability[k : k + members], axis=0) for k in firsts]
         pairs = [(runs[k].fold, mean) for k, mean in zip(firsts, means, strict=True)]
         by_seed[seed] = scores(data, pairs)
+        answered.append(pooled(data, pairs))
     result = {
         **table(by_seed),
+        "balanced_accuracy_interval": interval(data, answered),
         "n": by_seed[section["seeds"][0]]["n"],
         "by_seed": {str(seed): one for seed, one in by_seed.items()},
         "members": members,
         "leaking": any(one.fold.leaking for one in runs),
         "validation": bool(section.get("inner")),
         "left_out": dict(data.left_out),
+        "notes": [f"left out: {note}" for note in data.notes],
         "made_of": made_of,
         "seconds": round(time.monotonic() - began, 1),
         "runs": len(runs),
@@ -373,20 +364,3 @@ def finished(file: Path, made_of: Mapping[str, Any]) -> dict[str, Any]:
         hint = "another --workdir, or remove the file"
         raise ConfigError(f"holds the figures of other settings ({shown})", file=file, hint=hint)
     return dict(result)
-
-
-def show(result: Mapping[str, Any], say: Say) -> None:
-    """The table as lines: mean ± standard deviation over seeds, and what to know beside it."""
-    names = ("accuracy", "balanced_accuracy", "fold_accuracy", "fold_balanced_accuracy")
-    for name in names:
-        row = result[name]
-        seeds = " ".join(f"{value:.3f}" for value in row["seeds"])
-        say(f"{name:24s} {row['mean']:.3f} ± {row['std']:.3f}   seeds {seeds}")
-    notes = [f"{result['n']} clips", f"{result['runs']} runs in {result['seconds']} s"]
-    if result["members"] > 1:
-        notes.append(f"each prediction is the mean of {result['members']} models")
-    if result["leaking"]:
-        notes.append("RANDOM FOLDS: people are shared between training and test")
-    if result["validation"]:
-        notes.append("validation inside the training sides")
-    say(", ".join(notes))

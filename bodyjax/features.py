@@ -125,8 +125,9 @@ def velocities(places: Array, present: Array) -> tuple[Array, Array]:
 
 
 def bones(joints: Array, present: Array, limbs: Sequence[tuple[int, int]]) -> tuple[Array, Array]:
-    """Unit vector of every limb (..., L, D), its mask (..., L); one of no length is missing."""
-    start, end = np.array(limbs).T
+    """Unit vector of every limb (..., L, D), its mask (..., L); one of no length is missing. L is 0
+    for joints without limbs."""
+    start, end = np.array(limbs, int).reshape(-1, 2).T
     vector = joints[..., end, :] - joints[..., start, :]
     length = _norm(vector)
     mask = present[..., start] & present[..., end] & (length > 1e-6)
@@ -189,7 +190,8 @@ def sequence_features(
       mask: (..., T) bool, steps that count; None for all.
       size: (..., 2) width and height of the picture.
 
-    Raises ValueError for an unknown part, or one that these joints can't give.
+    Joints without limbs have no bones and no angles. Raises ValueError for an unknown part, or one
+    that these joints can't give.
     """
     present = visible > 0
     if mask is not None:

@@ -95,9 +95,10 @@ def load(
 ) -> Scorer:
     """The scorer of a run's folder or of shipped weights by name ("pushup").
 
-    The config's section `score` may name detector ("small"), seconds and condition. CheckpointError
-    where the checkpoint can't score videos: another system, 3D joints, joints that no detector
-    finds, or a side input that is not named; ConfigError for a condition that is none.
+    condition: the exercise, where it is the model's input; the config's section `score` may name
+    it too, beside detector ("small") and seconds. CheckpointError where the checkpoint can't score
+    videos: another system, 3D joints, joints that no detector finds, or an exercise that is not
+    named; ConfigError for a name that is none, or a model that takes none.
     """
     if not isinstance(checkpoint, Checkpoint):
         checkpoint = checkpoints.load(checkpoint, system="sequence")
@@ -118,6 +119,7 @@ def load(
     settings = dict(checkpoint.config.get("score", {}) or {})
     data = dict(checkpoint.config.get("data", {}) or {})
     named = condition if condition is not None else settings.get("condition")
+    number = _condition(system, named, checkpoint.meta.get("conditions"), place)
     good = [i for i, label in enumerate(system.labels) if label in GOOD]
     return Scorer(
         system,
@@ -128,23 +130,27 @@ def load(
         good[0] if len(good) == 1 and len(system.labels) == 2 else None,
         **{name: data[name] for name in ("window", "hop", "rate", "every") if data.get(name)},
         seconds=float(settings.get("seconds", SECONDS)),
-        condition=_condition(system, named, checkpoint.meta.get("conditions"), place),
+        condition=number,
     )
 
 
 def _condition(system: SequenceSystem, named: Any, known: Any, place: FilePath) -> int:
     """The number of the side input: of its name, where the checkpoint lists them, or as it is."""
     count, names = system.model.conditions, [str(name) for name in known or ()]
-    if not count:
+    known = ", ".join(names) or f"0 to {count - 1}"
+    if not count and named is None:
         return 0
+    if not count:
+        what = f"has no exercise as input, so {named!r} says nothing"
+        raise ConfigError(what, file=place, hint="leave it out")
     if named is None:
-        hint = f"name one of {', '.join(names) or f'0 to {count - 1}'}"
+        hint = f"--exercise NAME, one of {known}"
         raise CheckpointError("needs to know the exercise", file=place, hint=hint)
     if str(named) in names:
         return names.index(str(named))
-    if str(named).isdigit() and int(named) < count:
+    if str(named).isdecimal() and int(named) < count:
         return int(named)
-    raise ConfigError(f"no exercise {named!r}", hint=", ".join(names) or f"0 to {count - 1}")
+    raise ConfigError(f"no exercise {named!r}", file=place, hint=f"one of {known}")
 
 
 def missing_joints(system: SequenceSystem) -> list[str]:

@@ -7,6 +7,7 @@ a clip's answer is the mean over its windows.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,8 @@ import numpy as np
 
 from bodyjax import systems
 from bodyjax.blame import blame
-from bodyjax.crossval import balanced_accuracy, pool, predict_runs
-from bodyjax.data import sequences
+from bodyjax.crossval import predict_runs, without_size
+from bodyjax.data import sequence_sets, sequences
 from bodyjax.data.folds import TEST, TRAIN
 from bodyjax.data.joint_clips import table_files
 from bodyjax.data.sequences import Sequences
@@ -24,7 +25,7 @@ from bodyjax.data.sets import JOINT_FILES
 from bodyjax.engine import settings
 from bodyjax.engine.checkpoint import Checkpoint
 from bodyjax.errors import DataError
-from bodyjax.intervals import bootstrap
+from bodyjax.fold_scores import answers, balanced_accuracy, interval, pool
 from bodyjax.systems.sequence import SequenceSystem
 
 EXERCISES = ("exercises", "simulated:exercises")
@@ -42,8 +43,8 @@ def evaluate(
     them, else of clips).
     mean_cell_balanced_accuracy: mean over the cells (group, condition) that hold two labels or
     more: UI-PRMD's 70. guilty_joints: of simulated exercises, standard or not, what `blame` finds.
-    Clips without any joint are left out and counted. DataError where the set does not fit the
-    checkpoint.
+    Clips without any joint are left out and counted; notes: what else was left out, where something
+    was. DataError where the set does not fit the checkpoint.
     """
     system: Any = systems.build(checkpoint.config)
     found = open_set(checkpoint.config, system, data)
@@ -81,16 +82,36 @@ def set_name(path: str | Path) -> str:
 
 
 def open_set(config: Any, system: SequenceSystem, path: str | Path) -> Sequences:
-    """The set at a path, cut into sequences as the config says; DataError where it does not fit."""
+    """The set at a path, cut into sequences as the config says; DataError where it does not fit.
+
+    Of several estimators whose joints the model was trained on together, those count that the set
+    itself stores: joint tables are of the clips they were made of (`notes` names them).
+    """
     name, section = set_name(path), dict(settings.plain(config["data"]))
     same = section.get("set") == name
     options = {key: section[key] for key in ("label", "joints") if same and section.get(key)}
-    if name == "pushfit" and not options:
-        options = {"joints": "movenet" if system.skeleton.name == "coco17" else "mediapipe"}
+    notes: tuple[str, ...] = ()
+    if name == "pushfit":
+        usual = "movenet" if system.skeleton.name == "coco17" else "mediapipe"
+        options["joints"], notes = _stored(options.get("joints", usual))
     cut = {key: value for key, value in section.items() if key not in ("label", "joints")}
-    found = sequences.from_config(cut | options | {"set": name, "path": str(path)})
+    found = sequences.from_config(
+        cut | options | {"set": name, "path": str(path)}, lambda line: None
+    )
+    found = replace(found, notes=(*notes, *found.notes))
     _check_fit(found, system, path)
     return found
+
+
+def _stored(joints: str) -> tuple[str, tuple[str, ...]]:
+    """Of estimators "A+B+FOLDER" those that pushfit stores, and what is left out; all of them where
+    it stores none."""
+    several = joints.split("+")
+    stored = [one for one in several if one in sequence_sets.PUSHFIT_JOINTS]
+    tables = [one for one in several if one not in stored]
+    if not (stored and tables):
+        return joints, ()
+    return "+".join(stored), tuple(f"the joint tables {folder} of training" for folder in tables)
 
 
 def _check_fit(found: Sequences, system: SequenceSystem, path: str | Path) -> None:
@@ -106,6 +127,11 @@ def _check_fit(found: Sequences, system: SequenceSystem, path: str | Path) -> No
             raise DataError(
                 f"its {what} are {_short(has)}", file=path, hint=f"the model has {_short(needs)}"
             )
+    unknown = without_size(system.parts, found)
+    if unknown:
+        hint = "tables say it in the columns width, height"
+        what = f"{unknown} clips lack the size of the picture, which the model's 'paper' needs"
+        raise DataError(what, file=path, hint=hint)
 
 
 def _short(value: Any) -> str:
@@ -139,10 +165,10 @@ def report(
     found: Sequences, rows: np.ndarray, probability: np.ndarray, samples: int
 ) -> dict[str, Any]:
     """The measures of rows with probabilities (len(rows), C), clip by clip."""
-    mean, first = pool(probability, found.clip[rows])
-    picked = rows[first]
-    label, rank = found.labels[picked], np.argsort(-mean, axis=1, kind="stable")
-    guess, count = rank[:, 0], len(found.classes)
+    mean, _ = pool(probability, found.clip[rows])
+    answered = answers(found, rows, probability)
+    label, guess, picked = answered
+    rank, count = np.argsort(-mean, axis=1, kind="stable"), len(found.classes)
     confusion = np.zeros((count, count), int)
     np.add.at(confusion, (label, guess), 1)
     totals = confusion.sum(axis=1)
@@ -176,8 +202,10 @@ def report(
             str(g): _measures(label[groups == g], guess[groups == g]) for g in np.unique(groups)
         }
         out |= cells(found, label, guess, kinds, groups)
+    if found.notes:
+        out["notes"] = [f"left out: {note}" for note in found.notes]
     if samples:
-        out["balanced_accuracy_interval"] = interval(label, guess, groups, samples)
+        out["balanced_accuracy_interval"] = interval(found, [answered], samples)
     return out
 
 
@@ -202,22 +230,6 @@ def cells(
                 table[name] = balanced_accuracy(label[inside], guess[inside])
     mean = float(np.mean(list(table.values()))) if table else None
     return {"mean_cell_balanced_accuracy": mean, "cells": table}
-
-
-def interval(
-    label: np.ndarray, guess: np.ndarray, groups: np.ndarray | None, samples: int
-) -> dict[str, Any]:
-    """The 80 % bootstrap interval of the balanced accuracy, over groups where there are any."""
-    units = np.arange(len(label)) if groups is None else groups
-    members = [np.flatnonzero(units == unit) for unit in np.unique(units)]
-
-    def statistic(drawn: np.ndarray) -> float:
-        rows = np.concatenate([members[i] for i in drawn])
-        return balanced_accuracy(label[rows], guess[rows])
-
-    found = bootstrap(statistic, len(members), samples=samples)
-    over = "clips" if groups is None else "groups"
-    return {"low": found.low, "high": found.high, "level": 0.8, "over": over}
 
 
 def split_counts(found: Sequences) -> dict[str, Any]:

@@ -6,6 +6,9 @@ A variant with folds trains all folds and seeds and prints mean ± standard devi
 `paper` is the paper's recipe on push-ups. The others start from the settings of short pilots;
 settings are compared inside training data alone: `--config.folds.inner=3` splits every training
 side by group and tests on a part of it, never on the fold's own test side.
+
+A field that is None is as the set or the system has it: `loss.class_weights` (one a label: all the
+same), `data.window` (frames in a window: clips as a whole, at `data.steps` times).
 """
 
 from __future__ import annotations
@@ -77,7 +80,7 @@ def _common() -> dict:
             "drop": 0.0,
         },
         "test": {"samples": 5, "mirror": False},
-        "loss": {"label_smoothing": 0.1},
+        "loss": {"label_smoothing": 0.1, "class_weights": None},
         "optimizer": {
             "name": "adamw",
             "rate": 2e-3,
@@ -87,7 +90,7 @@ def _common() -> dict:
             "ema": 0.0,
         },
         "train": {"steps": 1000, "log_every": 100},
-        "data": {"set": "", "path": "", "steps": 64, "batch_size": 64},
+        "data": {"set": "", "path": "", "steps": 64, "window": None, "batch_size": 64},
         "folds": {
             "kind": "group",
             "count": 5,
@@ -172,8 +175,15 @@ def _pushup() -> dict:
 
 
 def _ui_prmd() -> dict:
+    """Places; data.joints "angles" are Euler angles, which no mirror or turn of space fits:
+    augment.flip, rotation, tilt 0 with them."""
     return {
-        "data": {"set": "ui_prmd", "path": f"{SHARED}/ui_prmd", "label": "correct"},
+        "data": {
+            "set": "ui_prmd",
+            "path": f"{SHARED}/ui_prmd",
+            "label": "correct",
+            "joints": None,
+        },
         "augment": {"rotation": 0.3, "tilt": 0.05},
         "folds": {"kind": "leave_one_group_out"},
         "train": {"steps": 800},
@@ -182,7 +192,12 @@ def _ui_prmd() -> dict:
 
 def _ui_prmd_movement() -> dict:
     return {
-        "data": {"set": "ui_prmd", "path": f"{SHARED}/ui_prmd", "label": "movement"},
+        "data": {
+            "set": "ui_prmd",
+            "path": f"{SHARED}/ui_prmd",
+            "label": "movement",
+            "joints": None,
+        },
         "augment": {"rotation": 0.3, "tilt": 0.05},
         "folds": {"kind": "leave_one_group_out"},
         "train": {"steps": 400},
@@ -220,23 +235,36 @@ def _jhmdb_joints() -> dict:
 
 
 def _tables() -> dict:
-    """Your own joint tables (docs/DATA.md), CLASS/NAME.csv: --config.data=FOLDER."""
+    """Your own joint tables (docs/DATA.md), CLASS/NAME.csv: --config.data=FOLDER. Of several people
+    in a table the surest is kept, the others are counted."""
     return {"data": {"set": "tables", "path": "joints"}, "folds": {"kind": ""}}
 
 
 def _exercises() -> dict:
     """Push-up, pull-up, sit-up × front, side × standard, not: the paper's 12 classes."""
     return {
-        "data": {"set": "exercises", "label": "paper", "train": 64, "test": 24, "seed": 0},
+        "data": _simulated("paper"),
         "folds": {"kind": "official"},
         "train": {"steps": 600},
     }
 
 
 def _exercises_standard() -> dict:
-    """Standard or not over all simulated exercises, the exercise as input."""
+    """Standard or not over push-up, sit-up, pull-up and squat, the exercise as input."""
     return {
-        "data": {"set": "exercises", "label": "standard", "train": 64, "test": 24, "seed": 0},
+        "data": _simulated("standard"),
         "folds": {"kind": "official"},
         "train": {"steps": 600},
+    }
+
+
+def _simulated(label: str) -> dict:
+    """scatter: of the joints, a share of the trunk's length (None: 0.02)."""
+    return {
+        "set": "exercises",
+        "label": label,
+        "train": 64,
+        "test": 24,
+        "seed": 0,
+        "scatter": None,
     }

@@ -1,5 +1,5 @@
 """Recognises what people do in videos: python -m launch.recognize --checkpoint DIR|NAME
---video FILE|FOLDER [--out overlay.mp4] [--json result.json] [--window SECONDS].
+--video FILE|FOLDER [--out overlay.mp4] [--json result.json] [--window SECONDS] [--exercise NAME].
 
 Prints JSON. A folder gives a result a video and names the files that could not be read; --out is
 then a folder. Exit codes: 0 done; 1 some files could not be read, the others are done; 2 a mistake
@@ -34,9 +34,10 @@ def main(arguments: list[str]) -> int:
     parser.add_argument(
         "--window", type=float, help="seconds of the sliding windows of long videos"
     )
+    parser.add_argument("--exercise", help="which one is done, for scorers that need to know it")
     options = parser.parse_args(arguments)
     check_outputs(options.video, options.out, options.json, options.window)
-    task = open_task(options.checkpoint, options.window)
+    task = open_task(options.checkpoint, options.window, options.exercise)
     if options.video.is_dir():
         result = folder(task, options.video, options.out)
     else:
@@ -114,18 +115,20 @@ class Task:
     line: Callable[[Result], str]
 
 
-def open_task(checkpoint: str, window: float | None) -> Task:
+def open_task(checkpoint: str, window: float | None, exercise: str | None = None) -> Task:
     """What to do with each video: a movement, or a score where the checkpoint is a sequence's."""
     from bodyjax.engine import checkpoint as checkpoints
 
     keep_compiled()
     found = checkpoints.load(checkpoint)
     if found.system != "sequence":
+        if exercise is not None:
+            raise ConfigError("is for scorers of exercises", place="--exercise")
         return recognition(found, window)
     if window is not None:
         hint = "a scorer's stretches are its config's score.seconds"
         raise ConfigError("is for classifiers of movements", place="--window", hint=hint)
-    return scoring(found)
+    return scoring(found, exercise)
 
 
 def recognition(found: Any, window: float | None) -> Task:
@@ -147,12 +150,13 @@ def recognition(found: Any, window: float | None) -> Task:
     )
 
 
-def scoring(found: Any) -> Task:
-    """Standard or not, per person and repetition: the checkpoint of a classifier on sequences."""
+def scoring(found: Any, exercise: str | None) -> Task:
+    """Standard or not, per person and repetition: the checkpoint of a classifier on sequences;
+    exercise: which one is done, where the model takes it as input."""
     from bodyjax import score
     from bodyjax.recognize import video_files
 
-    scorer = score.load(found)
+    scorer = score.load(found, condition=exercise)
 
     def every(videos: Path) -> Iterator[Result]:
         for file in video_files(videos):

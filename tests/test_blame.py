@@ -7,6 +7,7 @@ import pytest
 
 from bodyjax import blame, crossval, systems
 from bodyjax.data import sequences
+from bodyjax.data.exercises import STANDARD
 from bodyjax.simulate.exercises import FAULTS
 from configs.sequence import get_config
 
@@ -26,7 +27,7 @@ def test_a_model_without_sense_blames_by_chance(scored):
     system, variables, data = scored
     found = blame.blame(system, variables, data, np.arange(len(data)))
     assert found["n"] == int((data.labels == 0).sum())
-    assert set(found["per_fault"]) == {f"{e} {f}" for e, faults in FAULTS.items() for f in faults}
+    assert set(found["per_fault"]) == {f"{e} {f}" for e in STANDARD for f in FAULTS[e]}
     names = data.skeleton.joints
     faulty = [
         name.split("-") for name, label in zip(data.names, data.labels, strict=True) if not label

@@ -1,4 +1,4 @@
-"""Cross-validation on the device: plans, weights, pooling, and a whole run that learns."""
+"""Cross-validation on the device: plans, weights, and a whole run that learns."""
 
 import json
 
@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 from bodyjax import crossval
-from bodyjax.data.folds import Fold
 from bodyjax.data.sequences import Clips, resampled
 from bodyjax.errors import ConfigError
 from bodyjax.skeleton import make
@@ -84,31 +83,6 @@ def test_balanced_weights():
     np.testing.assert_allclose(weights[train].mean(), 1, rtol=1e-6)
 
 
-def test_windows_of_a_clip_are_averaged():
-    probability = np.array([[0.2, 0.8], [0.6, 0.4], [0.9, 0.1]])
-    mean, first = crossval.pool(probability, np.array([7, 7, 2]))
-    np.testing.assert_allclose(mean, [[0.9, 0.1], [0.4, 0.6]])
-    assert first.tolist() == [2, 0]
-
-
-def test_scores_are_scikit_learns(data):
-    from sklearn.metrics import balanced_accuracy_score
-
-    rng = np.random.default_rng(3)
-    folds = [
-        Fold("a", np.arange(30, 60), np.arange(30)),
-        Fold("b", np.arange(30), np.arange(30, 60)),
-    ]
-    chances = [rng.dirichlet((1, 1), 30) for _ in folds]
-    got = crossval.scores(data, list(zip(folds, chances, strict=True)))
-    guess = np.concatenate(chances).argmax(1)
-    assert got["accuracy"] == pytest.approx((guess == data.labels).mean())
-    assert got["balanced_accuracy"] == pytest.approx(balanced_accuracy_score(data.labels, guess))
-    both = [balanced_accuracy_score(data.labels[f.test], guess[f.test]) for f in folds]
-    assert got["fold_balanced_accuracy"] == pytest.approx(np.mean(both))
-    assert got["n"] == 60
-
-
 def test_a_run_learns_repeats_and_is_not_done_twice(data, tmp_path, monkeypatch):
     lines = []
     result = crossval.run(config(), tmp_path, say=lines.append, data=data)
@@ -117,11 +91,17 @@ def test_a_run_learns_repeats_and_is_not_done_twice(data, tmp_path, monkeypatch)
     assert not result["leaking"]
     stored = json.loads((tmp_path / "metrics.json").read_text())
     assert stored["accuracy"] == result["accuracy"]
+    bounds = stored["balanced_accuracy_interval"]
+    assert bounds["over"] == "groups"
+    assert 0.8 < bounds["low"] <= result["balanced_accuracy"]["mean"] <= bounds["high"] <= 1
+    assert any(f"{bounds['low']:.3f} to {bounds['high']:.3f} (80 % of" in line for line in lines)
     with np.load(tmp_path / "predictions.npz", allow_pickle=False) as kept:
         assert sorted(np.concatenate([kept["test_0"], kept["test_1"]])) == list(range(60))
     monkeypatch.setattr(crossval, "train_runs", None)  # the same again reads, it trains nothing
     again = crossval.run(config(), tmp_path, say=lines.append, data=data)
     assert again["accuracy"] == result["accuracy"]
+    later = config(data={"batch_size": 16, "window": None})  # a field newer than the run
+    assert crossval.run(later, tmp_path, data=data)["accuracy"] == result["accuracy"]
     other = config()
     other["train"] = {**other["train"], "steps": 7}
     with pytest.raises(ConfigError, match=r"other settings .*train.steps: \d+ -> 7"):
@@ -155,11 +135,32 @@ def test_one_by_one_is_together(data):
         np.testing.assert_allclose(one, two, atol=2e-3)
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"folds": {"kind": "official"}}, "folds.kind: the set has no official split; take group"),
+        ({"folds": {"kind": "cross"}}, "folds.kind: no folds 'cross'; group"),
+        ({"folds": {"seeds": ()}}, r"folds.seeds: \[\] should be one seed or more"),
+        ({"folds": {"seeds": (1, 1)}}, "folds.seeds: .* each once"),
+        ({"folds": {"seeds": (-1,)}}, "folds.seeds: -1 should be"),
+        ({"folds": {"members": 0}}, "folds.members: 0 should be"),
+        ({"folds": {"count": 1}}, "folds.count: 1 should be a whole number from 2 on"),
+        ({"data": {"batch_size": 0}}, "data.batch_size: 0 should be"),
+        ({"features": ("paper",)}, "features: 'paper' needs the size .* which 60 clips"),
+    ],
+)
+def test_mistakes_in_the_config_are_one_line(data, change, message):
+    base = config()
+    if "folds" in change:
+        change = {"folds": {**base["folds"], **change["folds"]}}
+    with pytest.raises(ConfigError, match=message) as caught:
+        crossval.run({**base, **change}, data=data)
+    assert "\n" not in str(caught.value)
+
+
 def test_leaks_are_refused_or_said(data):
     random = {"kind": "random", "count": 2, "seeds": (0,)}
     with pytest.raises(ConfigError, match="random_folds"):
         crossval.run(config(folds=random), data=data)
     folds = crossval.make_folds(data, {**random, "random_folds": True}, 0)
     assert all(fold.leaking for fold in folds)
-    with pytest.raises(ConfigError, match="no folds 'cross'"):
-        crossval.make_folds(data, {"kind": "cross"}, 0)

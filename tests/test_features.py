@@ -133,6 +133,18 @@ def test_three_dimensions_and_other_skeletons_under_vmap():
     assert torso(skeleton.make("dots", "a b c", "a-b")) == ((), ())
 
 
+def test_joints_without_limbs_have_no_bones():
+    joints, visible, score = people(5, dims=3)
+    body = skeleton.make("dots", " ".join(f"p{i}" for i in range(17)), "")
+    some, all_of = (
+        jax.jit(lambda j, v, s, parts=parts: sequence_features(j, v, s, body, parts))(
+            joints, visible, score
+        )
+        for parts in (("position", "velocity"), ("position", "bone", "angle", "velocity"))
+    )
+    np.testing.assert_array_equal(some.values, all_of.values)
+
+
 def test_person_frame_without_torso():
     joints, visible, _ = people(6)
     seen = np.zeros(visible.shape, bool)

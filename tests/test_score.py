@@ -54,7 +54,8 @@ def detector():
     field = np.zeros((SIZE // STRIDE, SIZE // STRIDE, 38), np.float32)
     for limb in LIMBS:
         field[..., 2 * limb] = 1
-    network: Any = SimpleNamespace(bones=BODY18, model=SimpleNamespace(stride=STRIDE), maps=dots)
+    model = SimpleNamespace(stride=STRIDE, cell=8)
+    network: Any = SimpleNamespace(bones=BODY18, model=model, maps=dots)
     return detect.make(network, jnp.asarray(field), detect.Settings(size=SIZE))
 
 

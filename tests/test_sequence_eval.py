@@ -10,6 +10,7 @@ import pytest
 from bodyjax import crossval, sequence_eval, systems
 from bodyjax.data import sequence_sets, sequences
 from bodyjax.data.joints import JointTable, write_joint_csv
+from bodyjax.engine import checkpoint as checkpoints
 from bodyjax.engine.checkpoint import Checkpoint
 from bodyjax.errors import DataError
 from bodyjax.sequence_eval import evaluate
@@ -152,6 +153,53 @@ def test_joint_tables_by_class_are_evaluated(tmp_path):
     assert sum(map(sum, found["confusion"])) == 6
 
 
+def write_tables(folder, size):
+    for label in ("up", "down"):
+        (folder / label).mkdir(parents=True)
+        xy = np.arange(5 * 17 * 2, dtype=np.float32).reshape(5, 1, 17, 2)
+        seen = np.full((5, 1, 17), 2, np.uint8)
+        table = JointTable(np.arange(5), np.arange(1), xy, seen, np.ones((5, 1, 17)), size)
+        write_joint_csv(folder / label / "a.csv", table)
+    return folder
+
+
+def test_the_papers_features_need_the_size_of_the_picture(tmp_path):
+    known = write_tables(tmp_path / "known", (64.0, 48.0))
+    data = sequences.from_config({"set": "tables", "path": str(known), "steps": 8})
+    config = get_config("tables")
+    config.features = ("paper",)
+    config.model.projection = 0
+    config.data.steps = 8
+    paper = checkpoint(crossval.complete(config, data))
+    assert evaluate(paper, known, samples=0)["n"] == 2
+    unknown = write_tables(tmp_path / "unknown", None)
+    with pytest.raises(DataError, match=r"unknown: 2 clips lack the size of the picture"):
+        evaluate(paper, unknown)
+
+
+def test_the_shipped_scorer_says_what_it_was_trained_on(tmp_path):
+    """Its config is that of its card's command; of new clips it takes the stored joints alone."""
+    shipped = checkpoints.load("pushup")
+    joints = shipped.config.data.joints
+    card = " ".join((shipped.path / "card.md").read_text().split())
+    assert f"--config.data.joints={joints}`" in card
+    assert not shipped.config.balance
+    rng = np.random.default_rng(0)
+    np.savez(
+        tmp_path / "joints.npz",
+        mediapipe=rng.uniform(size=(12, 33, 4)),
+        movenet=rng.uniform(size=(12, 17, 3)),
+        offsets=np.array([0, 6, 12]),
+        standard=np.array([1, 0]),
+        group=np.array([0, 1]),
+        fps=np.full(2, 15.0),
+        video_size=np.full((2, 2), (320, 240)),
+    )
+    found = evaluate(shipped, tmp_path, samples=0)
+    assert (found["n"], found["windows"]) == (2, 4)
+    assert found["notes"] == ["left out: the joint tables runs/pushfit_ours/csv of training"]
+
+
 SETS = [
     ("penn_action", "penn_action", 2326, {"train": 1257, "test": 1068}),
     ("natops", "natops", 360, {"train": 180, "test": 180}),
@@ -166,7 +214,8 @@ SETS = [
 def test_every_set_is_known_by_its_folder(variant, name, count, split):
     """The stored sets, as a checkpoint of their variant reads them (no model is run)."""
     folder = shared(f"data/{name}")
-    options = {k: v for k, v in get_config(variant).data.items() if k in ("label", "joints")}
+    section = get_config(variant).data
+    options = {name: section[name] for name in ("label", "joints") if section.get(name)}
     data = sequences.resampled(sequence_sets.load(name, folder, **options), 4)
     values = crossval.complete(get_config(variant), data)
     values["data"] = {**values["data"], "steps": 4, "path": "elsewhere"}

@@ -15,13 +15,15 @@ from bodyjax.errors import ConfigError
 from bodyjax.simulate import motion, scene
 from bodyjax.simulate.body import draw_body, joints, pose_points
 from bodyjax.simulate.clips import role
-from bodyjax.simulate.exercises import EXERCISES, VIEWS, exercise
+from bodyjax.simulate.exercises import VIEWS, exercise
 from bodyjax.simulate.film import generator
 from bodyjax.skeleton import get
 
 COCO17 = get("coco17")
 PAPER = ("push_up", "pull_up", "sit_up")
 """The exercises of the paper; each from the front and the side, standard or not: 12 classes."""
+STANDARD = ("push_up", "sit_up", "pull_up", "squat")
+"""The exercises of standard or not. Raised arms are simulated for pictures alone."""
 YAW = {"front": ((-25.0, 25.0),), "side": ((68.0, 112.0), (-112.0, -68.0))}
 FIRST_TEST = 1_000_000
 
@@ -61,13 +63,19 @@ def simulated(
 ) -> Clips:
     """Exercises, `train` and `test` clips of each (exercise, view, standard or not).
 
-    label: "paper" names the 12 classes of the paper; "standard" is standard or not over all
-    exercises, the exercise as condition. scatter: of every joint and frame, a share of the trunk's
-    length in the picture. Faults take turns.
+    label: "paper" names the 12 classes of the paper; "standard" is standard or not over the four
+    of STANDARD, the exercise as condition. scatter: of every joint and frame, a share of the
+    trunk's length in the picture. Faults take turns. ConfigError for another label, or numbers that
+    give no clip.
     """
     if label not in ("paper", "standard"):
         raise ConfigError(f"no label {label!r} in exercises", hint="paper or standard")
-    kinds = PAPER if label == "paper" else EXERCISES
+    for name, value in {"train": train, "test": test, "scatter": scatter}.items():
+        if not isinstance(value, int | float) or value < 0:
+            raise ConfigError(f"{value!r} should be at least 0", place=f"data.{name}")
+    if not train + test:
+        raise ConfigError("0 clips for training and for test", place="data.train")
+    kinds = PAPER if label == "paper" else STANDARD
     parts: list[np.ndarray] = []
     names, labels, condition, split = [], [], [], []
     classes: tuple[str, ...] = ("not standard", "standard")

@@ -17,7 +17,7 @@ import numpy as np
 
 from bodyjax.data.clips import PARTS
 from bodyjax.data.folds import TEST, TRAIN
-from bodyjax.data.joints import read_joint_csv, surest_person
+from bodyjax.data.joints import people_beside, read_joint_csv, surest_person
 from bodyjax.data.labelled import FilePath, Manifest
 from bodyjax.data.sequence_sets import Clips, load
 from bodyjax.errors import ConfigError, DataError
@@ -87,7 +87,7 @@ def joint_tables(
 
     Layouts: NAME.csv (no labels); CLASS/NAME.csv; {train,valid,test}/CLASS/NAME.csv. Without parts
     all is "train". With on_bad="skip" tables that can't be used are named and counted, with "raise"
-    the first is a DataError with file and line.
+    the first is a DataError with file and line. A table of one frame can't be used.
     """
     root = Path(path)
     files = table_files(root)
@@ -134,6 +134,10 @@ def joint_tables(
 
 def _of_table(file: Path, skeleton: Skeleton) -> Example:
     table = read_joint_csv(file, skeleton)
+    if len(table.frames) < 2:
+        raise DataError(
+            "has one frame alone", file=file, place="line 2", hint="a movement needs two"
+        )
     return {
         "xy": np.where(table.visible[..., None] > 0, table.xy, np.float32(0)),
         "visible": table.visible,
@@ -147,7 +151,7 @@ def _of_table(file: Path, skeleton: Skeleton) -> Example:
 
 def table_sequences(path: FilePath, *, skeleton: Skeleton = COCO17) -> Clips:
     """The joint tables of a folder, CLASS/NAME.csv or {train,valid,test}/CLASS/NAME.csv, as clips
-    of one person each: of several, the one with the highest sum of scores.
+    of one person each: of several, the one with the highest sum of scores; `notes` counts the rest.
 
     A row is a frame; frames between those of a table are absent (every 6th is the paper's rate).
     With a test part the split is "official": train and valid against test.
@@ -168,6 +172,11 @@ def table_sequences(path: FilePath, *, skeleton: Skeleton = COCO17) -> Clips:
         score.append(surety)
         sizes.append(example["size"])
     side = np.repeat([TEST if part == "test" else TRAIN for part in parts], list(map(len, sources)))
+    others = {
+        source.place / f"{name}.csv": example["xy"].shape[1] - 1
+        for source in sources
+        for name, example in zip(source.names, source.examples, strict=True)
+    }
     return Clips(
         str(path),
         skeleton,
@@ -182,6 +191,7 @@ def table_sequences(path: FilePath, *, skeleton: Skeleton = COCO17) -> Clips:
         size=np.stack(sizes),
         fps=np.zeros(len(counts), np.float32),
         splits={"official": side.astype(np.int8)} if "test" in parts else {},
+        notes=people_beside(others, skeleton),
     )
 
 
@@ -189,7 +199,8 @@ def array_set(
     kind: str, path: FilePath, number: str = "1", **options: str
 ) -> dict[str, JointClips]:
     """A set of bodyjax.data.sequence_sets, a source a part: of its official split (`number` of
-    several), else all "train". Options: `label`, `joints` as the set takes them."""
+    several), else all "train". Options: `label`, `joints` as the set takes them; ConfigError for
+    one that it does not have."""
     clips = load(kind, path, **options)
     whole = JointClips(
         Path(path),
@@ -201,7 +212,8 @@ def array_set(
         clips.labels,
         clips.groups,
         np.zeros(len(clips), bool),
-        left_out={reason: count for reason, count in clips.left_out.items() if count},
+        clips.notes,
+        {reason: count for reason, count in clips.left_out.items() if count},
     )
     if not clips.splits:
         return {"train": whole}
@@ -213,7 +225,7 @@ def array_set(
     neither = int(((sides != TRAIN) & (sides != TEST)).sum())
     left_out = {**whole.left_out, **({f"not in split {chosen}": neither} if neither else {})}
     train = replace(whole.take(np.flatnonzero(sides == TRAIN)), left_out=left_out)
-    test = replace(whole.take(np.flatnonzero(sides == TEST)), left_out={})
+    test = replace(whole.take(np.flatnonzero(sides == TEST)), bad=(), left_out={})
     return {"train": train, "test": replace(test, heldout=np.ones(len(test), bool))}
 
 

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -25,6 +26,11 @@ Example = dict[str, np.ndarray]
 COLUMNS = ("frame", "person", "joint", "x", "y", "confidence")
 SIZE_COLUMNS = ("width", "height")
 COCO17 = skeleton.get("coco17")
+LARGEST = 1e9
+"""Of x, y and sizes, in pixels: squares of larger numbers don't fit into float32."""
+MOST_FRAMES = 1_000_000
+"""From a table's first frame to its last, nine hours at 30 a second: a larger gap is a mistake, and
+rows for the frames in it would fill the memory."""
 
 
 @dataclass(frozen=True)
@@ -50,8 +56,9 @@ def read_joint_csv(
     """A joint table. Every fault is a DataError with the file and the line.
 
     Faults: other columns or another order of them, a wrong number of cells, numbers that are none,
-    NaN, negative or too large confidence, an unknown joint, frames that go back, a joint given
-    twice, sizes that change, and with `one_person` a second person.
+    NaN or beyond LARGEST, negative or too large confidence, an unknown joint, frames that go back
+    or lie MOST_FRAMES after the first, a joint given twice, sizes that change, and with
+    `one_person` a second person.
     """
     rows: list[Row] = []
     size, last, seen = None, -1, set()
@@ -71,6 +78,12 @@ def read_joint_csv(
             raise DataError(f"confidence {confidence:g} is not in [0, 1]", **_at(file, line))
         if frame < last:
             raise DataError(f"frame {frame} comes after frame {last}", **_at(file, line))
+        if rows and frame - rows[0][0][0] >= MOST_FRAMES:
+            raise DataError(
+                f"frame {frame} lies {frame - rows[0][0][0]} after the first",
+                **_at(file, line),
+                hint=f"a table spans {MOST_FRAMES} frames at most",
+            )
         key = (frame, person, joints.joints.index(row["joint"]))
         if key in seen:
             raise DataError(
@@ -147,6 +160,8 @@ def _number(cell: str, name: str, file: FilePath, line: int) -> float:
         raise DataError(f"{name} {cell!r} is not a number", **_at(file, line)) from None
     if not np.isfinite(value):
         raise DataError(f"{name} is {cell}", **_at(file, line))
+    if abs(value) > LARGEST:
+        raise DataError(f"{name} {cell} is beyond {LARGEST:g}", **_at(file, line))
     return value
 
 
@@ -180,6 +195,60 @@ def surest_person(
     surety = np.zeros(places.shape[:2], np.float32)
     surety[rows] = np.where(there, score[:, person], 0)
     return places, surety
+
+
+def people_beside(
+    others: Mapping[Path, int], joints: skeleton.Skeleton = COCO17
+) -> tuple[str, ...]:
+    """What is said where one person is expected and tables hold more, of whom `surest_person` is
+    kept. others: how many people of each table are left out. One line, or none."""
+    some = {file: count for file, count in others.items() if count}
+    if not some:
+        return ()
+    first = next(iter(some))
+    try:
+        read_joint_csv(first, joints, one_person=True)
+        place = ""
+    except DataError as error:
+        place = f": {error.place}"
+    total, tables = sum(some.values()), len(some)
+    return (f"{total} people beside the surest in {tables} joint tables (first: {first}{place})",)
+
+
+class ClipTables(NamedTuple):
+    """places (R, 17, 2), NaN where absent, and score (R, 17), a row a frame of all clips; lone: how
+    many clips are left out because their table has one frame alone; notes: lines to say."""
+
+    places: np.ndarray
+    score: np.ndarray
+    lone: int
+    notes: tuple[str, ...]
+
+
+def clip_tables(folder: Path, names: list[str], offsets: np.ndarray) -> ClipTables:
+    """The joint tables FOLDER/**/NAME.csv of clips, clip i the rows offsets[i] to offsets[i + 1]:
+    of several people the surest. A clip without a table, or with one of one frame, has no joint."""
+    places = np.full((int(offsets[-1]), len(COCO17.joints), 2), np.nan, np.float32)
+    score = np.zeros(places.shape[:2], np.float32)
+    files = {file.stem: file for file in folder.rglob("*.csv")}
+    found = [files.get(Path(name).stem) for name in names]
+    if not any(found):
+        raise DataError("no joint table of the set's clips", file=folder)
+    lone, others = [], {}
+    for file, first, last in zip(found, offsets[:-1], offsets[1:], strict=True):
+        if file is None:  # nobody was found in this clip: it is left out and counted with the rest
+            continue
+        table = read_joint_csv(file)
+        if table.frames[-1] >= last - first:
+            raise DataError(f"frame {table.frames[-1]} of a clip of {last - first}", file=file)
+        if len(table.frames) < 2:
+            lone.append(file)
+            continue
+        others[file] = len(table.people) - 1
+        people = table.xy, table.visible, table.score
+        places[first:last], score[first:last] = surest_person(*people, table.frames, last - first)
+    notes = [f"joint tables of one frame alone: {', '.join(map(str, lone))}"] if lone else []
+    return ClipTables(places, score, len(lone), (*notes, *people_beside(others)))
 
 
 @dataclass(frozen=True)

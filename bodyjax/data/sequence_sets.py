@@ -7,17 +7,18 @@ read as well: every reader takes a folder, or the file itself.
 
 from __future__ import annotations
 
+import inspect
 import itertools
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from bodyjax.data.folds import TEST, TRAIN
-from bodyjax.data.joints import read_joint_csv, surest_person
+from bodyjax.data.joints import clip_tables
 from bodyjax.data.labelled import FilePath, read_arrays
 from bodyjax.errors import ConfigError, DataError
 from bodyjax.skeleton import COCO17, SEEN, Skeleton, convert, get, make
@@ -39,7 +40,8 @@ class Clips:
     into `classes`; groups (N,) int32 or None: who or which take, never shared by training and test;
     condition (N,) int32 into `conditions` (a known side input; zeros where there is none);
     size (N, 2) float32 width and height, 0 where not known; fps (N,) float32, 0 where not known;
-    splits: name -> (N,) int8 of TRAIN, TEST or 0.
+    splits: name -> (N,) int8 of TRAIN, TEST or 0. left_out: clips by reason; notes: a line each of
+    what else was left out (people of a clip), or which files.
     """
 
     file: str
@@ -57,6 +59,7 @@ class Clips:
     fps: np.ndarray = field(default_factory=lambda: np.zeros(0, np.float32))
     splits: Mapping[str, np.ndarray] = field(default_factory=dict)
     left_out: Mapping[str, int] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.names)
@@ -88,20 +91,24 @@ def penn_action(path: FilePath) -> Clips:
     )
 
 
+PUSHFIT_JOINTS = ("mediapipe", "mediapipe17", "movenet")
+"""Joints that pushfit stores: 33 of MediaPipe, those of them that COCO has, 17 of MoveNet."""
+
+
 def pushfit(path: FilePath, joints: str = "mediapipe") -> Clips:
     """Push-ups, standard (1) or not (0).
 
-    joints: "mediapipe" (33 stored joints), "mediapipe17" (those of them that COCO has), "movenet"
-    (17), or a folder of joint tables that launch.prepare --detect made of the set's videos.
+    joints: one of PUSHFIT_JOINTS, or a folder of joint tables that launch.prepare --detect made of
+    the set's videos.
     """
-    stored_ones = ("mediapipe", "mediapipe17", "movenet")
-    if joints not in stored_ones and not Path(joints).is_dir():
-        hint = f"{', '.join(stored_ones)}, or a folder of joint tables"
+    if joints not in PUSHFIT_JOINTS and not Path(joints).is_dir():
+        hint = f"{', '.join(PUSHFIT_JOINTS)}, or a folder of joint tables"
         raise ConfigError(f"no joints {joints!r} in pushfit", hint=hint)
     estimator = "movenet" if joints == "movenet" else "mediapipe"
     table, file = _read(path, "joints.npz", f"{estimator} offsets standard group fps video_size")
     names = [str(name) for name in table.get("clip", np.arange(len(table["standard"])))]
-    if joints in stored_ones:
+    tables = None
+    if joints in PUSHFIT_JOINTS:
         stored = table[estimator].astype(np.float32)
         # relative places have the first pixel's centre at 0.5 of a pixel
         places = stored[..., :2] * _by_row(table, file, "video_size")[:, None, :] - 0.5
@@ -109,8 +116,9 @@ def pushfit(path: FilePath, joints: str = "mediapipe") -> Clips:
         if joints == "mediapipe17":
             places, score = _in_coco(places, score, get("mediapipe33"))
     else:
-        places, score = _of_tables(Path(joints), names, np.asarray(table["offsets"], np.int64))
-    return _clips(
+        tables = clip_tables(Path(joints), names, np.asarray(table["offsets"], np.int64))
+        places, score = tables.places, tables.score
+    clips = _clips(
         file,
         table,
         get("mediapipe33" if joints == "mediapipe" else "coco17"),
@@ -123,6 +131,11 @@ def pushfit(path: FilePath, joints: str = "mediapipe") -> Clips:
         size=table["video_size"],
         fps=table["fps"],
     )
+    if tables is None:
+        return clips
+    left_out = {"without any joint": clips.left_out["without any joint"] - tables.lone}
+    lone = {"with one frame in the joint table": tables.lone} if tables.lone else {}
+    return replace(clips, left_out=left_out | lone, notes=tables.notes)
 
 
 def _in_coco(
@@ -133,28 +146,6 @@ def _in_coco(
     joined = np.concatenate([np.where(there[..., None], places, 0), score[..., None]], axis=-1)
     joints, seen = convert(joined, (there * SEEN).astype(np.uint8), source, COCO17)
     return np.where((seen > 0)[..., None], joints[..., :2], np.nan), joints[..., 2]
-
-
-def _of_tables(
-    folder: Path, names: list[str], offsets: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Places (R, 17, 2), NaN where absent, and score (R, 17) from joint tables FOLDER/**/NAME.csv,
-    a row a frame of each clip; of several people the one with the highest sum of scores."""
-    places = np.full((int(offsets[-1]), len(COCO17.joints), 2), np.nan, np.float32)
-    score = np.zeros(places.shape[:2], np.float32)
-    files = {file.stem: file for file in folder.rglob("*.csv")}
-    found = [files.get(Path(name).stem) for name in names]
-    if not any(found):
-        raise DataError("no joint table of the set's clips", file=folder)
-    for file, first, last in zip(found, offsets[:-1], offsets[1:], strict=True):
-        if file is None:  # nobody was found in this clip: it is left out and counted with the rest
-            continue
-        table = read_joint_csv(file)
-        if table.frames[-1] >= last - first:
-            raise DataError(f"frame {table.frames[-1]} of a clip of {last - first}", file=file)
-        people = table.xy, table.visible, table.score
-        places[first:last], score[first:last] = surest_person(*people, table.frames, last - first)
-    return places, score
 
 
 def ui_prmd(path: FilePath, label: str = "correct", joints: str = "joints") -> Clips:
@@ -290,10 +281,28 @@ SETS: dict[str, Callable[..., Clips]] = {
 }
 
 
-def load(name: str, path: FilePath, **options: str) -> Clips:
-    """The named set at `path` (its folder, or its file); ConfigError for an unknown name."""
+def choices(name: str) -> tuple[str, ...]:
+    """Which of `label` and `joints` the named set lets choose; ConfigError for an unknown name."""
     if name not in SETS:
         raise ConfigError(f"no joint set {name!r}", hint=f"known: {', '.join(SETS)}")
+    return tuple(inspect.signature(SETS[name]).parameters)[1:]
+
+
+def check_options(
+    name: str, known: tuple[str, ...], options: Mapping[str, str], section: str = ""
+) -> None:
+    """ConfigError for an option that is not among those `known` of a set; `section` is what stands
+    before it in a config."""
+    for option, value in options.items():
+        if option not in known:
+            has = f"{name} has no {option} to choose, here {value!r}"
+            raise ConfigError(has, place=f"{section}{option}", hint="leave it empty")
+
+
+def load(name: str, path: FilePath, **options: str) -> Clips:
+    """The named set at `path` (its folder, or its file); ConfigError for an unknown name, or an
+    option that the set does not have."""
+    check_options(name, choices(name), options)
     return SETS[name](path, **options)
 
 

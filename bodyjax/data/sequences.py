@@ -10,17 +10,16 @@ where it was measured.
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from bodyjax.data.sampling import window_frames
-from bodyjax.data.sequence_sets import Clips, load
+from bodyjax.data.sequence_sets import SETS, Clips, check_options, choices, load
 from bodyjax.deform import UNIFORMS, Clip, Limits, apply, deformation, resample
-from bodyjax.errors import DataError
+from bodyjax.errors import ConfigError, DataError
 from bodyjax.skeleton import Skeleton
 
 
@@ -30,7 +29,7 @@ class Sequences:
 
     joints (N, S, J, D) float32, 0 where absent; visible (N, S, J) uint8 in {0, 1, 2}; score
     (N, S, J) float32; length (N,) int32, how many of the S steps count; labels, groups, condition,
-    size, splits: as in `Clips`, one a row.
+    size, splits: as in `Clips`, one a row; left_out and notes as there.
     """
 
     skeleton: Skeleton
@@ -49,6 +48,7 @@ class Sequences:
     splits: Mapping[str, np.ndarray]
     left_out: Mapping[str, int]
     fingerprint: str
+    notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -162,33 +162,64 @@ def fill_in_time(joints: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return filled, visible
 
 
-def from_config(data: Mapping[str, Any]) -> Sequences:
-    """The sequences of a config's `data` section.
+def from_config(data: Mapping[str, Any], say: Callable[[str], None] = print) -> Sequences:
+    """The sequences of a config's `data` section; what was left out is said.
 
     set: a name of `sequence_sets.SETS`; "tables": a folder of joint tables by class; "exercises":
     simulated, with train, test, seed and scatter as `bodyjax.data.exercises.simulated` takes them.
     path: the set's folder or file. steps: whole clips at so many times, or window: frames in a
     window (with hop, rate, every as `windows` takes them). label, joints: which label and which
-    stored joints, where the set has several; "A+B": both, each clip once with every estimator's
-    joints (its answer is the mean over them).
+    stored joints, where the set has several (joint tables have one of each, so both are passed
+    over); "A+B": both, each clip once with every estimator's joints (its answer is the mean over
+    them). A field that is None is as if it was not there. ConfigError names a field that is wrong.
     """
-    data = dict(data)
-    options = {name: data[name] for name in ("label", "joints") if data.get(name)}
-    if data["set"] == "exercises":
+    data = {name: value for name, value in dict(data).items() if value is not None}
+    _check_shape(data)
+    found = _opened(data)
+    for line in (*(f"{n} {why}" for why, n in found.left_out.items() if n), *found.notes):
+        say(f"left out: {line}")
+    return found
+
+
+def _opened(data: Mapping[str, Any]) -> Sequences:
+    """`from_config` without a word."""
+    name = data["set"]
+    options = {option: data[option] for option in ("label", "joints") if data.get(option)}
+    if name == "exercises":
         from bodyjax.data.exercises import simulated
 
-        more = {name: data[name] for name in ("train", "test", "seed", "scatter") if name in data}
+        check_options(name, ("label",), options, "data.")
+        more = {
+            field: data[field] for field in ("train", "test", "seed", "scatter") if field in data
+        }
         return _cut(simulated(**options, **more), data)
-    if data["set"] == "tables":
+    if name == "tables":
         from bodyjax.data.joint_clips import table_sequences
 
         return _cut(table_sequences(data["path"]), data)
+    if name not in SETS:
+        known = ", ".join((*SETS, "tables", "exercises"))
+        raise ConfigError(f"no joint set {name!r}", place="data.set", hint=f"known: {known}")
+    check_options(name, choices(name), options, "data.")
     several = str(options.pop("joints", "")).split("+")
     parts = [
-        _cut(load(data["set"], data["path"], **options, **({"joints": j} if j else {})), data)
+        _cut(load(name, data["path"], **options, **({"joints": j} if j else {})), data)
         for j in several
     ]
     return parts[0] if len(parts) == 1 else together(parts)
+
+
+def _check_shape(data: Mapping[str, Any]) -> None:
+    """ConfigError where a number that says how clips are cut can't be one."""
+    names = ("window", "hop", "every") if data.get("window") else ("steps",)
+    for name in names:
+        value = data.get(name, 1)
+        if not isinstance(value, int) or value < 1:
+            wanted = "should be a whole number from 1 on"
+            raise ConfigError(f"{value!r} {wanted}", place=f"data.{name}")
+    rate = data.get("rate", 1.0)
+    if not isinstance(rate, int | float) or not rate > 0:
+        raise ConfigError(f"{rate!r} should be above 0", place="data.rate")
 
 
 def _cut(clips: Clips, data: Mapping[str, Any]) -> Sequences:
@@ -200,8 +231,9 @@ def _cut(clips: Clips, data: Mapping[str, Any]) -> Sequences:
 
 
 def together(parts: Sequence[Sequences]) -> Sequences:
-    """The rows of all parts; rows of the same name are of one clip. DataError where the parts do
-    not have the same joints and classes."""
+    """The rows of all parts, several estimators' joints of the same clips; rows of the same name
+    are of one clip. Left out is a clip that no part has; one that some parts lack is in the notes.
+    DataError where the parts do not have the same joints and classes."""
     first = parts[0]
     for part in parts[1:]:
         if part.skeleton != first.skeleton or part.classes != first.classes:
@@ -218,9 +250,13 @@ def together(parts: Sequence[Sequences]) -> Sequences:
     rows = ("joints", "visible", "score", "length", "labels", "condition", "size")
     cut: dict[str, Any] = {name: joined(name) for name in rows}
     cut["clip"] = np.array([number[name] for name in names], first.clip.dtype)
-    left_out: Counter[str] = Counter()
-    for part in parts:
-        left_out.update(part.left_out)
+    there = [len(np.unique(part.clip)) for part in parts]
+    whole = max(n + sum(part.left_out.values()) for n, part in zip(there, parts, strict=True))
+    lacking = [
+        f"the joints of estimator {k + 1} of {len(parts)} for {len(number) - n} clips"
+        for k, n in enumerate(there)
+        if n < len(number)
+    ]
     return replace(
         first,
         **cut,
@@ -229,8 +265,9 @@ def together(parts: Sequence[Sequences]) -> Sequences:
         splits={
             name: np.concatenate([part.splits[name] for part in parts]) for name in first.splits
         },
-        left_out=dict(left_out),
+        left_out={"without joints of any estimator": whole - len(number)},
         fingerprint=_fingerprint(*cut.values()),
+        notes=tuple(dict.fromkeys([*lacking, *(note for part in parts for note in part.notes)])),
     )
 
 
@@ -266,6 +303,7 @@ def _fixed(clips: Clips, picked: list[tuple[int, np.ndarray | None]], steps: int
         {name: split[index] for name, split in clips.splits.items()},
         clips.left_out,
         _fingerprint(joints, visible, score, *columns),
+        clips.notes,
     )
 
 

@@ -37,13 +37,30 @@ def test_the_papers_twelve_classes_are_balanced_and_repeat():
 
 
 def test_standard_or_not_with_the_exercise_as_condition():
+    """Of raised arms no standard is set: they are pictures' alone."""
     data = from_config({"set": "exercises", "label": "standard", "train": 1, "test": 1, "steps": 9})
-    assert data.joints.shape == (40, 9, 17, 2)
-    assert len(data.conditions) == 5
-    for k in range(5):
+    assert data.joints.shape == (32, 9, 17, 2)
+    assert data.conditions == ("push_up", "sit_up", "pull_up", "squat")
+    for k in range(4):
         np.testing.assert_array_equal(np.bincount(data.labels[data.condition == k]), 4)
+    assert {name.partition("-")[0] for name in data.names} == set(data.conditions)
 
 
-def test_unknown_label():
-    with pytest.raises(ConfigError, match="paper or standard"):
-        simulated("faults")
+def test_scatter_is_a_share_of_the_trunk():
+    clean, spread = (simulated(train=1, test=0, scatter=share) for share in (0.0, 0.1))
+    gap = np.abs(spread.joints - clean.joints)
+    assert 0.5 < gap.mean() < 20
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"label": "faults"}, "paper or standard"),
+        ({"train": -1}, "data.train: -1 should be"),
+        ({"train": 0, "test": 0}, "data.train: 0 clips"),
+        ({"scatter": -0.1}, "data.scatter: -0.1 should be"),
+    ],
+)
+def test_mistakes_are_one_line(change, message):
+    with pytest.raises(ConfigError, match=message):
+        simulated(**change)

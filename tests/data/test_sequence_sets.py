@@ -5,6 +5,7 @@ import pytest
 
 from bodyjax.data import sequence_sets, sequences
 from bodyjax.data.folds import TEST, TRAIN
+from bodyjax.data.joint_clips import array_set
 from bodyjax.data.joints import JointTable, write_joint_csv
 from bodyjax.errors import ConfigError, DataError
 from bodyjax.skeleton import get
@@ -146,6 +147,19 @@ def test_unknown_names_are_said(tmp_path):
         sequence_sets.natops(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("name", "option", "value"),
+    [("natops", "joints", "movenet"), ("pushfit", "label", "paper"), ("exercises", "joints", "x")],
+)
+def test_options_that_a_set_has_not_are_named(tmp_path, name, option, value):
+    message = f"{option}: {name} has no {option} to choose, here '{value}'; leave it empty"
+    with pytest.raises(ConfigError, match=rf"data\.{message}"):
+        sequences.from_config({"set": name, "path": tmp_path, "steps": 8, option: value})
+    if name != "exercises":
+        with pytest.raises(ConfigError, match=message):
+            array_set(name, tmp_path, **{option: value})
+
+
 def small_pushfit(folder, seed=0):
     """Three clips of pushfit's layout: 4, 5 and 6 frames."""
     rng = np.random.default_rng(seed)
@@ -180,6 +194,23 @@ def test_estimators_of_the_same_clips_go_together(tmp_path):
         sequences.from_config({**section, "joints": "mediapipe+movenet"})
 
 
+def test_clips_that_estimators_lack_are_counted_once(tmp_path):
+    """MoveNet has nothing of the first clip, MediaPipe of the first and the second."""
+    table = small_pushfit(tmp_path)
+    table["movenet"][:4] = np.nan
+    table["mediapipe"][:9] = np.nan
+    np.savez(tmp_path / "joints.npz", **table)
+    lines = []
+    section = {"set": "pushfit", "path": tmp_path, "steps": 8, "joints": "mediapipe17+movenet"}
+    both = sequences.from_config(section, lines.append)
+    assert both.names == ("p002.mp4", "p001.mp4", "p002.mp4")
+    assert both.left_out == {"without joints of any estimator": 1}
+    assert lines == [
+        "left out: 1 without joints of any estimator",
+        "left out: the joints of estimator 1 of 2 for 1 clips",
+    ]
+
+
 def test_joint_tables_of_the_videos_take_the_place_of_stored_joints(tmp_path):
     """The surest person counts; a clip without a table is left out and counted."""
     small_pushfit(tmp_path)
@@ -196,6 +227,15 @@ def test_joint_tables_of_the_videos_take_the_place_of_stored_joints(tmp_path):
     assert clips.left_out == {"without any joint": 1}
     np.testing.assert_array_equal(clips.joints[[1, 3]], xy[:, 1])
     assert np.isnan(clips.joints[[0, 2]]).all()
+    assert len(clips.notes) == 1
+    assert clips.notes[0].startswith("2 people beside the surest in 2 joint tables (first: ")
+    one = JointTable(np.array([2]), np.arange(1), xy[:1, :1], visible[:1, :1], score[:1, :1], None)
+    write_joint_csv(folder / "p000.csv", one)
+    fewer = sequence_sets.pushfit(tmp_path, str(tmp_path / "csv"))
+    assert fewer.names == ("p002.mp4",)
+    assert sum(fewer.left_out.values()) == 2
+    assert fewer.left_out["with one frame in the joint table"] == 1
+    assert f"one frame alone: {folder / 'p000.csv'}" in fewer.notes[0]
     long = JointTable(np.array([1, 9]), np.arange(2), xy, visible, score, None)
     write_joint_csv(folder / "p000.csv", long)
     with pytest.raises(DataError, match="frame 9 of a clip of 4"):

@@ -9,7 +9,7 @@ import pytest
 from bodyjax.data import sequences
 from bodyjax.data.folds import TEST
 from bodyjax.deform import Limits
-from bodyjax.errors import DataError
+from bodyjax.errors import ConfigError, DataError
 
 
 def test_fill_in_time():
@@ -82,6 +82,28 @@ def test_rows_and_fingerprints(loaded):
     assert sequences.resampled(loaded("natops"), 11).fingerprint != data.fingerprint
     with pytest.raises(DataError, match="no sequence is left"):
         data.rows(np.zeros(len(data), bool))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"steps": 0}, "data.steps: 0 should be a whole number from 1 on"),
+        ({"window": -1}, "data.window: -1 should be"),
+        ({"window": "ten"}, "data.window: 'ten' should be"),
+        ({"window": 10, "hop": 0}, "data.hop: 0 should be"),
+        ({"rate": 0.0}, "data.rate: 0.0 should be above 0"),
+    ],
+)
+def test_numbers_that_cut_no_clips_are_named(change, message):
+    with pytest.raises(ConfigError, match=message):
+        sequences.from_config({"set": "exercises", "train": 1, "test": 1, "steps": 8, **change})
+
+
+def test_a_field_of_none_is_as_if_it_was_not_there():
+    short = {"set": "exercises", "train": 1, "test": 1, "steps": 8}
+    later = {"window": None, "joints": None, "scatter": None}
+    one, two = (sequences.from_config(section) for section in (short, {**short, **later}))
+    assert one.fingerprint == two.fingerprint
 
 
 def test_reading_imports_no_jax():

@@ -6,7 +6,7 @@ import pytest
 from bodyjax import skeleton
 from bodyjax.data import sequences
 from bodyjax.data.folds import TEST, TRAIN
-from bodyjax.data.joint_clips import table_sequences
+from bodyjax.data.joint_clips import joint_tables, table_sequences
 from bodyjax.data.joints import COLUMNS, JointTable, read_joint_csv, write_joint_csv
 from bodyjax.errors import DataError
 
@@ -55,6 +55,8 @@ FAULTS = {
     "line 2: person '-1' is not a whole number": ("1,-1,nose,1,1,1",),
     "line 3: 5 cells instead of 6": (GOOD, "4,0,nose,1,1"),
     "line 3: nose of person 0, frame 3, twice": (GOOD, GOOD),
+    "line 3: frame 3000000000 lies 2999999997 after the first": (GOOD, "3000000000,0,nose,1,1,1"),
+    "line 2: x 1e39 is beyond 1e\\+09": ("3,0,nose,1e39,20,1",),
     "without rows": (),
 }
 
@@ -86,6 +88,38 @@ def test_two_people_where_one_is_expected(tmp_path):
     assert len(read_joint_csv(file).people) == 2
     with pytest.raises(DataError, match="line 3: person 1 beside person 0"):
         read_joint_csv(file, one_person=True)
+
+
+def by_class(tmp_path, **tables):
+    """CLASS/t.csv of each class, from its rows."""
+    for name, rows in tables.items():
+        (tmp_path / name).mkdir()
+        write(tmp_path, *rows).rename(tmp_path / name / "t.csv")
+    return tmp_path
+
+
+def test_people_beside_the_surest_are_counted_and_said(tmp_path):
+    alone = ("0,0,nose,1,1,1", "6,0,nose,2,2,1")
+    three = ("0,0,nose,1,1,0.2", "0,4,nose,5,5,1", "6,4,nose,6,6,1", "6,7,nose,2,2,0.2")
+    folder = by_class(tmp_path, alone=alone, three=three)
+    lines = []
+    data = sequences.from_config({"set": "tables", "path": folder, "steps": 2}, lines.append)
+    assert lines == [
+        f"left out: 2 people beside the surest in 1 joint tables (first: {folder}/three/t.csv: "
+        "line 3)"
+    ]
+    assert len(data) == 2
+    np.testing.assert_array_equal(data.joints[1, :, 0], [[5, 5], [6, 6]])
+
+
+def test_a_table_of_one_frame_is_named(tmp_path):
+    folder = by_class(tmp_path, good=("0,0,nose,1,1,1", "6,0,nose,2,2,1"), lone=(GOOD,))
+    with pytest.raises(DataError, match=r"lone/t\.csv: line 2: has one frame alone"):
+        table_sequences(folder)
+    found = joint_tables(folder, on_bad="skip")["train"]
+    assert found.names == ("good/t",)
+    assert found.left_out == {"has one frame alone": 1}
+    assert found.bad == (f"{folder}/lone/t.csv: line 2: has one frame alone",)
 
 
 def test_sizes_that_change(tmp_path):

@@ -10,9 +10,11 @@ import jax
 import numpy as np
 import pytest
 
+from bodyjax import score, systems
 from bodyjax.data.video import open_video
 from bodyjax.engine import checkpoint as checkpoints
 from bodyjax.errors import UserError
+from configs.sequence import get_config
 from launch import flags, recognize
 from tests import tiny_classifier as tiny
 from tests.data import make_videos
@@ -164,6 +166,50 @@ def test_checkpoints_of_other_models_are_refused(weights, video, tmp_path):
         with pytest.raises(UserError, match=message) as caught:
             recognize.main(["--checkpoint", str(name), "--video", str(video)])
         assert "\n" not in str(caught.value)
+
+
+@pytest.fixture(scope="module")
+def scorer(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small scorer with random weights that takes one of two exercises as input."""
+    config = get_config("exercises_standard")
+    config.update({"skeleton": "coco17", "labels": ("not standard", "standard")})
+    config.model.update({"stored": 8, "steps": 5, "width": 8, "layers": 1, "conditions": 2})
+    variables = jax.jit(systems.build(config).init)(jax.random.key(0))
+    meta = {"labels": list(config.labels), "conditions": ["squat", "sit_up"]}
+    trained = checkpoints.Checkpoint(variables, config, "sequence", meta=meta)
+    return checkpoints.export(trained, tmp_path_factory.mktemp("scorer") / "two", "A test.")
+
+
+def test_the_exercise_is_named_on_the_line(scorer, video, capsys, monkeypatch):
+    seen = []
+    with monkeypatch.context() as patch:  # what is seen in the video does not matter here
+        patch.setattr(
+            score, "recognize", lambda loaded, file: seen.append(loaded) or {"people": []}
+        )
+        line = ("--checkpoint", scorer, "--video", video, "--exercise", "sit_up")
+        assert call(capsys, *line)[0] == 0
+    assert seen[0].condition == 1
+
+
+@pytest.mark.parametrize(
+    ("extra", "message"),
+    [
+        ([], r"two: needs to know the exercise; --exercise NAME, one of squat, sit_up"),
+        (["--exercise", "jump"], r"no exercise 'jump'; one of squat, sit_up"),
+        (["--exercise", "²"], r"no exercise '²'; one of squat, sit_up"),
+    ],
+)
+def test_an_exercise_that_is_missing_or_unknown(scorer, video, extra, message):
+    with pytest.raises(UserError, match=message) as caught:
+        recognize.main(["--checkpoint", str(scorer), "--video", str(video), *extra])
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("model", ["classifier", "pushup"])
+def test_an_exercise_is_refused_where_the_model_takes_none(weights, video, model):
+    checkpoint = str(weights) if model == "classifier" else model
+    with pytest.raises(UserError, match=r"--exercise: is for scorers|has no exercise as input"):
+        recognize.main(["--checkpoint", checkpoint, "--video", str(video), "--exercise", "squat"])
 
 
 def test_a_real_clip_gets_joints_on_every_frame(weights, capsys, tmp_path):

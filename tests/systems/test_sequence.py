@@ -8,6 +8,7 @@ import pytest
 from bodyjax.errors import ConfigError
 from bodyjax.systems.sequence import build, joint_share
 from configs.sequence import VARIANTS, get_config
+from launch import flags
 
 JOINTS = "left_shoulder right_shoulder left_hip right_hip left_wrist right_wrist"
 LIMBS = "left_shoulder-left_hip right_shoulder-right_hip left_shoulder-left_wrist"
@@ -164,7 +165,20 @@ def test_share_of_joints_names_the_one_that_matters(system, variables):
         ({"augment": {"flips": 1.0}}, "augment.flips: there is no such field"),
         ({"model": {"stored": 8, "depth": 2}}, "model.depth: there is no such field"),
         ({"test": {"samplings": 2}}, "samplings: there is no such field"),
-        ({"loss": {"class_weights": (1.0, 2.0, 3.0)}}, "3 weights for 2 labels"),
+        ({"loss": {"class_weights": (1.0, 2.0, 3.0)}}, "class_weights: 3 weights for 2 labels"),
+        ({"loss": {"class_weights": "even"}}, "class_weights: 'even' weights for 2 labels"),
+        ({"loss": {"class_weights": (1.0, 0)}}, "loss.class_weights: .* numbers above 0"),
+        ({"loss": {"label_smoothing": 1.0}}, "loss.label_smoothing: 1.0 should be"),
+        ({"test": {"samples": 0}}, "test.samples: 0 should be a whole number from 1 on"),
+        ({"model": {"stored": 8, "pooling": "max"}}, "model.pooling: no pooling 'max'; mean"),
+        ({"model": {"stored": 8, "conditions": 4}}, "model.projection: 0 units .* 4 exercises"),
+        ({"model": {"stored": 8, "layers": 0}}, "model.layers: 0 should be"),
+        ({"model": {"stored": 8, "dropout": 1.0}}, "model.dropout: 1.0 should be"),
+        ({"model": {"stored": 8, "dims": 3}, "features": ("paper",)}, "features: 'paper' is of 2D"),
+        (
+            {"skeleton": {"name": "dots", "joints": "a b", "limbs": ""}, "features": ("bone",)},
+            "features: dots has too few limbs for bone",
+        ),
         ({"skeleton": "coco"}, "no skeleton 'coco'"),
     ],
 )
@@ -183,6 +197,26 @@ def test_every_variant_builds(variant):
     assert built.stored == (10 if variant == "paper" else 64)
     if variant == "paper":
         assert build({**config, "labels": ("a",)}).parts == ("paper",)
+
+
+@pytest.mark.parametrize(
+    ("variant", "field", "text", "value"),
+    [
+        ("tables", "loss.class_weights", "(1.0, 2.5)", (1.0, 2.5)),
+        ("tables", "data.window", "10", 10),
+        ("ui_prmd", "data.joints", "angles", "angles"),
+        ("exercises", "data.scatter", "0.05", 0.05),
+    ],
+)
+def test_fields_that_hints_name_can_be_set(variant, field, text, value):
+    config = flags.load_config(f"configs/sequence.py:{variant}")
+    section, _, name = field.partition(".")
+    assert config[section][name] is None  # a config of before, without the field, says the same
+    flags.override(config, {field: text})
+    assert config[section][name] == value
+    if section == "loss":
+        built = build({**config.to_dict(), "skeleton": "coco17", "labels": ("a", "b")})
+        assert built.class_weights == value
 
 
 def test_unknown_variant():

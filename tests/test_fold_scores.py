@@ -1,0 +1,94 @@
+"""Figures of folds: windows pooled, scikit-learn's scores, the interval over groups."""
+
+import numpy as np
+import pytest
+
+from bodyjax import fold_scores
+from bodyjax.data.folds import Fold
+from bodyjax.data.sequences import Clips, resampled
+from bodyjax.fold_scores import Answers
+from bodyjax.skeleton import make
+
+CLIPS = 60
+
+
+def made(groups):
+    """60 clips of two labels, one joint each."""
+    rng = np.random.default_rng(0)
+    return resampled(
+        Clips(
+            "made",
+            make("dot", "nose", ""),
+            np.zeros((2 * CLIPS, 1, 2), np.float32),
+            np.ones((2 * CLIPS, 1), np.float32),
+            np.arange(CLIPS + 1) * 2,
+            tuple(map(str, range(CLIPS))),
+            rng.integers(0, 2, CLIPS).astype(np.int32),
+            ("down", "up"),
+            groups,
+            np.zeros(CLIPS, np.int32),
+            size=np.zeros((CLIPS, 2), np.float32),
+            fps=np.zeros(CLIPS, np.float32),
+        ),
+        2,
+    )
+
+
+@pytest.fixture(scope="module")
+def data():
+    return made(np.repeat(np.arange(12), 5).astype(np.int32))
+
+
+def test_windows_of_a_clip_are_averaged():
+    probability = np.array([[0.2, 0.8], [0.6, 0.4], [0.9, 0.1]])
+    mean, first = fold_scores.pool(probability, np.array([7, 7, 2]))
+    np.testing.assert_allclose(mean, [[0.9, 0.1], [0.4, 0.6]])
+    assert first.tolist() == [2, 0]
+
+
+def test_scores_are_scikit_learns(data):
+    from sklearn.metrics import balanced_accuracy_score
+
+    rng = np.random.default_rng(3)
+    folds = [
+        Fold("a", np.arange(30, 60), np.arange(30)),
+        Fold("b", np.arange(30), np.arange(30, 60)),
+    ]
+    chances = [rng.dirichlet((1, 1), 30) for _ in folds]
+    got = fold_scores.scores(data, list(zip(folds, chances, strict=True)))
+    guess = np.concatenate(chances).argmax(1)
+    assert got["accuracy"] == pytest.approx((guess == data.labels).mean())
+    assert got["balanced_accuracy"] == pytest.approx(balanced_accuracy_score(data.labels, guess))
+    both = [balanced_accuracy_score(data.labels[f.test], guess[f.test]) for f in folds]
+    assert got["fold_balanced_accuracy"] == pytest.approx(np.mean(both))
+    assert got["n"] == 60
+
+
+def guesses(data, right, order):
+    """Answers to the clips in this order, right where `right` (60,) says so."""
+    guess = np.where(right, data.labels, 1 - data.labels)
+    return Answers(data.labels[order], guess[order], order)
+
+
+def test_the_interval_knows_that_the_clips_of_a_group_go_together(data):
+    """Whole people are right or wrong: half of them are far fewer facts than half of the clips."""
+    right = data.groups % 2 == 0
+    order = np.arange(60)
+    seeds = [guesses(data, right, order), guesses(data, right, order[::-1])]
+    by_group = fold_scores.interval(data, seeds)
+    value = np.mean([fold_scores.balanced_accuracy(one.label, one.guess) for one in seeds])
+    assert by_group["over"] == "groups"
+    assert by_group["low"] < value < by_group["high"]
+    alone = made(None)
+    by_clip = fold_scores.interval(alone, [guesses(alone, right, order)])
+    assert by_clip["over"] == "clips"
+    widths = [one["high"] - one["low"] for one in (by_group, by_clip)]
+    assert widths[0] > 1.5 * widths[1]
+
+
+def test_the_interval_is_of_the_mean_over_seeds(data):
+    """A seed that is all right and one that is all wrong: one half, whoever is drawn."""
+    order = np.arange(60)
+    seeds = [guesses(data, np.full(60, right), order) for right in (True, False)]
+    found = fold_scores.interval(data, seeds, samples=50)
+    assert (found["low"], found["high"]) == (0.5, 0.5)
