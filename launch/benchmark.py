@@ -18,7 +18,7 @@ from bodyjax.errors import ConfigError, UserError
 from launch import flags
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
-DETECTORS = ("small", "tiny", "se", "cmu")
+DETECTORS = ("small", "large", "tiny", "se", "cmu")
 
 
 def main(arguments: list[str]) -> int:
