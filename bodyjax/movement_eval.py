@@ -18,8 +18,10 @@ from tqdm import tqdm
 from bodyjax import systems
 from bodyjax.data import clip_feed, clips, sets
 from bodyjax.data.clip_feed import Clips, WholeClip
+from bodyjax.data.clips import ClipFolder
 from bodyjax.engine.checkpoint import Checkpoint
 from bodyjax.errors import DataError
+from bodyjax.metrics_several import SeveralAtOnce
 from bodyjax.systems.movement import Movement
 
 FRAMES_AT_ONCE = 64
@@ -32,17 +34,22 @@ def evaluate(
     checkpoint: Checkpoint, data: str | Path, split: str | None = None, *, order: str = "kept",
     samples: int | None = None, on_bad: str = "skip",
 ) -> dict[str, Any]:  # fmt: skip
-    """Top-1, top-3 and mean-class accuracy, the confusion matrix, and the same for each part.
+    """Top-1, top-3 and mean-class accuracy and the confusion matrix; of a classifier of several
+    movements at once what `metrics_several` measures.
 
     `data`: a folder of clips (CLASS/NAME.mp4, with splits.json, or with train, valid, test), or
     "simulated:commands", made as the checkpoint's config says;
-    `split`: "test", "1:test", ...; None: all clips, with the counts of each side. `order`:
-    as in WholeClip; `samples` overrides the number of samplings of a clip.
+    `split`: "test", "1:test", ...; None: all clips, with the counts of each side (of numbered
+    splits, those of the one that the checkpoint was trained on, its config's data.split; where the
+    data have no such number, clips that are held out in any split count as held out). `order`: as
+    in WholeClip; `samples` overrides the number of samplings of a clip.
     Clips that can't be read are left out, counted and named. Classes that the checkpoint does not
     know are a DataError.
     """
     if str(data).startswith(clip_feed.SIMULATED):
         data = clip_feed.simulated_folder({**dict(checkpoint.config.data), "path": str(data)})
+    if split is None and str(checkpoint.config.data.split) in clips.numbers_of_splits(Path(data)):
+        split = f"{checkpoint.config.data.split}:all"
     source = open_source(Path(data), split, runnable(checkpoint), on_bad)
     return measure(checkpoint, source, order=order, samples=samples)
 
@@ -50,12 +57,22 @@ def evaluate(
 def measure(
     checkpoint: Checkpoint, source: Clips, *, order: str = "kept", samples: int | None = None
 ) -> dict[str, Any]:
-    """`evaluate` on an opened source of the checkpoint's classes."""
+    """`evaluate` on an opened source of the checkpoint's classes; DataError for others."""
     system = runnable(checkpoint)
+    check_classes(source, system, checkpoint.path)
+    seen = transform(checkpoint, system, order=order, samples=samples)
+    probability = predict(system, checkpoint.variables, source, seen)
+    measures = several_report if system.several else report
+    return {**measures(probability, source, system.labels), **counts(source)}
+
+
+def transform(
+    checkpoint: Checkpoint, system: Movement, *, order: str = "kept", samples: int | None = None
+) -> WholeClip:
+    """What the system sees of a clip: the frames that recognition takes, or the joints of these."""
     samples = samples or int(checkpoint.config.data.samples)
-    transform = WholeClip(system.frames, system.size, system.input == "frames", samples, order)
-    probability = predict(system, checkpoint.variables, source, transform)
-    return report(probability, source, system.labels)
+    pixels = system.input == "frames"
+    return WholeClip(system.frames, system.size, pixels, samples, order, system.sampling)
 
 
 def runnable(checkpoint: Checkpoint) -> Movement:
@@ -71,12 +88,20 @@ def open_source(path: Path, split: str | None, system: Movement, on_bad: str) ->
         raise DataError("has numbered splits", file=path, hint="name one: --split 1:test")
     joints = system.input == "joints"
     if path.is_dir() and sets.recognise(path) == "prepared":
-        source = clip_feed.open_part(path, split or "all", on_bad, joints)
-        if source.classes != system.labels:
-            known = ", ".join(system.labels)
-            raise DataError(f"its classes are {', '.join(source.classes)}", file=path, hint=known)
+        source = clip_feed.open_part(path, split or "all", on_bad, joints, system.several)
+        check_classes(source, system, path)
         return source
-    return clips.clips(path, split or "all", classes=system.labels, on_bad=on_bad, joints=joints)
+    return clips.clips(
+        path, split or "all", classes=system.labels, on_bad=on_bad, joints=joints,
+        several=system.several,
+    )  # fmt: skip
+
+
+def check_classes(source: Clips, system: Movement, file: str | Path | None) -> None:
+    """DataError where a source's classes are not the system's in its order."""
+    if tuple(source.classes) != system.labels:
+        hint = f"the checkpoint's are {', '.join(system.labels)}"
+        raise DataError(f"the data's classes are {', '.join(source.classes)}", file=file, hint=hint)
 
 
 def predict(system: Movement, variables: Any, source: Clips, transform: WholeClip) -> np.ndarray:
@@ -114,26 +139,42 @@ def batch(
 
 
 def report(probability: np.ndarray, source: Clips, labels: tuple[str, ...]) -> dict[str, Any]:
-    """The measures, from probabilities (N, C)."""
+    """The measures of one class a clip, from probabilities (N, C)."""
     truth = np.asarray(source.labels)
     rank = np.argsort(-probability, axis=1, kind="stable")
     right = rank[:, 0] == truth
     confusion = np.zeros((len(labels), len(labels)), int)
     np.add.at(confusion, (truth, rank[:, 0]), 1)
-    counts = confusion.sum(1)
+    of_class = confusion.sum(1)
     per_class = {
-        label: float(confusion[i, i] / counts[i]) for i, label in enumerate(labels) if counts[i]
+        label: float(confusion[i, i] / of_class[i]) for i, label in enumerate(labels) if of_class[i]
     }
-    heldout = np.asarray(source.heldout)
     return {
         "accuracy": float(right.mean()),
         "top3": float((rank[:, :3] == truth[:, None]).any(1).mean()),
         "mean_class_accuracy": float(np.mean(list(per_class.values()))),
         "n": len(truth),
-        "left_out": len(source.bad),
-        "bad": list(source.bad),
-        "split": {"held_out": int(heldout.sum()), "other": int((~heldout).sum())},
         "per_class": per_class,
         "confusion": confusion.tolist(),
         "labels": list(labels),
+    }
+
+
+def several_report(
+    probability: np.ndarray, source: Clips, labels: tuple[str, ...]
+) -> dict[str, Any]:
+    """The measures of several movements at once, from probabilities (N, C)."""
+    assert isinstance(source, ClipFolder)
+    measure = SeveralAtOnce(labels)
+    state = measure.update(measure.init(), {"probability": probability}, {"label": source.several})
+    return {**measure.compute(state), "labels": list(labels)}
+
+
+def counts(source: Clips) -> dict[str, Any]:
+    """What was left out, and how many clips are held out."""
+    heldout = np.asarray(source.heldout)
+    return {
+        "left_out": len(source.bad),
+        "bad": list(source.bad),
+        "split": {"held_out": int(heldout.sum()), "other": int((~heldout).sum())},
     }

@@ -24,9 +24,9 @@ import numpy as np
 
 from bodyjax import systems
 from bodyjax.contract import Variables
-from bodyjax.data import affine, sampling
+from bodyjax.data import affine
 from bodyjax.data.ahead import taken_ahead
-from bodyjax.data.clips import ENDINGS
+from bodyjax.data.clips import ENDINGS, chosen
 from bodyjax.data.video import Video, open_video
 from bodyjax.engine import checkpoint as checkpoints
 from bodyjax.engine.checkpoint import Checkpoint
@@ -132,9 +132,10 @@ def predictor(system: Any, samples: int = 1) -> Callable[[Variables, Any], Resul
     """The pure function from video frames to movement, not yet jitted.
 
     Its frames are (N, H, W, 3) or (B, N, H, W, 3) uint8 of any N, H, W, in their order. T frames
-    are one sampling, taken as they are; of any other N, samples x T are taken by the rule of
-    `sampled` and the probabilities of the samplings averaged. Frames of another size than the
-    model's are fitted whole and centred (`fit_frames`). ValueError for other shapes and types.
+    are one sampling, taken as they are; of any other N, samples x T are taken as in evaluation
+    (bodyjax.data.clips.chosen) and the probabilities of the samplings averaged. Frames of another
+    size than the model's are fitted whole and centred (`fit_frames`). ValueError for other shapes
+    and types.
     """
 
     def predict(variables: Variables, frames: Any) -> Result:
@@ -148,7 +149,7 @@ def predictor(system: Any, samples: int = 1) -> Callable[[Variables, Any], Resul
         one = samples == 1 or count == system.frames
         wanted = system.frames * (1 if one else samples)
         if count != wanted:
-            clips = clips[:, sampled(count, wanted, system.sampling)]
+            clips = clips[:, chosen(count, wanted, system.sampling)]
         clips = fit_frames(clips, system.size)
         if not one:  # frame t of sampling s is number t * samples + s
             clips = clips.reshape(len(clips), system.frames, samples, *clips.shape[2:])
@@ -165,18 +166,6 @@ def predictor(system: Any, samples: int = 1) -> Callable[[Variables, Any], Resul
         return result if frames.ndim == 5 else jax.tree.map(lambda leaf: leaf[0], result)
 
     return predict
-
-
-def sampled(count: int, k: int, mode: str) -> np.ndarray:
-    """The k of `count` frames that stand for a clip, (k,) int64 in rising order, always the same.
-
-    `mode` is the training's rule (bodyjax.data.clips.sample): "start", "middle" or "end" of k equal
-    segments; where training takes a random frame of each segment ("random"), its middle; where it
-    takes random frames of the clip ("frames"), those of a fixed seed.
-    """
-    if mode == "frames":
-        return sampling.random_frames(count, k, np.random.default_rng(0))
-    return sampling.segment_frames(count, k, "middle" if mode == "random" else mode)
 
 
 def fit_frames(frames: Array, size: tuple[int, int]) -> Array:
@@ -235,7 +224,7 @@ def _read_clip(recognizer: Recognizer, path: Path) -> _Clip:
 
 
 def _sampled(recognizer: Recognizer, count: int) -> np.ndarray:
-    return sampled(count, recognizer.frames * recognizer.samples, recognizer.sampling)
+    return chosen(count, recognizer.frames * recognizer.samples, recognizer.sampling)
 
 
 def _of_clip(recognizer: Recognizer, clip: _Clip) -> dict[str, Any]:

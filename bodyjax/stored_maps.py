@@ -21,8 +21,7 @@ from bodyjax.contract import Variables
 from bodyjax.data import affine, clip_feed, clips
 from bodyjax.data.clip_feed import Clips, StoredMaps
 from bodyjax.data.clips import ClipFolder
-from bodyjax.errors import DataError
-from bodyjax.simulate.clips import default_cache
+from bodyjax.simulate.clips import default_cache, remove_leftovers, temporary_name
 from bodyjax.systems.movement import JOINTS, Movement
 
 FRAMES_AT_ONCE = 16
@@ -49,6 +48,7 @@ def ensure(source: Clips, system: Movement, detector: Variables, count: int) -> 
     files = [place / f"{clip_key(source, i)}.npy" for i in range(len(source))]
     missing = [i for i, file in enumerate(files) if not whole(file, shape)]
     if missing:
+        remove_leftovers(place)
         make(source, system, detector, shape, files, missing)
     maps = np.stack([np.load(file, allow_pickle=False) for file in files])
     name = hashlib.sha256(repr((words, source.fingerprint)).encode()).hexdigest()
@@ -77,16 +77,19 @@ def make(
             padded = np.zeros((FRAMES_AT_ONCE, *part.shape[1:]), np.uint8)
             padded[: len(part)] = part
             parts.append(np.asarray(one(detector, padded))[: len(part)])
-        temporary = files[index].with_suffix(".tmp.npy")
+        temporary = temporary_name(files[index])  # other processes may make the same maps now
         np.save(temporary, np.concatenate(parts))
         temporary.replace(files[index])
 
     write(missing[0])  # compiles, once for all threads
     bar = tqdm(total=len(missing), initial=1, desc="heat maps", unit="clip", disable=None)
-    with ThreadPoolExecutor(CLIPS_AT_ONCE) as pool:
+    pool = ThreadPoolExecutor(CLIPS_AT_ONCE)
+    try:
         for _ in pool.map(write, missing[1:]):
             bar.update()
-    bar.close()
+    finally:
+        pool.shutdown(cancel_futures=True)  # stopped: the clips that wait are not begun
+        bar.close()
 
 
 def clip_key(source: Clips, index: int) -> str:
@@ -116,15 +119,3 @@ def digest(tree: Any) -> str:
         total.update(json.dumps(jax.tree_util.keystr(path)).encode())
         total.update(np.ascontiguousarray(leaf).tobytes())
     return total.hexdigest()
-
-
-def sources(config: Any, system: Movement, detector: Variables) -> dict[str, StoredMaps]:
-    """Stored maps of the parts that training needs."""
-    data = config["data"]
-    parts = ["train", "valid"] if clip_feed.has_validation(data) else ["train"]
-    if not detector:
-        raise DataError("stored maps need a detector", hint="set config.start")
-    return {
-        part: ensure(clip_feed.open_clips(data, part), system, detector, data["stored_frames"])
-        for part in parts
-    }

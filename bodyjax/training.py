@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +14,15 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from bodyjax import crossval, draw, movement_eval, start, stored_maps, systems
-from bodyjax.contract import Feed, System, Variables
+from bodyjax.contract import Feed, Source, System, Variables
 from bodyjax.data import clip_feed, feeds, sequences
+from bodyjax.data.clip_feed import Clips
 from bodyjax.data.folds import TEST, TRAIN
 from bodyjax.data.stream import Stream
 from bodyjax.engine import checkpoint, loop
-from bodyjax.errors import ConfigError
+from bodyjax.errors import ConfigError, UserError
+from bodyjax.systems import movement_settings
+from bodyjax.systems.movement import Movement
 
 
 def train(config: ConfigDict, workdir: Path) -> dict[str, Any]:
@@ -25,6 +31,13 @@ def train(config: ConfigDict, workdir: Path) -> dict[str, Any]:
     Returns {"checkpoint", "step", "reason", "metrics", "waited_share", "lines"}, the last what a
     person wants to read.
     """
+    for name in ("system", "data"):
+        if name not in config:
+            raise ConfigError("is missing in the config", place=name)
+    try:
+        workdir.mkdir(parents=True, exist_ok=True)  # said now, not when the data are prepared
+    except OSError as error:
+        raise UserError(f"no folder can be made ({error.strerror})", file=workdir) from None
     if config.system == "sequence" and config.folds.kind:
         table = crossval.run(config, workdir)
         lines = [f"table: {workdir / 'metrics.json'}"]
@@ -37,9 +50,10 @@ def train(config: ConfigDict, workdir: Path) -> dict[str, Any]:
     lines = [f"checkpoint ({result.reason}): {result.checkpoint}"]
     if config.system == "movement":
         lines = test_movement(config, result.checkpoint, workdir) + lines
-        lines.append(
-            f"recognise a video: python -m launch.recognize --checkpoint {workdir} --video FILE"
-        )
+        if config.model.input != "joints":
+            python = os.path.relpath(sys.executable)  # as it can be typed, .venv active or not
+            command = f"{python} -m launch.recognize --checkpoint {workdir} --video FILE"
+            lines.append(f"recognise a video: {command}")
     return {
         "checkpoint": str(result.checkpoint),
         "step": result.step,
@@ -55,15 +69,19 @@ def test_movement(config: ConfigDict, path: Path, workdir: Path) -> list[str]:
     if not clip_feed.has_test(config.data):
         return ["no test clips"]
     trained = checkpoint.load(path)
-    source = clip_feed.open_clips(config.data, "test", joints=config.model.input == "joints")
+    source = clip_feed.open_clips(config.data, "test", **kind_of_clips(config))
     order = "shuffled" if config.data.shuffle else "kept"
     measures = movement_eval.measure(trained, source, order=order)
     (workdir / "test.json").write_text(json.dumps(measures, indent=1))
+    counted = f"{measures['n']} clips, {measures['left_out']} left out"
+    if config.model.several:
+        share, mean = measures["accuracy"], measures["f1"]
+        return [f"held-out clips: all right {share:.3f}, mean F1 {mean:.3f} ({counted})"]
     picture = workdir / "confusion.png"
     draw.confusion(np.array(measures["confusion"]), list(config.labels), picture)
     return [
         f"held-out clips: accuracy {measures['accuracy']:.3f}, mean of classes "
-        f"{measures['mean_class_accuracy']:.3f} ({measures['n']} clips)",
+        f"{measures['mean_class_accuracy']:.3f} ({counted})",
         f"confusion matrix: {picture}",
     ]
 
@@ -119,11 +137,11 @@ def as_stored(example: dict[str, Any], rng: np.random.Generator) -> dict[str, An
 
 def prepare_movement(config: ConfigDict) -> tuple[System, Feed, Variables, dict[str, Any]]:
     """The classifier with its detector; `config.labels` and `config.detector` are filled in."""
-    if not config.labels:
-        config.labels = clip_feed.open_clips(config.data, "train").classes
+    movement_settings.check_training(config)
+    clips = open_all(config)
+    take_labels(config, clips["train"].classes)
     fit_to_data(config)
     initial: Variables = {}
-    stored = None
     if config.start:
         detector = checkpoint.load(config.start, system="pose")
         config.detector = detector.config.model
@@ -136,11 +154,58 @@ def prepare_movement(config: ConfigDict) -> tuple[System, Feed, Variables, dict[
     system = systems.build(config)
     if config.model.fine_tune:
         initial = fine_tuning(config, system, parts)
-    if config.model.input == "maps":
-        stored = stored_maps.sources(config, system, parts)  # type: ignore[arg-type]  # a Movement
-    feed = clip_feed.clip_feed(config, stored, host=host())
+    feed = clip_feed.clip_feed(config, sources(config, system, parts, clips), host=host())
     meta = {"labels": list(config.labels), "skeleton": "body18"}
     return system, feed, initial, meta
+
+
+def kind_of_clips(config: ConfigDict) -> dict[str, bool]:
+    """With what a classifier's clips are opened: joints, several labels."""
+    return {"joints": config.model.input == "joints", "several": config.model.several}
+
+
+def open_all(config: ConfigDict) -> dict[str, Clips]:
+    """Every part of the clips, test clips too, each opened once: a bad one ends the run before the
+    training, or is named there as left out."""
+    opened = clip_feed.open_parts(config.data, **kind_of_clips(config))
+    if host()[0] == 0:
+        for part, source in opened.items():
+            feeds.say_left_out(part, source)
+    return clip_feed.with_validation(opened, config.data.holdout)
+
+
+def say(line: str) -> None:
+    """Prints on the first of the processes that train together."""
+    if host()[0] == 0:
+        print(line)
+
+
+def take_labels(config: ConfigDict, classes: tuple[str, ...]) -> None:
+    """Fills in `config.labels`; ConfigError where it names other classes than the data's, or in
+    another order."""
+    if not config.labels:
+        config.labels = classes
+    elif tuple(config.labels) != classes:
+        message = f"{', '.join(config.labels)} are not the data's classes"
+        hint = f"leave it empty, or {', '.join(classes)} in this order"
+        raise ConfigError(message, place="labels", hint=hint)
+
+
+def sources(
+    config: ConfigDict, system: System, detector: Variables, clips: Mapping[str, Clips]
+) -> dict[str, Source]:
+    """What the feed reads of the parts "train" and "valid": clips, with simulated copies if the
+    config says so, or their stored maps."""
+    parts: dict[str, Source] = {k: clips[k] for k in ("train", "valid") if k in clips}
+    if config.model.input == "maps":
+        count = config.data.stored_frames
+        assert isinstance(system, Movement)
+        return {k: stored_maps.ensure(clips[k], system, detector, count) for k in parts}
+    if config.data.simulated_copies:
+        parts["train"] = clip_feed.with_copies(clips["train"])
+        if not clip_feed.knows_joints(parts["train"]):
+            say("no joints beside the clips: their simulated copies are made smaller, none zoomed")
+    return parts
 
 
 def fit_to_data(config: ConfigDict) -> None:
@@ -151,12 +216,10 @@ def fit_to_data(config: ConfigDict) -> None:
         config.operations = ConfigDict(
             {name: row for name, row in config.operations.items() if name not in unknown}
         )
-        print(f"left out: operations of {', '.join(unknown)} (no such class in the data)")
+        say(f"left out: operations of {', '.join(unknown)} (no such class in the data)")
     if config.train.best.metric and not clip_feed.has_validation(config.data):
         config.train.best.metric = ""
-        print(
-            "no clips are held out (data.holdout is 0): the last checkpoint is kept, not the best"
-        )
+        say("no clips are held out (data.holdout is 0): the last checkpoint is kept, not the best")
 
 
 def default_detector() -> dict[str, Any]:

@@ -44,10 +44,14 @@ def commands() -> ConfigDict:
     )
     config.model = ConfigDict(
         dict(
-            input="maps", frames=12, sampling="random", size=(224, 288), grid=24, sigma=1.5,
+            input="maps", frames=12,
+            sampling="random",  # docs/training.md; evaluation and recognition take the middles
+            size=(224, 288), grid=24, sigma=1.5,
             threshold=0.15, channels=(16, 32, 64), embedding=128, hidden=128, dropout=0.2,
-            coordinates=True, several=False, class_weights=(), smoothing=0.05,
-            fine_tune=False,
+            coordinates=True,
+            several=False,  # several movements at once, told by labels.json: docs/training.md
+            class_weights=(), smoothing=0.05,
+            fine_tune=False,  # trains the detector too; needs input "frames"
             augment=dict(scale=0.15, shift=0.06, rotation=0.15, flip=0.0, noise=0.005),
         )
     )  # fmt: skip
@@ -55,8 +59,9 @@ def commands() -> ConfigDict:
         dict(
             kind="clips", path="simulated:commands", split="1", on_bad="raise",
             holdout=0.2,  # of training clips, where a folder has no valid/
-            stored_frames=16, samples=1, batch=32, workers=0, simulated_copies=False,
-            shuffle=False,
+            stored_frames=16, samples=1, batch=32, workers=0,
+            simulated_copies=False,  # zoomed or moved by the body's region; needs input "frames"
+            shuffle=False,  # frames out of order, in training and evaluation: a control
             simulated=dict(train=40, valid=8, test=12),
             augment=dict(rotation=10.0, scale=(0.8, 1.2), shift=0.08, colour=0.2),
         )

@@ -42,7 +42,7 @@ def main(arguments: list[str]) -> int:
     root = Path(options.input)
     files, others = input_files(root)
     check_writable(options.json)
-    check_writable(options.out)
+    check_writable(options.out, folder=root.is_dir() or Path(options.out or "").is_dir())
     targets = overlay_files(root, files, Path(options.out)) if options.out else {}
 
     from bodyjax import detect

@@ -3,7 +3,7 @@
 
 PATH is a set's folder or file (docs/DATA.md); every row is evaluated unless a split is named.
 Detectors take pictures with joints, recognisers clips or sequences. An option that the system's
-evaluation does not have is an error. Exit codes: 0 done, 2 a mistake in the input.
+evaluation does not have is an error. Exit codes: 0 done, 2 a mistake in the input, 3 stopped.
 """
 
 from __future__ import annotations
@@ -15,18 +15,16 @@ import inspect
 import json
 import math
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from bodyjax.errors import ConfigError, UserError
 from launch import flags
 
-EVALUATIONS = {
-    "pose": "bodyjax.picture_eval",
-    "movement": "bodyjax.movement_eval",
-    "sequence": "bodyjax.sequence_eval",
-}
-"""Module of each system's evaluate(checkpoint, data, split) -> dict of metrics."""
+EVALUATIONS = {"pose": "bodyjax.picture_eval"}
+"""Module of evaluate(checkpoint, data, split) -> dict of metrics, where it is not bodyjax.NAME_eval
+for system NAME."""
 
 
 def main(arguments: list[str]) -> int:
@@ -45,8 +43,9 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--results", help="file for the people found (COCO results, JSON)")
     parser.add_argument("--pictures", help="folder for the best and the worst pictures, drawn")
     options = parser.parse_args(arguments)
-    for name in (options.out, options.results, options.pictures):
+    for name in (options.out, options.results):
         check_writable(name)
+    check_writable(options.pictures, folder=True)
     more = detector_settings(options)
     for name in ("on_bad", "samples", "results", "pictures"):
         if getattr(options, name) is not None:
@@ -67,10 +66,9 @@ def evaluate(checkpoint: str, data: str, split: str | None, more: dict[str, Any]
     from bodyjax.engine import checkpoint as checkpoints
 
     loaded = checkpoints.load(checkpoint)
-    name = EVALUATIONS.get(loaded.system)
-    if name is None or importlib.util.find_spec(name) is None:
+    run = evaluation(loaded.system)
+    if run is None:
         raise UserError(f"there is no evaluation of system {loaded.system}", file=checkpoint)
-    run = importlib.import_module(name).evaluate
     parameters = inspect.signature(run).parameters
     settings = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
     for option in more:
@@ -80,10 +78,19 @@ def evaluate(checkpoint: str, data: str, split: str | None, more: dict[str, Any]
     return run(loaded, data, split, **more)
 
 
+def evaluation(system: str) -> Callable[..., dict[str, Any]] | None:
+    """The function `evaluate` of the system's module, None where there is none."""
+    name = EVALUATIONS.get(system, f"bodyjax.{system}_eval")
+    known = system.isidentifier() and importlib.util.find_spec(f"bodyjax.systems.{system}")
+    if not known or importlib.util.find_spec(name) is None:
+        return None
+    return getattr(importlib.import_module(name), "evaluate", None)
+
+
 def add_detector_flags(parser: argparse.ArgumentParser) -> None:
     """Test-time settings of a detector (bodyjax.detect.Settings)."""
     group = parser.add_argument_group("detector")
-    group.add_argument("--size", type=int, help="side of the canvas, a multiple of 32")
+    group.add_argument("--size", type=int, help="side of the canvas (docs/detecting.md)")
     group.add_argument("--flip", action="store_true", help="average with the mirrored picture")
     group.add_argument("--scales", help="average over these, e.g. 0.75,1,1.25")
     group.add_argument("--refine", choices=("parabola", "dark", "udp"), help="sub-pixel rule")
@@ -108,10 +115,18 @@ def detector_settings(options: argparse.Namespace) -> dict[str, Any]:
     return given
 
 
-def check_writable(name: str | None) -> None:
-    """UserError where a result could not be written at the end."""
-    if name and not Path(name).absolute().parent.is_dir():
+def check_writable(name: str | None, *, folder: bool = False) -> None:
+    """UserError where a file, or with `folder` a folder, could not be written at the end."""
+    if not name:
+        return
+    path = Path(name)
+    if not path.absolute().parent.is_dir():
         raise UserError("the folder is missing", file=name, hint="make it first")
+    if path.exists() and path.is_dir() != folder:
+        kind, other = ("file", "folder") if folder else ("folder", "file")
+        raise UserError(f"is a {kind}", file=name, hint=f"name a {other}")
+    if not os.access(path if path.is_dir() else path.absolute().parent, os.W_OK):
+        raise UserError("the folder can't be written to", file=name)
 
 
 def plain(value: Any) -> Any:

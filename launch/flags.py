@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import ast
 import difflib
+import gc
 import importlib.util
+import signal
 import sys
+import threading
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import CodeType, FrameType
 from typing import Any
 
 from ml_collections import ConfigDict
@@ -16,19 +20,27 @@ from ml_collections import ConfigDict
 from bodyjax.errors import ConfigError, UserError
 
 EXIT_USER_ERROR = 2
+EXIT_INTERRUPTED = 3
+"""As bodyjax.engine.loop has it, which imports jax."""
+
+STOPPED = "stopped; the same command goes on from what was saved, or starts over if nothing was"
 
 TABLES = ("operations", "multipliers", "sets")
 """Sections whose fields are names of the user's own: `--config.SECTION={...}` sets the whole."""
 
 
 def run(main: Callable[[list[str]], int]) -> None:
-    """Calls main(arguments) and exits with its code; a UserError is one line and exit code 2.
+    """Calls main(arguments) and exits with its code; a UserError is one line and exit code 2,
+    SIGTERM or Ctrl-C one line and exit code 3; one more after that line ends the process at once.
 
     --debug anywhere on the line shows the traceback as well.
     """
     arguments = sys.argv[1:]
     debug = "--debug" in arguments
     arguments = [word for word in arguments if word != "--debug"]
+    signal.signal(signal.SIGTERM, _interrupt)
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # else the shell ignores it
+        signal.signal(signal.SIGINT, _interrupt)
     try:
         code = main(arguments)
     except UserError as error:
@@ -36,7 +48,33 @@ def run(main: Callable[[list[str]], int]) -> None:
             traceback.print_exc()
         print(f"error: {error}", file=sys.stderr)
         code = EXIT_USER_ERROR
+    except KeyboardInterrupt:
+        if debug:
+            traceback.print_exc()
+        for number in (signal.SIGTERM, signal.SIGINT):  # threads may still have work to finish
+            signal.signal(number, signal.SIG_DFL)
+        print(STOPPED, file=sys.stderr)
+        code = EXIT_INTERRUPTED
     sys.exit(code)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    """A KeyboardInterrupt; a moment later where it would be lost or do harm."""
+    while frame is not None:
+        if _is_delicate(frame.f_code):
+            main = threading.main_thread().ident
+            threading.Timer(0.05, signal.pthread_kill, (main, number)).start()
+            return
+        frame = frame.f_back
+    raise KeyboardInterrupt
+
+
+def _is_delicate(code: CodeType) -> bool:
+    """Whether an exception from there is dropped (__del__, callbacks of the garbage collector: jax
+    has one) or would end the process (an import: C++ that makes a module aborts)."""
+    collecting = [getattr(callback, "__code__", None) for callback in gc.callbacks]
+    importing = code.co_filename.startswith("<frozen importlib")
+    return importing or code.co_name == "__del__" or code in collecting
 
 
 def load_config(name: str) -> ConfigDict:

@@ -15,8 +15,6 @@ from bodyjax.engine import mesh, optim, settings
 from bodyjax.engine import step as steps
 from configs import classifier, pose, sequence
 
-pytestmark = pytest.mark.slow  # minutes of compiling: make test-all
-
 PLATFORMS = ("tpu", "cuda")
 JOINTS = ("nose", "neck", "left_wrist", "right_wrist")
 

@@ -11,8 +11,6 @@ from bodyjax.errors import CheckpointError
 from bodyjax.models.backbone import VGG19, EfficientNetLite0, SEResNet
 from tests.shared import shared
 
-pytestmark = pytest.mark.slow  # minutes of compiling: make test-all
-
 LITE0 = "data/backbones/efficientnet_lite0.npz"
 MEAN, DEVIATION = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
 
@@ -114,6 +112,7 @@ def test_imported_resnet_gives_the_published_values_at_stride_8():
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("depth", "blocks"), [("50", (3, 4, 6)), ("101", (3, 4, 23))])
 @pytest.mark.parametrize("reduction", [0, 8])
 def test_torchvision_s_names_fill_the_whole_network(depth, blocks, reduction):

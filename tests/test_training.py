@@ -1,6 +1,7 @@
 """One training from a config to its figures, on simulated clips; stored maps; controls."""
 
 import json
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -9,9 +10,10 @@ import pytest
 from bodyjax import controls, movement_eval, stored_maps, systems, training
 from bodyjax.data import clip_feed
 from bodyjax.engine import checkpoint
-from bodyjax.errors import ConfigError
+from bodyjax.errors import ConfigError, VideoError
 from configs.classifier import get_config
 from configs.sequence import get_config as sequence_config
+from tests import labelled_clips
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +57,64 @@ def test_controls_of_a_classifier(trained):
     assert {"kept", "shuffled", "middle", "background"} < set(found)
     assert all(0 <= found[name] <= 1 for name in ("kept", "shuffled", "middle", "background"))
     assert found["chance"] == pytest.approx(1 / 9)
+
+
+@pytest.fixture
+def own(tmp_path):
+    """A config on clips of one's own, three a class to train and one to test."""
+    names = [f"train/{label}/{i}" for label in ("rest", "wave") for i in range(3)]
+    root = labelled_clips.write(tmp_path / "clips", *names, "test/rest/0", "test/wave/0")
+    config = get_config("tiny")
+    config.data.path, config.data.holdout, config.data.batch = str(root), 0.34, 4
+    return config
+
+
+def test_bad_clips_are_told_before_the_training(own, capsys):
+    root = Path(own.data.path)
+    (root / "train/wave/cut.mp4").write_bytes(b"broken")
+    (root / "test/rest/empty.mp4").write_bytes(b"")
+    own.data.on_bad = "skip"
+    training.prepare(own)
+    said = capsys.readouterr().err
+    assert said.count("cut.mp4") == said.count("empty.mp4") == 1
+    assert "left out of train: 1 " in said
+    assert "left out of test: 1 the file is empty" in said
+    (root / "train/wave/cut.mp4").unlink()
+    own.data.on_bad = "raise"
+    with pytest.raises(VideoError, match=r"test/rest/empty\.mp4"):
+        training.prepare(own)
+
+
+def test_labels_that_are_not_the_classes_of_the_data_are_refused(own):
+    for labels in (("wave", "rest"), ("rest",), ("rest", "wave", "jump")):
+        own.labels = labels
+        with pytest.raises(ConfigError, match=r"^labels: .*; leave it empty, or rest, wave"):
+            training.prepare(own)
+    own.labels = ("rest", "wave")
+    assert training.prepare(own)[3]["labels"] == ["rest", "wave"]
+
+
+def test_several_movements_at_once_are_trained_and_measured(own, tmp_path):
+    root = Path(own.data.path)
+    (root / "train/labels.json").write_text('{"rest/0": ["rest", "wave"], "rest/1": []}')
+    (root / "test/wave/empty.mp4").write_bytes(b"")
+    own.model.several, own.data.on_bad = True, "skip"
+    result = training.train(own, tmp_path / "run")
+    assert {"f1", "accuracy"} < set(result["metrics"])  # of the validation clips
+    measures = json.loads((tmp_path / "run/test.json").read_text())
+    assert (measures["n"], measures["left_out"]) == (2, 1)
+    assert set(measures["per_class"]) == {"rest", "wave"}
+    words = f"mean F1 {measures['f1']:.3f} (2 clips, 1 left out)"
+    assert words in result["lines"][0]
+
+
+def test_maps_of_several_movements_keep_their_labels(own):
+    (Path(own.data.path) / "train/labels.json").write_text('{"rest/0": ["rest", "wave"]}')
+    source = clip_feed.open_clips(own.data, "train", several=True)
+    stored = clip_feed.StoredMaps(source, np.zeros((len(source), 4, 2, 2, 18), np.uint8), "x")
+    assert source.several is not None
+    for row in range(len(source)):
+        np.testing.assert_array_equal(stored[row]["label"], source.several[row])
 
 
 def test_weights_by_label_are_refused_where_there_are_no_folds(tmp_path):

@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 
 from bodyjax.contract import Source
-from bodyjax.data import augment, clips, sampling, sets
+from bodyjax.data import augment, clips, sets
 from bodyjax.data.body_region import WithSimulated
 from bodyjax.data.clips import ClipFolder
 from bodyjax.data.prepared import Prepared
 from bodyjax.data.sets import validation_split
-from bodyjax.data.stream import Stream
+from bodyjax.data.stream import Stream, Transform
 from bodyjax.errors import ConfigError, DataError
+from bodyjax.simulate.clips import ClipSpec, ensure
 
 Example = dict[str, Any]
 Clips = ClipFolder | Prepared
@@ -24,7 +25,9 @@ Clips = ClipFolder | Prepared
 SIMULATED = "simulated:"
 
 
-def open_clips(data: Mapping[str, Any], part: str, *, joints: bool = False) -> Clips:
+def open_clips(
+    data: Mapping[str, Any], part: str, *, joints: bool = False, several: bool = False
+) -> Clips:
     """The clips of `data.path` in one part: "train", "valid" or "test".
 
     "simulated:commands" (or exercises) is made on first use, in the cache; a prepared set is read
@@ -35,19 +38,39 @@ def open_clips(data: Mapping[str, Any], part: str, *, joints: bool = False) -> C
     folder = folder_of(data)
     there = parts(folder, data["split"])
     if part in there:
-        source = open_part(folder, there[part], data["on_bad"], joints)
+        source = open_part(folder, there[part], data["on_bad"], joints, several)
     elif part == "test":
         raise DataError("there is no test part", file=folder, hint="make train/ and test/")
     else:
-        source = open_part(folder, there["train"], data["on_bad"], joints)
+        source = open_part(folder, there["train"], data["on_bad"], joints, several)
     if part == "test" or "valid" in there:
         return source
     if not data["holdout"]:
         if part == "valid":
             raise ConfigError("0 leaves nothing for validation", place="data.holdout")
         return source
-    train, valid = validation_split(source, data["holdout"], 0)
-    return valid if part == "valid" else train
+    return with_validation({"train": source}, data["holdout"])[part]
+
+
+def open_parts(
+    data: Mapping[str, Any], *, joints: bool = False, several: bool = False
+) -> dict[str, Clips]:
+    """The parts of `data.path` that lie there, each opened once; no clips are held out yet."""
+    folder = folder_of(data)
+    there = parts(folder, data["split"])
+    return {
+        part: open_part(folder, there[part], data["on_bad"], joints, several)
+        for part in clips.PARTS
+        if part in there
+    }
+
+
+def with_validation(opened: Mapping[str, Clips], holdout: float) -> dict[str, Clips]:
+    """The same parts; where there is no "valid", a share `holdout` of "train", if it is above 0."""
+    if "valid" in opened or not holdout:
+        return dict(opened)
+    train, valid = validation_split(opened["train"], holdout, 0)
+    return {**opened, "train": train, "valid": valid}
 
 
 def folder_of(data: Mapping[str, Any]) -> Path:
@@ -67,10 +90,13 @@ def parts(folder: Path, number: str = "1") -> dict[str, str]:
     return there
 
 
-def open_part(folder: Path, part: str, on_bad: str, joints: bool) -> Clips:
+def open_part(folder: Path, part: str, on_bad: str, joints: bool, several: bool = False) -> Clips:
     """One part of a folder of clips or of a prepared set of them."""
     if sets.recognise(folder) == "clips":
-        return clips.clips(folder, part, on_bad=on_bad, joints=joints)
+        return clips.clips(folder, part, on_bad=on_bad, joints=joints, several=several)
+    if several:
+        hint = "train on the folder that it was made of"
+        raise DataError("a prepared set has one class a clip", file=folder, hint=hint)
     source = Prepared(folder, part)
     if not source.classes or "video" not in source[0]:
         raise DataError("holds no labelled clips", file=folder)
@@ -81,28 +107,29 @@ def open_part(folder: Path, part: str, on_bad: str, joints: bool) -> Clips:
 
 def simulated_folder(data: Mapping[str, Any]) -> Path:
     """Makes the simulated clips if they are not there; returns their folder."""
-    from bodyjax.simulate.clips import ClipSpec, ensure
-
-    counts = dict(data["simulated"])
-    return ensure(ClipSpec(kind=str(data["path"]).removeprefix(SIMULATED), **counts))
+    return ensure(simulated_spec(data))
 
 
-def spread(total: int, count: int, samples: int) -> np.ndarray:
-    """(samples, count) frame numbers: `samples` even places in each of `count` equal segments.
+def simulated_spec(data: Mapping[str, Any]) -> ClipSpec:
+    """The set of simulated clips that `data.path` and `data.simulated` name."""
+    kind = str(data["path"]).removeprefix(SIMULATED)
+    return ClipSpec(kind=kind, **dict(data["simulated"]))
 
-    One sampling is `segment_frames` in mode "middle".
+
+def spread(total: int, count: int, samples: int, mode: str = "random") -> np.ndarray:
+    """(samples, count) frame numbers that stand for a clip: frame t of sampling s is number
+    t * samples + s of `clips.chosen`, as in recognition.
+
+    Modes "random" and "middle": `samples` even places in each of `count` equal segments.
     """
-    if samples == 1:
-        return sampling.segment_frames(total, count, "middle")[None]
-    offsets = (np.arange(samples) + 0.5) / samples
-    places = (np.arange(count)[None] + offsets[:, None]) * total / count
-    return np.minimum(places.astype(np.int64), total - 1)
+    return clips.chosen(total, count * samples, mode).reshape(count, samples).T
 
 
 @dataclass(frozen=True)
 class TrainClip:
-    """`frames` sampled frames of a clip: pixels augmented on the host (`options` of
-    augment.augment_clip; the patent's zoom and shift for half of them), or its joints."""
+    """`frames` sampled frames of a clip: pixels changed on the host by augment.augment_clip (with
+    `options`; the clips marked by `WithSimulated` are zoomed or moved first), or, where `pixels` is
+    False, its joints fitted into `size` and not changed."""
 
     frames: int
     sampling: str
@@ -120,8 +147,21 @@ class TrainClip:
 
 
 @dataclass(frozen=True)
+class OutOfOrder:
+    """Another transform's frames in a random order (a control: poses alone are left to tell)."""
+
+    transform: TrainClip
+
+    def __call__(self, example: Example, rng: np.random.Generator) -> Example:
+        out = self.transform(example, rng)
+        order = rng.permutation(self.transform.frames)
+        return {name: value if name == "label" else value[order] for name, value in out.items()}
+
+
+@dataclass(frozen=True)
 class WholeClip:
-    """A clip as it is: one sampling at the middles of equal segments, or `samples` of them.
+    """A clip as it is: one sampling of the frames that stand for it (`clips.chosen` by the rule
+    `sampling`), or `samples` of them.
 
     order, to show what movement is worth: "kept"; "shuffled", in an order that depends on the clip
     alone; "middle", the middle frame in the place of all.
@@ -132,10 +172,11 @@ class WholeClip:
     pixels: bool
     samples: int = 1
     order: str = "kept"
+    sampling: str = "random"
 
     def __call__(self, example: Example, rng: np.random.Generator) -> Example:
         del rng
-        numbers = spread(int(example["length"]), self.frames, self.samples)
+        numbers = spread(int(example["length"]), self.frames, self.samples, self.sampling)
         if self.order == "shuffled":
             order = np.random.default_rng(int(example["id"])).permutation(self.frames)
             numbers = numbers[:, order]
@@ -160,7 +201,7 @@ class WholeClip:
 
 def pick(example: Example) -> Example:
     """What the movement system eats, of its first person: score 0 where a joint is absent."""
-    out: Example = {"label": np.int32(example["label"])}
+    out: Example = {"label": label_of(example)}
     if "frames" in example:
         out["frames"] = example["frames"]
         return out
@@ -169,6 +210,12 @@ def pick(example: Example) -> Example:
     score = example["score"][:, 0] if "score" in example else np.ones(visible.shape)
     out["score"] = np.where(visible, score, 0).astype(np.float32)
     return out
+
+
+def label_of(example: Example) -> np.ndarray:
+    """int32 () of a class, float32 (classes,) where several movements may hold."""
+    label = np.asarray(example["label"])
+    return label.astype(np.float32 if label.ndim else np.int32)
 
 
 @dataclass(frozen=True)
@@ -195,59 +242,81 @@ class StoredMaps:
         return len(self.clips)
 
     def __getitem__(self, index: int) -> Example:
-        return {"maps": self.maps[index], "label": self.labels[index]}
+        held = self.clips.several if isinstance(self.clips, ClipFolder) else None
+        label = self.labels[index] if held is None else held[index]
+        return {"maps": self.maps[index], "label": label}
 
 
 @dataclass(frozen=True)
 class SampleMaps:
-    """`frames` of the K stored maps of a clip: random ones of equal segments, or the middles;
-    `shuffle` puts them out of order."""
+    """`frames` of the K stored maps of a clip, for training, by the rule `sampling`; `shuffle` puts
+    them out of order."""
 
     frames: int
     sampling: str
     shuffle: bool = False
 
     def __call__(self, example: Example, rng: np.random.Generator) -> Example:
-        numbers = sampling.segment_frames(len(example["maps"]), self.frames, self.sampling, rng)
-        if self.shuffle:
-            numbers = rng.permutation(numbers)
-        return {"maps": np.asarray(example["maps"][numbers]), "label": np.int32(example["label"])}
+        numbers = clips.drawn(len(example["maps"]), self.frames, self.sampling, rng)
+        return taken(example, rng.permutation(numbers) if self.shuffle else numbers)
+
+
+@dataclass(frozen=True)
+class WholeMaps:
+    """The `frames` of the K stored maps that stand for a clip, for evaluation; `shuffle` puts them
+    out of order."""
+
+    frames: int
+    sampling: str
+    shuffle: bool = False
+
+    def __call__(self, example: Example, rng: np.random.Generator) -> Example:
+        numbers = clips.chosen(len(example["maps"]), self.frames, self.sampling)
+        return taken(example, rng.permutation(numbers) if self.shuffle else numbers)
+
+
+def taken(example: Example, numbers: np.ndarray) -> Example:
+    """The stored maps of these frames, and the label."""
+    return {"maps": np.asarray(example["maps"][numbers]), "label": label_of(example)}
 
 
 def clip_feed(
-    config: Mapping[str, Any], stored: Mapping[str, Source] | None = None,
-    *, host: tuple[int, int] = (0, 1),
-) -> Stream:  # fmt: skip
-    """Clips for the movement classifier. `stored`: sources of maps by part, where model.input is
-    "maps". Evaluation during training is on the validation part, if there is one."""
-    data, model = config["data"], config["model"]
-    size, frames = tuple(model["size"]), model["frames"]
-    evaluated = "valid" if has_validation(data) else None
-    train_transform: Any
-    eval_transform: Any
-    sources: dict[str, Source]
-    if model["input"] == "maps":
-        assert stored is not None
-        sources = dict(stored)
-        train_transform = SampleMaps(frames, "random", data["shuffle"])
-        eval_transform = SampleMaps(frames, "middle", data["shuffle"])
-    else:
-        pixels = model["input"] == "frames"
-        parts = ["train", evaluated] if evaluated else ["train"]
-        sources = {part: open_clips(data, part, joints=not pixels) for part in parts}
-        flips = dict(model["augment"])["flip"] > 0
-        train_transform = TrainClip(
-            frames, model["sampling"], size, pixels, dict(data["augment"]), flips
-        )
-        eval_transform = WholeClip(frames, size, pixels)
-    train: Source = sources["train"]
-    if model["input"] == "frames" and data["simulated_copies"]:
-        train = WithSimulated(train)
+    config: Mapping[str, Any], sources: Mapping[str, Source], *, host: tuple[int, int] = (0, 1)
+) -> Stream:
+    """Clips for the movement classifier: `sources` of "train" and, where there is one, "valid",
+    which is evaluated during training; of stored maps where model.input is "maps"."""
+    data = config["data"]
+    train_transform, eval_transform = transforms(config)
     return Stream(
-        train, train_transform, seed=config["seed"], batch_size=data["batch"],
-        eval_source=sources[evaluated] if evaluated else None, eval_transform=eval_transform,
+        sources["train"], train_transform, seed=config["seed"], batch_size=data["batch"],
+        eval_source=sources.get("valid"), eval_transform=eval_transform,
         workers=data["workers"], host_index=host[0], host_count=host[1],
     )  # fmt: skip
+
+
+def transforms(config: Mapping[str, Any]) -> tuple[Transform, Transform]:
+    """What becomes of an example in training, and in evaluation during it."""
+    data, model = config["data"], config["model"]
+    frames, mode, shuffle = model["frames"], model["sampling"], data["shuffle"]
+    if model["input"] == "maps":
+        return SampleMaps(frames, mode, shuffle), WholeMaps(frames, mode, shuffle)
+    size, pixels = tuple(model["size"]), model["input"] == "frames"
+    flips = dict(model["augment"])["flip"] > 0
+    train = TrainClip(frames, mode, size, pixels, dict(data["augment"]), flips)
+    order = "shuffled" if shuffle else "kept"
+    whole = WholeClip(frames, size, pixels, order=order, sampling=mode)
+    return OutOfOrder(train) if shuffle else train, whole
+
+
+def with_copies(source: Clips) -> WithSimulated:
+    """The clips and their simulated copies, with joints where they lie beside the clips: the body's
+    region comes from them."""
+    return WithSimulated(source.with_joints() if isinstance(source, ClipFolder) else source)
+
+
+def knows_joints(source: Source) -> bool:
+    """Whether the examples hold joints."""
+    return "xy" in source[0]
 
 
 def has_validation(data: Mapping[str, Any]) -> bool:

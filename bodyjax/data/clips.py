@@ -3,7 +3,8 @@
 Layouts: CLASS/NAME.mp4; the same below `clips/`, with splits.json beside it ({"classes": [...],
 "1": {NAME: 1 train or 2 test}, ...}, as JHMDB); {train,valid,test}/CLASS/NAME.mp4, as the
 simulated clips, whose labels stand in NAME.json. Joints, where a set has them, are turned into
-BODY18 pixels.
+BODY18 pixels. Where several movements may hold at once, labels.json tells them
+(bodyjax.data.several).
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from bodyjax.data import sampling, video
+from bodyjax.data import several as several_at_once
 from bodyjax.data.folds import TEST, TRAIN
 from bodyjax.data.joints import Teacher, labelled_joints, open_teacher
 from bodyjax.data.labelled import FilePath, Manifest
@@ -35,9 +37,10 @@ class ClipFolder:
 
     An example: path (a string), label int32 into `classes`, length in frames, size (width,
     height), id; with `joints`: xy (F, P, 18, 2) float32, visible (F, P, 18) uint8, score
-    (F, P, 18) float32 of all frames. `heldout` marks rows that must train nothing; `bad` names each
-    clip that can't be used, `left_out` counts what was left out by reason. groups: class and source
-    video (NAME up to its last _CLASS_), else every clip is its own.
+    (F, P, 18) float32 of all frames. With `several` (N, C) float32 of 0 and 1 its row is the label;
+    `labels` stay the classes of the folders. `heldout` marks rows that must train nothing; `bad`
+    names each clip that can't be used, `left_out` counts what was left out by reason. groups: class
+    and source video (NAME up to its last _CLASS_), else every clip is its own.
     """
 
     root: Path
@@ -54,6 +57,7 @@ class ClipFolder:
     teacher: Teacher | None = None
     joints: bool = False
     fingerprint: str = ""
+    several: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         if not self.names:
@@ -71,7 +75,7 @@ class ClipFolder:
     def __getitem__(self, index: int) -> Example:
         example = {
             "path": np.asarray(str(self.files[index])),
-            "label": self.labels[index],
+            "label": self.labels[index] if self.several is None else self.several[index],
             "length": self.lengths[index],
             "size": self.sizes[index],
             "id": np.asarray(index),
@@ -93,7 +97,25 @@ class ClipFolder:
             lengths=self.lengths[rows],
             sizes=self.sizes[rows],
             fingerprint="",
+            several=None if self.several is None else self.several[rows],
         )
+
+    def with_joints(self) -> ClipFolder:
+        """The same clips with the joints that lie beside them, as they are where there are none.
+
+        DataError where some clips have joints and others have not.
+        """
+        if self.joints:
+            return self
+        teacher = open_teacher(self.root, list(self.names))
+        missing = [f for f in self.files if not f.with_suffix(".json").exists()]
+        if teacher is None and missing:
+            if len(missing) == len(self):
+                return self
+            hint = "every clip needs NAME.json beside it, or none"
+            message = f"this clip and {len(missing) - 1} more have no joints, others have"
+            raise DataError(message, file=missing[0], hint=hint)
+        return replace(self, teacher=teacher, joints=True, fingerprint="")
 
     def _joints(self, index: int) -> Example:
         if self.teacher is not None:
@@ -115,12 +137,14 @@ def clips(
     classes: tuple[str, ...] | None = None,
     on_bad: str = "raise",
     joints: bool = False,
+    several: bool = False,
 ) -> ClipFolder:
     """The clips of a folder.
 
     part: "train", "valid" or "test" where the folder has those; "1:train", "2:test" ... of the
-    numbered splits of a splits.json; "all" (of a split folder, its test clips are held out).
-    classes: the known ones in their order; by default the folders' names, sorted.
+    numbered splits of a splits.json; "all" (of a split folder, its test clips are held out; of
+    numbered splits those of any, or with "1:all" of that one). classes: the known ones in their
+    order; by default the folders' names, sorted. several: labels as labels.json has them.
     Every clip is opened once: with on_bad="skip" those that can't be read are named and counted,
     with "raise" the first is a VideoError. Raises DataError for an empty or unknown class and
     where `joints` are asked for but not there, ConfigError for an unknown part.
@@ -129,7 +153,8 @@ def clips(
     if not root.is_dir():
         raise DataError("no such folder of clips", file=root)
     manifest = Manifest(root, on_bad)
-    if any((root / name).is_dir() for name in PARTS):
+    in_parts = any((root / name).is_dir() for name in PARTS)
+    if in_parts:
         found, known, heldout = _in_parts(root, part)
     else:
         found, known, heldout = _in_splits(root, part, manifest)
@@ -155,11 +180,12 @@ def clips(
         lengths.append(opened.frames)
         sizes.append(opened.size)
     names = [found[row][0] for row in rows]
+    files = [found[row][1] for row in rows]
     labels = [known.index(name.partition("/")[0]) for name in names]
     return ClipFolder(
         root,
         tuple(names),
-        tuple(found[row][1] for row in rows),
+        tuple(files),
         known,
         np.array(labels, np.int32),
         np.array([group(name) for name in names]),
@@ -170,6 +196,11 @@ def clips(
         dict(manifest.left_out),
         open_teacher(root, names) if joints else None,
         joints,
+        several=several_at_once.targets(
+            [file.parents[1] if in_parts else root for file in files], names, known
+        )
+        if several
+        else None,
     )
 
 
@@ -193,13 +224,7 @@ def sample(
     the whole clip. Returns the example with `numbers` (count,) int32, with its joints' rows of
     those frames and, if `pixels`, with `frames` (count, H, W, 3) uint8; `path` is left out.
     """
-    total = int(example["length"])
-    if mode == "frames":
-        if rng is None:
-            raise ValueError("random frames need rng")
-        numbers = sampling.random_frames(total, count, rng)
-    else:
-        numbers = sampling.segment_frames(total, count, mode, rng)
+    numbers = drawn(int(example["length"]), count, mode, rng)
     out = {
         name: value[numbers] if name in ("xy", "visible", "score") else value
         for name, value in example.items()
@@ -209,6 +234,26 @@ def sample(
     if pixels:
         out["frames"] = read_frames(example, numbers)
     return out
+
+
+def drawn(total: int, count: int, mode: str, rng: np.random.Generator | None = None) -> np.ndarray:
+    """The `count` of `total` frames that training takes of a clip, rising; `mode` as `sample`."""
+    if mode != "frames":
+        return sampling.segment_frames(total, count, mode, rng)
+    if rng is None:
+        raise ValueError("random frames need rng")
+    return sampling.random_frames(total, count, rng)
+
+
+def chosen(total: int, count: int, mode: str) -> np.ndarray:
+    """The `count` of `total` frames that stand for a clip in evaluation and recognition, (count,)
+    int64 in rising order, always the same.
+
+    `mode` is the training's rule (`sample`): "start", "middle" or "end" of equal segments; where
+    training takes a random frame of each segment ("random"), its middle; where it takes random
+    frames of the clip ("frames"), those of a fixed seed.
+    """
+    return drawn(total, count, "middle" if mode == "random" else mode, np.random.default_rng(0))
 
 
 def read_frames(example: Example, numbers: np.ndarray) -> np.ndarray:
@@ -259,11 +304,13 @@ def _in_splits(
         return found, classes, np.array(sides) == TEST
     number, _, side = part.rpartition(":")
     number = number or (next(iter(splits)) if len(splits) == 1 else "")
-    wanted = {"train": TRAIN, "test": TEST}.get(side)
-    if number not in splits or wanted is None:
+    if number not in splits or side not in ("train", "test", "all"):
         known = ", ".join(f"{key}:train, {key}:test" for key in splits)
         raise ConfigError(f"no part {part!r}", file=listing, hint=f"there are {known}, all")
     split = splits[number]
+    if side == "all":
+        return found, classes, np.array([split.get(stem) == TEST for stem in stems], bool)
+    wanted = TRAIN if side == "train" else TEST
     for name in sorted(set(split) - set(stems)):
         if split[name] == wanted:
             manifest.bad(name, "in splits.json, but no such clip")
@@ -272,6 +319,12 @@ def _in_splits(
         manifest.left_out["not in splits.json"] = unlisted
     found = [item for item, stem in zip(found, stems, strict=True) if split.get(stem) == wanted]
     return found, classes, np.full(len(found), wanted == TEST)
+
+
+def numbers_of_splits(root: Path) -> tuple[str, ...]:
+    """The numbers of the splits of ROOT/splits.json; () where there is none."""
+    listing = root / "splits.json"
+    return tuple(_read_splits(listing)) if listing.exists() else ()
 
 
 def _read_splits(file: Path) -> dict[str, dict[str, int]]:
@@ -317,4 +370,6 @@ def _fingerprint(source: ClipFolder) -> str:
         digest.update(str(file.stat().st_size).encode())
     if source.teacher is not None:
         digest.update(source.teacher.xy.tobytes())
+    if source.several is not None:
+        digest.update(source.several.tobytes())
     return digest.hexdigest()

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from bodyjax.contract import Feed
 from bodyjax.data import augment, sets
 from bodyjax.data.simulated import SimulatedPictures
 from bodyjax.data.stream import Mixture, Stream, Transform
@@ -122,12 +125,17 @@ def say_left_out(name: str, source: Any) -> None:
         print(f"left out of {name}: {words}", file=sys.stderr)
 
 
-FEEDS = {"pictures": picture_feed}
+FEEDS: dict[str, Callable[..., Feed]] = {"pictures": picture_feed}
 
 
-def open_feed(config: Mapping[str, Any], *, host: tuple[int, int] = (0, 1)) -> Stream:
-    """The feed that `data.kind` names; `host` is (index, count) of this process."""
-    kind = config["data"]["kind"]
-    if kind not in FEEDS:
-        raise ConfigError(f"no kind of data {kind!r}", place="data.kind", hint=", ".join(FEEDS))
-    return FEEDS[kind](config, host=host)
+def open_feed(config: Mapping[str, Any], *, host: tuple[int, int] = (0, 1)) -> Feed:
+    """The feed that `data.kind` names: one of `FEEDS`, or that of feed(config, host=host) in the
+    file of this name beside this one. `host` is (index, count) of this process."""
+    kind = str(config["data"].get("kind", ""))
+    make = FEEDS.get(kind)
+    if make is None and kind.isidentifier() and find_spec(f"{__package__}.{kind}"):
+        make = getattr(import_module(f"{__package__}.{kind}"), "feed", None)
+    if make is None:
+        hint = f"{', '.join(FEEDS)}, or a file of bodyjax/data with a function feed"
+        raise ConfigError(f"no kind of data {kind!r}", place="data.kind", hint=hint)
+    return make(config, host=host)

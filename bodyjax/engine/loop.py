@@ -3,7 +3,7 @@
 Started again with the same config and folder, a run continues from its last checkpoint with the
 same bits as one that was never stopped; a finished run says so. On SIGTERM and Ctrl-C the step in
 progress is finished, a checkpoint is written and Interrupted is raised; launchers exit with 3. A
-second Ctrl-C stops at once.
+second Ctrl-C stops at once, as a signal before the first step does.
 """
 
 from __future__ import annotations
@@ -256,21 +256,22 @@ class _Fit:
                     saved = self._save(step, timer)
                 elif _due(step, self.train.save_every):
                     saved = self._save(step, timer)
-            if reason:
-                batches.close()
-                return self._finish(step, reason, timer)
-            if self._stopped(step, signals):
+            # also at the last step: the caller would go on, with tests of what was trained
+            if self._stopped(step, signals, last=bool(reason)):
                 batches.close()
                 stop = Interrupted(step, saved or self._save(step, timer))
                 self.report.say(str(stop))
                 raise stop
+            if reason:
+                batches.close()
+                return self._finish(step, reason, timer)
         raise AssertionError("the loop ends by a reason")
 
-    def _stopped(self, step: int, signals: _Signals) -> bool:
+    def _stopped(self, step: int, signals: _Signals, last: bool) -> bool:
         if jax.process_count() == 1:
             return signals.caught
-        # several processes have to stop at the same step: they agree at the log lines
-        return _due(step, self.train.log_every) and meshes.any_process(signals.caught)
+        # several processes have to stop at the same step: they agree at the log lines and the end
+        return (last or _due(step, self.train.log_every)) and meshes.any_process(signals.caught)
 
     def _batches(self, start: int) -> Generator[dict[str, jax.Array], None, None]:
         for index, batch in enumerate(self.feed.train_batches(start)):

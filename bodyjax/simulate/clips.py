@@ -14,9 +14,13 @@ import hashlib
 import json
 import multiprocessing
 import os
+import signal
 import subprocess
+import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -33,6 +37,9 @@ __all__ = ["VERSION", "ClipSpec", "classes", "describe", "ensure", "picture"]
 
 VERSION = 4
 """Version of the generator: raised with every change of its pixels, so that caches are remade."""
+
+LEFTOVER_SECONDS = 3600.0
+"""A temporary file that was last written so long ago is left over."""
 
 SPLITS = ("train", "valid", "test")
 KINDS = {"commands": COMMANDS, "exercises": EXERCISES}
@@ -119,7 +126,7 @@ def ensure(
     todo = [path for path in jobs if path not in good]
     if not todo:
         return root
-    _remove_leftovers(root)
+    remove_leftovers(root)
     if workers is None:
         workers = min(os.cpu_count() or 1, 8)
     tasks = [(spec, str(root), *jobs[path], path) for path in todo]
@@ -144,6 +151,21 @@ def default_cache() -> Path:
     return Path(os.environ.get("BODYJAX_CACHE") or Path.home() / ".cache" / "bodyjax")
 
 
+def temporary_name(path: Path) -> Path:
+    """A hidden name beside `path`, with its ending, that no other process or thread writes to."""
+    writer = f"{os.getpid()}-{threading.get_native_id()}"
+    return path.with_name(f".{path.stem}.{writer}.tmp{path.suffix}")
+
+
+def remove_leftovers(root: Path) -> None:
+    """Removes temporary files of runs that were killed. Nobody writes one for an hour: younger ones
+    may be another process's, here or on a machine that shares the folder."""
+    for leftover in root.rglob(".*.tmp*"):
+        with suppress(FileNotFoundError):  # finished or removed by another one meanwhile
+            if time.time() - leftover.stat().st_mtime > LEFTOVER_SECONDS:
+                leftover.unlink()
+
+
 def _results(tasks: list[tuple], workers: int) -> Iterator[tuple[str, dict[str, str]]]:
     """(path, sums) of every task as it is done."""
     if workers == 0 or len(tasks) == 1:
@@ -151,14 +173,25 @@ def _results(tasks: list[tuple], workers: int) -> Iterator[tuple[str, dict[str, 
         return
     # never fork: the caller may hold a device or threads
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(workers, len(tasks)), mp_context=context) as pool:
-        futures = [pool.submit(make_clip, task) for task in tasks]
-        try:
-            for future in as_completed(futures):
-                yield future.result()
-        finally:
-            for future in futures:
-                future.cancel()
+    pool = ProcessPoolExecutor(min(workers, len(tasks)), mp_context=context)
+    try:
+        with _ctrl_c_for_this_process():
+            futures = [pool.submit(make_clip, task) for task in tasks]
+        for future in as_completed(futures):
+            yield future.result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+@contextmanager
+def _ctrl_c_for_this_process() -> Iterator[None]:
+    """Processes started meanwhile get no SIGINT: a terminal sends it to all, and each worker would
+    show a traceback. This one gets it at the end."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def make_clip(task: tuple) -> tuple[str, dict[str, str]]:
@@ -172,11 +205,12 @@ def make_clip(task: tuple) -> tuple[str, dict[str, str]]:
     base = Path(root) / path
     base.parent.mkdir(parents=True, exist_ok=True)
     sums = {}
-    temporary = base.with_name(f".{base.name}.{os.getpid()}.tmp.mp4")
+    video = base.with_suffix(".mp4")
+    temporary = temporary_name(video)
     try:
         write_h264(temporary, clip.film.frames, spec.fps)
         sums[f"{path}.mp4"] = _sha256(temporary)
-        temporary.rename(base.with_suffix(".mp4"))
+        temporary.rename(video)
     finally:
         temporary.unlink(missing_ok=True)
     text = json.dumps(describe(clip, seed), separators=(",", ":"))
@@ -253,14 +287,8 @@ def _intact(root: Path, sums: dict[str, str]) -> bool:
         return False
 
 
-def _remove_leftovers(root: Path) -> None:
-    """Unfinished files of runs that were stopped."""
-    for leftover in root.rglob(".*.tmp*"):
-        leftover.unlink(missing_ok=True)
-
-
 def _write_text(path: Path, text: str) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = temporary_name(path)
     temporary.write_text(text)
     temporary.rename(path)
 

@@ -21,11 +21,12 @@ import jax.numpy as jnp
 
 from bodyjax import codec, losses
 from bodyjax.contract import ArraySpec, Aux, Batch, Variables
-from bodyjax.errors import ConfigError
 from bodyjax.metrics import Classification
+from bodyjax.metrics_several import SeveralAtOnce
 from bodyjax.models.movement import MovementClassifier
 from bodyjax.skeleton import BODY18
 from bodyjax.systems import pose
+from bodyjax.systems.movement_settings import check_model
 
 Array = jax.Array
 
@@ -258,8 +259,8 @@ class Movement:
             "score": found.score[::samples],
         }
 
-    def metrics(self) -> Classification:
-        return Classification(self.labels)
+    def metrics(self) -> Classification | SeveralAtOnce:
+        return (SeveralAtOnce if self.several else Classification)(self.labels)
 
 
 CHANGE_GAIN = 5.0
@@ -342,24 +343,21 @@ def sample_grid(
 
 def build(config: Any) -> Movement:
     """The classifier of `config.model`, `config.detector` (fields: configs/classifier.py)."""
+    check_model(config)
     model, labels = config["model"], tuple(config["labels"])
-    weights = tuple(model["class_weights"])
-    if weights and len(weights) != len(labels):
-        raise ConfigError(
-            f"{len(weights)} class weights for {len(labels)} labels", place="model.class_weights"
-        )
-    if model["input"] not in ("frames", "maps", "joints"):
-        raise ConfigError(f"no input {model['input']!r}", place="model.input")
-    if model["fine_tune"] and model["input"] != "frames":
-        raise ConfigError("fine_tune needs frames", place="model.input", hint="input = 'frames'")
     network = MovementClassifier(
         len(labels), tuple(model["channels"]), model["embedding"], model["hidden"],
-        model["dropout"],
+        model["dropout"], jnp.dtype(config["train"].get("compute_dtype", "float32")),
     )  # fmt: skip
     detector = pose.build({**dict(config), "model": config["detector"]})
+    size = tuple(model["size"])
+    if model["input"] != "joints":
+        cell = detector.model.cell
+        fits = all(side % cell == 0 for side in size)
+        pose.check(fits, "size", size, f"multiples of {cell}: the detector's cells")
     return Movement(
-        network, detector, labels, model["input"], model["frames"], tuple(model["size"]),
+        network, detector, labels, model["input"], model["frames"], size,
         model["sampling"], model["grid"], model["sigma"], model["threshold"],
-        model["coordinates"], model["several"], weights, model["smoothing"],
+        model["coordinates"], model["several"], tuple(model["class_weights"]), model["smoothing"],
         model["fine_tune"], tuple(sorted(dict(model["augment"]).items())),
     )  # fmt: skip

@@ -6,9 +6,25 @@ import pytest
 from bodyjax import ConfigError
 from bodyjax.data import clip_feed
 from bodyjax.data.clip_feed import SampleMaps, WholeClip, spread
-from bodyjax.data.sampling import segment_frames
+from bodyjax.data.sampling import random_frames, segment_frames
 from configs.classifier import get_config
+from tests import labelled_clips
 from tests.shared import shared
+
+
+def own_clips(root, **model):
+    """The variant tiny, unchanged pixels, on two clips; `model` changes fields of model."""
+    labelled_clips.write(root, "train/wave/0", "train/rest/0", "valid/wave/0", "valid/rest/0")
+    config = get_config("tiny")
+    config.data.path, config.data.batch = str(root), 4
+    config.data.augment.update(dict(rotation=0.0, scale=(1.0, 1.0), shift=0.0, colour=0.0))
+    config.model.update({"size": (128, 128), **model})
+    return config
+
+
+def feed_of(config):
+    opened = clip_feed.open_parts(config.data, joints=config.model.input == "joints")
+    return clip_feed.clip_feed(config, opened)
 
 
 @pytest.mark.parametrize(("total", "count"), [(40, 8), (15, 8), (5, 8), (100, 12)])
@@ -21,6 +37,58 @@ def test_spread_samplings_stay_in_their_segments(total, count):
     assert (numbers <= np.ceil(edges[1:])).all()
     assert numbers.max() < total
     np.testing.assert_array_equal(spread(total, count, 1)[0], segment_frames(total, count))
+
+
+@pytest.mark.parametrize("mode", ["start", "end", "frames"])
+def test_spread_samplings_follow_the_rule_of_training(mode):
+    numbers = spread(90, 4, 3, mode)
+    assert numbers.shape == (3, 4)
+    if mode == "frames":
+        expected = random_frames(90, 12, np.random.default_rng(0))
+    else:
+        expected = segment_frames(90, 12, mode)
+    np.testing.assert_array_equal(numbers.T.ravel(), expected)
+
+
+def test_training_on_maps_samples_as_the_config_says():
+    config = get_config("tiny")
+    config.model.update(dict(input="maps", frames=6, sampling="end"))
+    maps = np.arange(24, dtype=np.uint8)[:, None, None, None]
+    for transform in clip_feed.transforms(config):
+        out = transform({"maps": maps, "label": 3}, np.random.default_rng(0))
+        np.testing.assert_array_equal(out["maps"].ravel(), segment_frames(24, 6, "end"))
+
+
+@pytest.mark.parametrize("kind", ["joints", "frames"])
+def test_shuffled_means_training_and_evaluation_alike(tmp_path, kind):
+    config = own_clips(tmp_path, input=kind, frames=6, sampling="middle")
+
+    def places(batch):
+        """Where the square is, (B, T): the middle of the joints, or of the bright pixels."""
+        if kind == "joints":
+            return batch["xy"][..., 0].mean(-1)
+        bright = (batch["frames"][..., 0] > 128).sum(2)
+        return (bright * np.arange(128)).sum(-1) / bright.sum(-1)
+
+    for shuffle in (False, True):
+        config.data.shuffle = shuffle
+        feed = feed_of(config)
+        for batch in (next(feed.train_batches(0)), next(feed.eval_batches())):
+            rising = (np.diff(places(batch)) > 0).all(1)
+            assert rising.any() != shuffle, batch["label"]
+            if not shuffle:
+                assert rising.all()
+
+
+def test_copies_of_clips_with_a_small_person_are_zoomed(tmp_path):
+    """The region is 1/40 of the picture or less: four times as large, by the factor table."""
+    config = own_clips(tmp_path, input="frames", frames=2)
+    opened = clip_feed.open_parts(config.data)
+    copies = clip_feed.with_copies(opened["train"])
+    batch = next(clip_feed.clip_feed(config, {"train": copies}).train_batches(0))
+    bright = (batch["frames"][..., 0] > 128).sum((2, 3)) / labelled_clips.SIDE**2
+    np.testing.assert_allclose(sorted(bright[:, 0]), [1, 1, 16, 16], rtol=0.1)
+    assert set(batch) == {"frames", "label"}
 
 
 def test_jhmdb_is_split_by_source_and_test_clips_train_nothing():

@@ -11,6 +11,7 @@ from bodyjax.data import sampling, sets, video
 from bodyjax.data.clips import ClipFolder, clips, group, read_frames, sample
 from bodyjax.data.stream import Stream
 from bodyjax.errors import ConfigError, DataError, VideoError
+from tests import labelled_clips
 from tests.shared import shared
 
 
@@ -66,6 +67,8 @@ def test_numbered_splits(tmp_path, clip):
     assert second.heldout.all()
     assert second.left_out == {"not in splits.json": 1}
     np.testing.assert_array_equal(clips(tmp_path, "all").heldout, [False, True, True])
+    np.testing.assert_array_equal(clips(tmp_path, "1:all").heldout, [False, False, True])
+    np.testing.assert_array_equal(clips(tmp_path, "2:all").heldout, [False, True, False])
     with pytest.raises(ConfigError, match="1:train"):
         clips(tmp_path, "3:train")
     with pytest.raises(ConfigError, match="no part 'test'"):
@@ -186,6 +189,50 @@ def test_joints_of_labelled_clips(tmp_path, clip):
     (tmp_path / "wave" / "a.json").write_text(json.dumps(label))
     with pytest.raises(DataError, match="12 frames and joints of 5"):
         source_of()[0]
+
+
+def test_joints_that_lie_beside_all_clips_or_none_are_found(tmp_path, clip):
+    bare = clips(fill(tmp_path / "bare", clip, "wave/a.mp4"), "all")
+    assert bare.with_joints() is bare
+    root = labelled_clips.write(tmp_path / "labelled", "wave/a", "wave/b")
+    plain = clips(root, "all")
+    found = plain.take(np.array([1])).with_joints()
+    assert found[0]["xy"].shape == (8, 1, 18, 2)
+    assert found.fingerprint != plain.take(np.array([1])).fingerprint
+    (root / "wave/b.json").unlink()
+    with pytest.raises(DataError, match=r"b\.mp4: this clip and 0 more have no joints"):
+        plain.with_joints()
+
+
+def test_movements_of_a_clip_stand_in_labels_json(tmp_path, clip):
+    fill(tmp_path, clip, "train/wave/0.mp4", "train/clap/1.mp4", "train/clap/2.mp4")
+    fill(tmp_path, clip, "test/wave/0.mp4")
+    file = tmp_path / "train/labels.json"
+    file.write_text(json.dumps({"wave/0": ["wave", "clap"], "clap/2": []}))
+    source = clips(tmp_path, "train", several=True)
+    np.testing.assert_array_equal(source.several, [[1, 0], [0, 0], [1, 1]])
+    np.testing.assert_array_equal(source.take(np.array([2, 0]))[0]["label"], [1, 1])
+    np.testing.assert_array_equal(clips(tmp_path, "test", several=True).several, [[0, 1]])
+    np.testing.assert_array_equal(
+        clips(tmp_path, "all", several=True).several, [[1, 0], [0, 0], [1, 1], [0, 1]]
+    )
+    assert source.fingerprint != clips(tmp_path, "train").fingerprint
+    for content, message in (
+        ('{"wave/9": []}', "wave/9: no such clip"),
+        ('{"wave/0": ["jump"]}', "wave/0: unknown class 'jump'; known: clap, wave"),
+        ("[1]", "not a file of labels"),
+    ):
+        file.write_text(content)
+        with pytest.raises(DataError, match=message):
+            clips(tmp_path, "train", several=True)
+
+
+def test_labels_of_split_clips_may_be_of_the_other_side(tmp_path, clip):
+    fill(tmp_path, clip, "clips/wave/a.mp4", "clips/clap/b.mp4")
+    (tmp_path / "splits.json").write_text('{"1": {"a": 1, "b": 2}}')
+    (tmp_path / "labels.json").write_text('{"clap/b": ["clap", "wave"]}')
+    np.testing.assert_array_equal(clips(tmp_path, "1:train", several=True).several, [[0, 1]])
+    np.testing.assert_array_equal(clips(tmp_path, "1:test", several=True).several, [[1, 1]])
 
 
 # ------------------------------------------------------------------------------------- real clips

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import jax
@@ -116,19 +117,50 @@ def test_ctrl_c_saves_and_a_kill_before_the_first_checkpoint_starts_anew(
     assert_same_run(workdir, whole)
 
 
-def test_interrupted_without_a_process(tmp_path: Path) -> None:
-    class Stopping(Points):
-        def train_batches(self, start):
-            for number, batch in enumerate(super().train_batches(start), start):
-                if number == 6:
-                    signal.raise_signal(signal.SIGTERM)
-                yield batch
+@dataclass
+class Stopped(Points):
+    """Points whose seventh batch comes with these signals, one after the other."""
 
-    before = signal.getsignal(signal.SIGTERM)
+    signals: tuple[signal.Signals, ...] = ()
+
+    def train_batches(self, start):
+        for number, batch in enumerate(super().train_batches(start), start):
+            for one in self.signals if number == 6 else ():
+                signal.raise_signal(one)
+            yield batch
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_interrupted_without_a_process(number: signal.Signals, tmp_path: Path) -> None:
+    before = signal.getsignal(number)
     with pytest.raises(loop.Interrupted) as caught:
-        loop.fit(Toy(bad_value=77.0), Stopping(), config(), tmp_path)
+        loop.fit(Toy(bad_value=77.0), Stopped(signals=(number,)), config(), tmp_path)
     assert caught.value.step == 7
     assert caught.value.checkpoint == tmp_path / "newest" / "7"
-    assert signal.getsignal(signal.SIGTERM) is before
+    assert signal.getsignal(number) is before
     assert ckpt.load(tmp_path, "newest").step == 7
     assert jax.tree.leaves(ckpt.load(tmp_path).variables)
+
+
+def test_a_second_ctrl_c_stops_at_once_and_the_run_goes_on_from_what_was_saved(
+    tmp_path: Path,
+) -> None:
+    twice = Stopped(signals=(signal.SIGINT, signal.SIGINT))
+    with pytest.raises(KeyboardInterrupt):
+        loop.fit(Toy(bad_value=77.0), twice, config(), tmp_path)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert ckpt.load(tmp_path, "newest").step == 4
+
+
+def test_interrupted_in_the_last_evaluation_nothing_more_is_done(tmp_path: Path) -> None:
+    class StoppedThere(Points):
+        def eval_batches(self):
+            signal.raise_signal(signal.SIGTERM)
+            return super().eval_batches()
+
+    last = {"steps": 4, "eval_every": 4}
+    with pytest.raises(loop.Interrupted):
+        loop.fit(Toy(bad_value=77.0), StoppedThere(), config(**last), tmp_path)
+    again = loop.fit(Toy(bad_value=77.0), Points(), config(**last), tmp_path)
+    assert (again.step, again.reason) == (4, "steps")
+    assert again.metrics["n"] == 21

@@ -86,3 +86,5 @@ def test_input_and_output_are_checked_first(folder, tmp_path):
         detect.main(["--input", str(folder), "--out", picture])
     with pytest.raises(UserError, match="folder is missing"):
         detect.main(["--input", picture, "--json", str(tmp_path / "no" / "r.json")])
+    with pytest.raises(UserError, match="is a folder; name a file"):
+        detect.main(["--input", picture, "--json", str(tmp_path)])

@@ -59,9 +59,10 @@ def test_options_of_another_system_are_refused(monkeypatch):
     monkeypatch.setattr(checkpoints, "load", lambda name: SimpleNamespace(system="movement"))
     with pytest.raises(ConfigError, match=r"--flip is not for .*movement"):
         evaluate.evaluate("x", "y", None, {"flip": True})
-    monkeypatch.setattr(checkpoints, "load", lambda name: SimpleNamespace(system="other"))
-    with pytest.raises(UserError, match="no evaluation of system other"):
-        evaluate.evaluate("x", "y", None, {})
+    for other in ("other", "coco", "../movement"):  # coco_eval evaluates no system
+        monkeypatch.setattr(checkpoints, "load", lambda name, s=other: SimpleNamespace(system=s))
+        with pytest.raises(UserError, match=f"no evaluation of system {other}"):
+            evaluate.evaluate("x", "y", None, {})
 
 
 def test_missing_folder_of_the_result_is_said_before_the_work():
@@ -69,6 +70,17 @@ def test_missing_folder_of_the_result_is_said_before_the_work():
         evaluate.main(["--checkpoint", "x", "--data", "y", "--out", "/no/such/folder/m.json"])
     with pytest.raises(ConfigError, match="no list of numbers"):
         evaluate.main(["--checkpoint", "x", "--data", "y", "--scales", "1;2"])
+
+
+def test_results_that_name_a_thing_of_the_other_kind_are_refused_before_the_work(tmp_path):
+    (tmp_path / "file").write_text("kept")
+    for option, name, message in (
+        ("--out", ".", "is a folder; name a file"),
+        ("--results", ".", "is a folder; name a file"),
+        ("--pictures", "file", "is a file; name a folder"),
+    ):
+        with pytest.raises(UserError, match=message):
+            evaluate.main(["--checkpoint", "x", "--data", "y", option, str(tmp_path / name)])
 
 
 def test_json_of_every_kind_of_metric():

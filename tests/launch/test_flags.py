@@ -1,10 +1,20 @@
-"""Overrides on the command line: what they set, and what they refuse."""
+"""Overrides on the command line: what they set, and what they refuse; commands that are stopped."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import pytest
 from ml_collections import ConfigDict
 
+from bodyjax.engine import loop
 from bodyjax.errors import ConfigError
 from launch import flags
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
@@ -61,3 +71,62 @@ def test_mistakes_name_the_field_in_one_line(config, name, text, message):
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
     assert config.to_dict() == before
+
+
+# ---- stopped
+
+
+def test_the_exit_code_is_the_engine_s():
+    assert flags.EXIT_INTERRUPTED == loop.EXIT_INTERRUPTED
+
+
+def test_ctrl_c_while_clips_are_made_is_said_in_one_line(tmp_path):
+    command = [sys.executable, "-m", "launch.train", "--config=configs/classifier.py:tiny"]
+    process = subprocess.Popen(
+        [*command, "--config.data.simulated.train=500", f"--workdir={tmp_path / 'run'}"],
+        cwd=ROOT, env={**os.environ, "BODYJAX_CACHE": str(tmp_path), "JAX_PLATFORMS": "cpu"},
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+    )  # fmt: skip
+    try:
+        while not any(tmp_path.rglob("0*.mp4")):
+            assert process.poll() is None, process.communicate()
+            time.sleep(0.05)
+        os.killpg(process.pid, signal.SIGINT)  # a terminal sends it to the workers too
+        out, said = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert process.returncode == flags.EXIT_INTERRUPTED, said
+    assert said.splitlines()[-1] == flags.STOPPED
+    assert "Traceback" not in said + out
+    assert len(list(tmp_path.rglob("0*.mp4"))) < 500
+
+
+IN_A_CALLBACK = """
+def collecting(phase, details):
+    signal.raise_signal(signal.SIGTERM)
+    gc.callbacks.remove(collecting)
+    print("to the end")
+
+gc.callbacks.append(collecting)
+gc.collect()
+"""
+IN_AN_IMPORT = """
+sys.path.insert(0, ".")
+open("delicate.py", "w").write(
+    "import signal; signal.raise_signal(signal.SIGTERM); print('to the end')"
+)
+import delicate
+"""
+
+
+@pytest.mark.parametrize("code", [IN_A_CALLBACK, IN_AN_IMPORT], ids=["callback", "import"])
+def test_a_signal_where_it_would_be_lost_or_do_harm_counts_a_moment_later(code, tmp_path):
+    lines = [f"    {line}" for line in f"{code}\ntime.sleep(20)\nreturn 0".splitlines()]
+    script = ["import gc, signal, sys, time", "from launch import flags", "def main(arguments):"]
+    done = subprocess.run(
+        [sys.executable, "-c", "\n".join([*script, *lines, "flags.run(main)"])],
+        cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (flags.EXIT_INTERRUPTED, "to the end\n"), done.stderr
+    assert done.stderr == f"{flags.STOPPED}\n"

@@ -6,12 +6,19 @@ import shutil
 import socket
 import subprocess
 import sys
+from pathlib import Path
 
+import jax
+import numpy as np
 import pytest
+from ml_collections import ConfigDict
 
+from bodyjax.engine import checkpoint as checkpoints
 from bodyjax.errors import ConfigError
 from bodyjax.simulate.clips import ClipSpec, ensure
+from bodyjax.training import default_detector
 from launch import evaluate, prepare, recognize, train
+from tests import tiny_classifier
 
 TINY = [
     "--config=configs/classifier.py:tiny", "--config.model.input=frames",
@@ -33,9 +40,24 @@ def clips(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def trained(clips, tmp_path_factory):
+def detector(tmp_path_factory):
+    """Weights of a small detector, random: its maps depend on the frames."""
+    config = ConfigDict({"system": "pose", "model": default_detector(), "train": {}})
+    variables = {**tiny_classifier.variables()["frozen"]["detector"], "frozen": {}}
+    made = checkpoints.Checkpoint(variables, config, "pose", meta={"skeleton": "body18"})
+    return checkpoints.export(made, tmp_path_factory.mktemp("detector") / "tiny", "A test.")
+
+
+@pytest.fixture(scope="module")
+def tiny(detector):
+    """The flags of every training here."""
+    return [*TINY, f"--config.start={detector}"]
+
+
+@pytest.fixture(scope="module")
+def trained(clips, tiny, tmp_path_factory):
     workdir = tmp_path_factory.mktemp("own") / "run"
-    assert train.main([*TINY, f"--config.data={clips}", f"--workdir={workdir}"]) == 0
+    assert train.main([*tiny, f"--config.data={clips}", f"--workdir={workdir}"]) == 0
     return workdir
 
 
@@ -48,28 +70,42 @@ def test_train_and_test_folders(clips, trained, tmp_path):
     assert figures["n"] == 4
     assert figures["labels"] == ["rest", "wave"]
     assert figures["accuracy"] == json.loads((trained / "test.json").read_text())["accuracy"]
-    video = next((clips / "test/wave").glob("*.mp4"))
     found = tmp_path / "found.json"
-    words = ["--checkpoint", str(trained), "--video", str(video), "--json", str(found)]
+    words = ["--checkpoint", str(trained), "--video", str(clips / "test"), "--json", str(found)]
     assert recognize.main(words) == 0
-    assert json.loads(found.read_text())["movement"] in ("rest", "wave")
+    results = json.loads(found.read_text())["results"]
+    confusion = np.zeros((2, 2), int)
+    for row in results:
+        true = Path(row["video"]).parent.name
+        confusion[figures["labels"].index(true), figures["labels"].index(row["movement"])] += 1
+    assert confusion.tolist() == figures["confusion"]
+    assert len({row["probability"] for row in results}) == 4  # it is the frames that tell
 
 
-def test_a_folder_without_parts_says_what_it_leaves_out(clips, tmp_path, capsys):
+def test_a_detector_that_is_not_named_is_said(clips, detector, trained, tmp_path):
+    frozen = checkpoints.load(trained).variables["frozen"]["detector"]
+    own = checkpoints.load(detector).variables
+    jax.tree.map(np.testing.assert_array_equal, frozen["params"], own["params"])
+    for more in ([], ["--config.model.fine_tune=True"]):
+        with pytest.raises(ConfigError, match="start: frames need a trained detector"):
+            train.main([*TINY, *more, f"--config.data={clips}", f"--workdir={tmp_path}"])
+
+
+def test_a_folder_without_parts_says_what_it_leaves_out(clips, tiny, tmp_path, capsys):
     folder = [f"--config.data={clips / 'train'}"]
-    assert train.main([*TINY, *folder, f"--workdir={tmp_path / 'a'}"]) == 0
+    assert train.main([*tiny, *folder, f"--workdir={tmp_path / 'a'}"]) == 0
     said = capsys.readouterr().out
     assert "left out: operations of change_lane, go_straight" in said
     assert "no test clips" in said
     nothing_held = ["--config.data.holdout=0.0", "--config.optimizer.multipliers={'conv1': 0.5}"]
-    assert train.main([*TINY, *folder, *nothing_held, f"--workdir={tmp_path / 'b'}"]) == 0
+    assert train.main([*tiny, *folder, *nothing_held, f"--workdir={tmp_path / 'b'}"]) == 0
     assert "no clips are held out" in capsys.readouterr().out
 
 
-def test_a_prepared_set_gives_the_figures_of_its_folder(clips, trained, tmp_path):
+def test_a_prepared_set_gives_the_figures_of_its_folder(clips, tiny, trained, tmp_path):
     assert prepare.main(["--source", str(clips), "--out", str(tmp_path), "--name", "own"]) == 0
     workdir = tmp_path / "run"
-    assert train.main([*TINY, f"--config.data={tmp_path / 'own'}", f"--workdir={workdir}"]) == 0
+    assert train.main([*tiny, f"--config.data={tmp_path / 'own'}", f"--workdir={workdir}"]) == 0
     assert json.loads((workdir / "test.json").read_text())["n"] == 4
     figures = []
     for data in (clips, tmp_path / "own"):

@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+import os
+import subprocess
 import sys
 
 import av
@@ -96,7 +98,9 @@ def test_damage_is_noticed_and_only_it_remade(made, monkeypatch):
     flipped.write_bytes(data)
     (root / "train/stop/00000.json").write_text("{")  # cut short
     (root / "valid/pull_over/00000.mp4").unlink()
-    (root / "valid/slow_down/.00000.77.tmp.mp4").write_bytes(b"left over")
+    left_over = root / "valid/slow_down/.00000.77-77.tmp.mp4"
+    left_over.write_bytes(b"of a process that was killed")
+    os.utime(left_over, (0, 0))
     names = again(cache, monkeypatch)
     assert sorted(names) == ["train/idle/00000", "train/stop/00000", "valid/pull_over/00000"]
     assert sums(root) == files
@@ -132,6 +136,34 @@ def test_processes_make_the_same_files(made, tmp_path):
     _, _, files = made
     root = clips.ensure(SPEC, tmp_path, workers=2, progress=False)
     assert sums(root) == files
+
+
+def test_two_processes_fill_one_cache(tmp_path):
+    spec = "ClipSpec(train=1, valid=0, test=0, size=(64, 48), length=(8, 10))"
+    code = (
+        f"from bodyjax.simulate.clips import *; ensure({spec}, Path({str(tmp_path)!r}), workers=0)"
+    )
+    script = [sys.executable, "-c", f"from pathlib import Path; {code}"]
+    both = [subprocess.Popen(script, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    said = [process.communicate()[1] for process in both]
+    assert [process.returncode for process in both] == [0, 0], said
+    (root,) = tmp_path.iterdir()
+    named = json.loads((root / "manifest.json").read_text())["clips"].values()
+    files = sums(root)
+    del files["manifest.json"]
+    assert files == {name: value for clip in named for name, value in clip.items()}
+    assert len(files) == 2 * 9
+
+
+def test_a_file_that_another_process_writes_is_left_alone(tmp_path):
+    """Also where its process can't be seen: the folder may be shared by machines."""
+    written = clips.temporary_name(tmp_path / "00000.mp4")
+    written.write_bytes(b"half of it")
+    clips.remove_leftovers(tmp_path)
+    assert written.exists()
+    os.utime(written, (0, 0))
+    clips.remove_leftovers(tmp_path)
+    assert not written.exists()
 
 
 def test_splits_and_classes_share_no_seed():
@@ -184,7 +216,5 @@ def test_default_cache_folder(tmp_path, monkeypatch):
 
 
 def test_no_jax_is_imported():
-    import subprocess
-
     code = "import sys, bodyjax.simulate.clips; sys.exit('jax' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -9,7 +9,7 @@ import pytest
 
 from bodyjax import ConfigError, codec, systems
 from bodyjax.skeleton import BODY18
-from bodyjax.systems import movement
+from bodyjax.systems import movement_settings
 from bodyjax.systems.movement import Change, clip_box, move, sample_grid
 from bodyjax.training import default_detector
 from configs.classifier import get_config
@@ -246,11 +246,65 @@ def test_under_vmap(of_joints):
     np.testing.assert_allclose(out[1], out[0][::-1], atol=1e-5)
 
 
-def test_mistakes_in_the_config_are_named():
-    with pytest.raises(ConfigError, match="class weights"):
-        systems.build(config_of("joints", class_weights=(1.0,)))
-    with pytest.raises(ConfigError, match="input"):
-        systems.build(config_of("pictures"))
-    with pytest.raises(ConfigError, match="fine_tune"):
-        systems.build(config_of("joints", fine_tune=True))
-    assert movement.JOINTS == 18
+def test_convolutions_are_bf16_where_the_config_says():
+    config = config_of("joints")
+    for dtype, other in (("bfloat16", "float32"), ("float32", "bfloat16")):
+        config.train.compute_dtype = dtype
+        system = systems.build(config)
+        variables = jax.eval_shape(system.init, jax.random.key(0))
+        batch = {k: np.zeros(s.shape, s.dtype) for k, s in system.batch_spec(2).items()}
+        text = jax.jit(system.predict).lower(variables, batch).as_text()
+        layers = [line for line in text.splitlines() if "stablehlo.convolution" in line]
+        short = {"bfloat16": "bf16", "float32": "f32"}
+        assert len(layers) == 2
+        assert all(f"{short[dtype]}>" in line for line in layers)
+        assert not any(f"{short[other]}>" in line for line in layers)
+        out = jax.eval_shape(system.predict, variables, batch)
+        assert out["logits"].dtype == jnp.float32
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("model.input", "pictures", "model.input: no input 'pictures'"),
+        ("model.fine_tune", True, "fine_tune needs frames"),
+        ("model.class_weights", (1.0,), "1 class weights for 3 labels"),
+        ("model.class_weights", ("a", "b", "c"), "model.class_weights: .* should be numbers"),
+        ("model.sampling", "first", "model.sampling: 'first' should be one of random"),
+        ("model.frames", 0, "model.frames: 0 should be"),
+        ("model.grid", 0, "model.grid: 0 should be"),
+        ("model.channels", (4, "a"), "model.channels"),
+        ("model.size", (64,), r"model\.size: .* should be \(height, width\)"),
+        ("model.dropout", 2.0, "model.dropout: 2.0 should be from 0 to below 1"),
+        ("model.augment.flip", 2.0, "model.augment.flip: 2.0 should be from 0 to 1"),
+        ("seed", -1, "seed: -1 should be"),
+        ("data.workers", -1, "data.workers: -1 should be"),
+        ("data.samples", 0, "data.samples: 0 should be"),
+        ("data.augment.scale", (1.2, 0.8), "data.augment.scale"),
+        ("data.simulated_copies", True, "data.simulated_copies: has no effect on input 'joints'"),
+    ],
+)
+def test_mistakes_in_the_config_are_named(field, value, message):
+    config = config_of("joints")
+    *path, leaf = field.split(".")
+    section = config
+    for part in path:
+        section = section[part]
+    with section.ignore_type():
+        section[leaf] = value
+    check = systems.build if field.startswith("model") else movement_settings.check_training
+    with pytest.raises(ConfigError, match=message) as caught:
+        check(config)
+    assert "\n" not in str(caught.value)
+
+
+def test_frames_and_maps_need_what_belongs_to_a_detector():
+    with pytest.raises(ConfigError, match=r"model\.size: .* multiples of 8"):
+        systems.build(config_of("frames", size=(60, 96)))
+    for kind in ("frames", "maps"):
+        with pytest.raises(ConfigError, match=f"start: {kind} need a trained detector"):
+            movement_settings.check_training(config_of(kind))
+    config = config_of("maps", frames=17)
+    config.start = "small"
+    with pytest.raises(ConfigError, match=r"model\.frames: 17 should be .*stored_frames \(16\)"):
+        movement_settings.check_training(config)

@@ -26,8 +26,6 @@ from tests.systems.tiny_pose import (
     value_and_grad,
 )
 
-pytestmark = pytest.mark.slow  # minutes of compiling: make test-all
-
 STORED = dataclasses.replace(PLAIN, teaching=Teaching(None, BONES, 0.4, 0.4, 0))
 TAUGHT = dataclasses.replace(PLAIN, teaching=Teaching(network(16, 1), BONES, 0.25, 0.75, 4))
 
@@ -44,6 +42,7 @@ def counting(variables):
     return {**variables, "batch_stats": statistics}
 
 
+@pytest.mark.slow
 def test_stored_joints_teach_where_labels_are_silent(counting, stored):
     batch = scene(STORED)
     value, aux, _ = stored(counting, batch)
@@ -60,6 +59,7 @@ def test_stored_joints_teach_where_labels_are_silent(counting, stored):
     assert largest(grads) == 0
 
 
+@pytest.mark.slow
 def test_pictures_without_a_teacher_keep_their_labels(variables, counting, plain, stored):
     batch = scene(STORED)
     batch["teacher_mask"][:] = False
@@ -118,6 +118,7 @@ def taught():
     return held, run
 
 
+@pytest.mark.slow
 def test_total_is_the_distillation_loss_of_both_branches(taught):
     held, run = taught
     batch = scene()
@@ -137,6 +138,7 @@ def test_total_is_the_distillation_loss_of_both_branches(taught):
     np.testing.assert_allclose(value, expected, rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_no_gradient_reaches_the_teacher_and_the_student_learns_without_labels(taught):
     _, run = taught
     batch = scene()
@@ -147,6 +149,7 @@ def test_no_gradient_reaches_the_teacher_and_the_student_learns_without_labels(t
     assert largest(grads) > 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("step", "alpha"), [(0, 0.25), (2, 0.5), (4, 0.75), (9, 0.75)])
 def test_alpha_follows_its_schedule(step, alpha, taught):
     (_, aux), _ = taught[1](scene(), step)
@@ -186,6 +189,7 @@ class Scenes:
         return iter(())
 
 
+@pytest.mark.slow
 def test_a_training_leaves_its_teacher_unchanged_and_the_student_can_be_taken_out(tmp_path, taught):
     held, _ = taught
     teacher = held["frozen"]["teacher"]
