@@ -32,7 +32,7 @@ def trained(cache, tmp_path_factory):
     return workdir, training.train(get_config("tiny"), workdir)
 
 
-def test_a_training_ends_with_figures_picture_checkpoint_and_command(trained):
+def test_a_training_ends_with_figures_picture_and_checkpoint(trained):
     workdir, result = trained
     measures = json.loads((workdir / "test.json").read_text())
     assert measures["n"] == 9
@@ -40,7 +40,7 @@ def test_a_training_ends_with_figures_picture_checkpoint_and_command(trained):
     text = "\n".join(result["lines"])
     assert f"accuracy {measures['accuracy']:.3f}" in text
     assert str(workdir / "confusion.png") in text
-    assert f"launch.recognize --checkpoint {workdir}" in text
+    assert "launch.recognize" not in text  # of known joints: there is nothing to recognise them by
     assert checkpoint.load(workdir).labels[:3] == ("change_lane", "go_straight", "idle")
 
 

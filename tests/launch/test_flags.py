@@ -80,8 +80,16 @@ def test_the_exit_code_is_the_engine_s():
     assert flags.EXIT_INTERRUPTED == loop.EXIT_INTERRUPTED
 
 
+AS_ON_A_TERMINAL = """
+import runpy, signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
+runpy.run_module("launch.train", run_name="__main__")
+"""
+"""What is started in the background, as these tests may be, ignores Ctrl-C otherwise."""
+
+
 def test_ctrl_c_while_clips_are_made_is_said_in_one_line(tmp_path):
-    command = [sys.executable, "-m", "launch.train", "--config=configs/classifier.py:tiny"]
+    command = [sys.executable, "-c", AS_ON_A_TERMINAL, "--config=configs/classifier.py:tiny"]
     process = subprocess.Popen(
         [*command, "--config.data.simulated.train=500", f"--workdir={tmp_path / 'run'}"],
         cwd=ROOT, env={**os.environ, "BODYJAX_CACHE": str(tmp_path), "JAX_PLATFORMS": "cpu"},

@@ -95,6 +95,8 @@ def test_a_folder_without_parts_says_what_it_leaves_out(clips, tiny, tmp_path, c
     folder = [f"--config.data={clips / 'train'}"]
     assert train.main([*tiny, *folder, f"--workdir={tmp_path / 'a'}"]) == 0
     said = capsys.readouterr().out
+    command = f"{os.path.relpath(sys.executable)} -m launch.recognize --checkpoint {tmp_path}"
+    assert command in said
     assert "left out: operations of change_lane, go_straight" in said
     assert "no test clips" in said
     nothing_held = ["--config.data.holdout=0.0", "--config.optimizer.multipliers={'conv1': 0.5}"]
