@@ -16,11 +16,15 @@ from bodyjax.data import clip_feed, clips
 from bodyjax.data.body_region import body_region
 from bodyjax.data.clip_feed import Clips
 from bodyjax.engine.checkpoint import Checkpoint
+from bodyjax.errors import ConfigError
 
 
 def controls(checkpoint: Checkpoint) -> dict[str, Any]:
-    """Accuracy on the test clips of the checkpoint's own data, and of the controls."""
+    """Accuracy on the test clips of the checkpoint's own data, and of the controls. ConfigError for
+    a classifier of several movements at once, which has no confusion of one with another."""
     data = checkpoint.config.data
+    if checkpoint.config.model.several:
+        raise ConfigError("controls are of one movement a clip", place="model.several")
     joints = checkpoint.config.model.input == "joints"
     test = clip_feed.open_clips(data, "test", joints=joints)
     result: dict[str, Any] = {}

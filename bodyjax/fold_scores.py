@@ -68,6 +68,18 @@ def interval(data: Sequences, seeds: Sequence[Answers], samples: int = 500) -> d
     return {"low": found.low, "high": found.high, "level": LEVEL, "over": over}
 
 
+def cells(data: Sequences, answered: Answers, unit: str) -> dict[str, float]:
+    """Balanced accuracy of the clips of a unit (a fold, a group) within each condition, where they
+    hold two labels or more, as UNIT/CONDITION; without conditions that of the unit."""
+    kind, found = data.condition[answered.row], {}
+    for k in np.unique(kind):
+        label, guess = answered.label[kind == k], answered.guess[kind == k]
+        if len(np.unique(label)) > 1:
+            name = f"{unit}/{data.conditions[k]}" if data.conditions else unit
+            found[name] = balanced_accuracy(label, guess)
+    return found
+
+
 def pooled(data: Sequences, predictions: Sequence[tuple[Fold, np.ndarray]]) -> Answers:
     """The answers of one seed: those of all its folds, one after the other."""
     parts = [answers(data, fold.test, probability) for fold, probability in predictions]
@@ -81,24 +93,21 @@ def scores(data: Sequences, predictions: Sequence[tuple[Fold, np.ndarray]]) -> d
     (three official splits). fold_balanced_accuracy: mean over folds and, with conditions, over
     (fold, condition) cells that hold two labels or more: UI-PRMD's 70. cells: their table.
     """
-    cells, accuracies = {}, []
+    by_cell: dict[str, float] = {}
+    accuracies = []
     for fold, probability in predictions:
-        label, guess, row = answers(data, fold.test, probability)
-        kind = data.condition[row]
-        accuracies.append(float((label == guess).mean()))
-        for k in np.unique(kind):
-            inside = kind == k
-            if len(np.unique(label[inside])) > 1:
-                name = f"{fold.name}/{data.conditions[k]}" if data.conditions else fold.name
-                cells[name] = balanced_accuracy(label[inside], guess[inside])
+        answered = answers(data, fold.test, probability)
+        accuracies.append(float((answered.label == answered.guess).mean()))
+        by_cell |= cells(data, answered, fold.name)
     label, guess, _ = pooled(data, predictions)
+    mean = float(np.mean(list(by_cell.values()))) if by_cell else float("nan")
     return {
         "accuracy": float((label == guess).mean()),
         "balanced_accuracy": balanced_accuracy(label, guess),
         "fold_accuracy": float(np.mean(accuracies)),
-        "fold_balanced_accuracy": float(np.mean(list(cells.values()))) if cells else float("nan"),
+        "fold_balanced_accuracy": mean,
         "per_fold": {fold.name: a for (fold, _), a in zip(predictions, accuracies, strict=True)},
-        "cells": cells,
+        "cells": by_cell,
         "n": len(label),
     }
 

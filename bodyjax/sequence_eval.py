@@ -25,7 +25,7 @@ from bodyjax.data.sets import JOINT_FILES
 from bodyjax.engine import settings
 from bodyjax.engine.checkpoint import Checkpoint
 from bodyjax.errors import DataError
-from bodyjax.fold_scores import answers, balanced_accuracy, interval, pool
+from bodyjax.fold_scores import Answers, balanced_accuracy, cells, interval, pool
 from bodyjax.systems.sequence import SequenceSystem
 
 EXERCISES = ("exercises", "simulated:exercises")
@@ -165,10 +165,10 @@ def report(
     found: Sequences, rows: np.ndarray, probability: np.ndarray, samples: int
 ) -> dict[str, Any]:
     """The measures of rows with probabilities (len(rows), C), clip by clip."""
-    mean, _ = pool(probability, found.clip[rows])
-    answered = answers(found, rows, probability)
-    label, guess, picked = answered
-    rank, count = np.argsort(-mean, axis=1, kind="stable"), len(found.classes)
+    mean, first = pool(probability, found.clip[rows])
+    picked, rank = rows[first], np.argsort(-mean, axis=1, kind="stable")
+    label, guess, count = found.labels[picked], rank[:, 0], len(found.classes)
+    answered = Answers(label, guess, picked)
     confusion = np.zeros((count, count), int)
     np.add.at(confusion, (label, guess), 1)
     totals = confusion.sum(axis=1)
@@ -201,7 +201,12 @@ def report(
         out["per_group"] = {
             str(g): _measures(label[groups == g], guess[groups == g]) for g in np.unique(groups)
         }
-        out |= cells(found, label, guess, kinds, groups)
+        by_cell: dict[str, float] = {}
+        for g in np.unique(groups):
+            mine = Answers(*(column[groups == g] for column in answered))
+            by_cell |= cells(found, mine, str(g))
+        mean_cell = float(np.mean(list(by_cell.values()))) if by_cell else None
+        out |= {"mean_cell_balanced_accuracy": mean_cell, "cells": by_cell}
     if found.notes:
         out["notes"] = [f"left out: {note}" for note in found.notes]
     if samples:
@@ -215,21 +220,6 @@ def _measures(label: np.ndarray, guess: np.ndarray) -> dict[str, Any]:
         "balanced_accuracy": balanced_accuracy(label, guess),
         "n": len(label),
     }
-
-
-def cells(
-    found: Sequences, label: np.ndarray, guess: np.ndarray, kinds: np.ndarray, groups: np.ndarray
-) -> dict[str, Any]:
-    """Balanced accuracy of every (group, condition) with two labels or more, and their mean."""
-    table = {}
-    for g in np.unique(groups):
-        for k in np.unique(kinds[groups == g]):
-            inside = (groups == g) & (kinds == k)
-            if len(np.unique(label[inside])) > 1:
-                name = f"{g}/{found.conditions[k]}" if found.conditions else str(g)
-                table[name] = balanced_accuracy(label[inside], guess[inside])
-    mean = float(np.mean(list(table.values()))) if table else None
-    return {"mean_cell_balanced_accuracy": mean, "cells": table}
 
 
 def split_counts(found: Sequences) -> dict[str, Any]:

@@ -99,5 +99,5 @@ def test_a_file_in_the_place_of_the_run_s_folder_is_said_before_the_work(files, 
 
 
 def test_an_unknown_system_is_told_with_the_known_ones():
-    with pytest.raises(ConfigError, match=r"no system 'hands'.*movement.*pose.*sequence"):
+    with pytest.raises(ConfigError, match=r"no system 'hands'; one of movement, pose, sequence"):
         systems.build({"system": "hands"})

@@ -57,6 +57,10 @@ def test_controls_of_a_classifier(trained):
     assert {"kept", "shuffled", "middle", "background"} < set(found)
     assert all(0 <= found[name] <= 1 for name in ("kept", "shuffled", "middle", "background"))
     assert found["chance"] == pytest.approx(1 / 9)
+    one = checkpoint.load(workdir)
+    one.config.model.several = True
+    with pytest.raises(ConfigError, match="controls are of one movement a clip"):
+        controls.controls(one)
 
 
 @pytest.fixture

@@ -17,7 +17,6 @@ from bodyjax.data.prepared import Prepared
 from bodyjax.data.sets import validation_split
 from bodyjax.data.stream import Stream, Transform
 from bodyjax.errors import ConfigError, DataError
-from bodyjax.simulate.clips import ClipSpec, ensure
 
 Example = dict[str, Any]
 Clips = ClipFolder | Prepared
@@ -107,13 +106,10 @@ def open_part(folder: Path, part: str, on_bad: str, joints: bool, several: bool 
 
 def simulated_folder(data: Mapping[str, Any]) -> Path:
     """Makes the simulated clips if they are not there; returns their folder."""
-    return ensure(simulated_spec(data))
+    from bodyjax.simulate.clips import ClipSpec, ensure
 
-
-def simulated_spec(data: Mapping[str, Any]) -> ClipSpec:
-    """The set of simulated clips that `data.path` and `data.simulated` name."""
-    kind = str(data["path"]).removeprefix(SIMULATED)
-    return ClipSpec(kind=kind, **dict(data["simulated"]))
+    counts = dict(data["simulated"])
+    return ensure(ClipSpec(kind=str(data["path"]).removeprefix(SIMULATED), **counts))
 
 
 def spread(total: int, count: int, samples: int, mode: str = "random") -> np.ndarray:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+from types import ModuleType
 from typing import Any
 
 from bodyjax.contract import System
@@ -17,8 +18,12 @@ def build(config: Any) -> System:
     """
     name = config["system"]
     files = sorted(module.name for module in pkgutil.iter_modules(__path__))
-    module = importlib.import_module(f"{__name__}.{name}") if name in files else None
+    module = _module(name) if name in files else None
     if module is None or not hasattr(module, "build"):
-        hint = f"one of {', '.join(files)}"
-        raise ConfigError(f"no system {name!r}", place="system", hint=hint)
+        known = [file for file in files if hasattr(_module(file), "build")]
+        raise ConfigError(f"no system {name!r}", place="system", hint=f"one of {', '.join(known)}")
     return module.build(config)
+
+
+def _module(name: str) -> ModuleType:
+    return importlib.import_module(f"{__name__}.{name}")
