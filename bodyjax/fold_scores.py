@@ -121,8 +121,35 @@ def table(by_seed: Mapping[int, Mapping[str, Any]]) -> dict[str, Any]:
     }
 
 
+def cell_table(by_seed: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """The `cells` of `scores`, mean over seeds, as lines: a condition a line (a movement), a fold a
+    column (a subject), the mean behind; no lines where there is one condition, or none."""
+    values: dict[tuple[str, str], list[float]] = {}
+    for one in by_seed.values():
+        for name, value in one["cells"].items():
+            fold, slash, condition = name.partition("/")
+            if slash:
+                values.setdefault((condition, fold), []).append(value)
+    folds = list(dict.fromkeys(fold for _, fold in values))
+    conditions = list(dict.fromkeys(condition for condition, _ in values))
+    if len(conditions) < 2:
+        return []
+    wide = {fold: max(5, len(fold)) for fold in folds}
+    first = max(map(len, conditions))
+    lines = [" ".join([" " * first, *(fold.rjust(wide[fold]) for fold in folds), " mean"])]
+    for condition in conditions:
+        row = {
+            fold: np.mean(values[condition, fold]) for fold in folds if (condition, fold) in values
+        }
+        shown = [(f"{row[fold]:.2f}" if fold in row else "-").rjust(wide[fold]) for fold in folds]
+        mean = f"{np.mean(list(row.values())):5.2f}"
+        lines.append(" ".join([condition.ljust(first), *shown, mean]))
+    return lines
+
+
 def show(result: Mapping[str, Any], say: Callable[[str], None]) -> None:
-    """The table as lines: mean ± standard deviation over seeds, and what to know beside it."""
+    """The table as lines: mean ± standard deviation over seeds, the cells of folds and conditions,
+    and what to know beside them."""
     for name in FIGURES:
         row = result[name]
         seeds = " ".join(f"{value:.3f}" for value in row["seeds"])
@@ -132,6 +159,8 @@ def show(result: Mapping[str, Any], say: Callable[[str], None]) -> None:
         share, over = f"{100 * bounds['level']:.0f} %", bounds["over"]
         say(f"balanced_accuracy lies in {bounds['low']:.3f} to {bounds['high']:.3f} ({share} of "
             f"resamples of {over})")  # fmt: skip
+    for line in cell_table(result["by_seed"]):
+        say(line)
     notes = [f"{result['n']} clips", f"{result['runs']} runs in {result['seconds']} s"]
     if result["members"] > 1:
         notes.append(f"each prediction is the mean of {result['members']} models")

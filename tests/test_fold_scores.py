@@ -92,3 +92,16 @@ def test_the_interval_is_of_the_mean_over_seeds(data):
     seeds = [guesses(data, np.full(60, right), order) for right in (True, False)]
     found = fold_scores.interval(data, seeds, samples=50)
     assert (found["low"], found["high"]) == (0.5, 0.5)
+
+
+def test_cells_are_shown_by_condition_and_fold():
+    by_seed = {
+        "0": {"cells": {"1/squat": 0.5, "2/squat": 1.0, "1/side lunge": 0.75}},
+        "1": {"cells": {"1/squat": 1.0, "2/squat": 1.0, "1/side lunge": 0.25}},
+    }
+    assert fold_scores.cell_table(by_seed) == [
+        "               1     2  mean",
+        "squat       0.75  1.00  0.88",
+        "side lunge  0.50     -  0.50",
+    ]
+    assert fold_scores.cell_table({"0": {"cells": {"1": 0.5, "2": 0.5}}}) == []
