@@ -5,7 +5,8 @@
 A variant with folds trains all folds and seeds and prints mean ± standard deviation over seeds.
 `paper` is the paper's recipe on push-ups. The others start from the settings of short pilots;
 settings are compared inside training data alone: `--config.folds.inner=3` splits every training
-side by group and tests on a part of it, never on the fold's own test side.
+side by group and tests on a part of it, never on the fold's own test side. The three smallest real
+sets (pushfit, pose_trainer, jhmdb_joints) answer with the mean of three models and mirror images.
 
 A field that is None is as the set or the system has it: `loss.class_weights` (one a label: all the
 same), `data.window` (frames in a window: clips as a whole, at `data.steps` times).
@@ -154,6 +155,8 @@ def _pushfit() -> dict:
         "data": {"set": "pushfit", "path": f"{SHARED}/pushfit", "joints": "mediapipe"},
         "features": ("position", "velocity", "angle"),
         "model": {"width": 64, "projection": 64},
+        "folds": {"members": 3},
+        "test": {"mirror": True},
         "train": {"steps": 250},
     }
 
@@ -221,7 +224,8 @@ def _pose_trainer() -> dict:
         "features": ("position", "velocity", "angle", "visibility"),
         "model": {"width": 64, "projection": 64, "bidirectional": True},
         "data": {"set": "pose_trainer", "path": f"{SHARED}/pose_trainer", "batch_size": 32},
-        "folds": {"kind": "leave_one_group_out"},
+        "folds": {"kind": "leave_one_group_out", "members": 3},
+        "test": {"mirror": True},
         "train": {"steps": 200},
     }
 
@@ -229,7 +233,8 @@ def _pose_trainer() -> dict:
 def _jhmdb_joints() -> dict:
     return {
         "data": {"set": "jhmdb", "path": f"{SHARED}/jhmdb", "batch_size": 32},
-        "folds": {"kind": "official"},
+        "folds": {"kind": "official", "members": 3},
+        "test": {"mirror": True},
         "train": {"steps": 1200},
     }
 

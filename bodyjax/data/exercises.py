@@ -2,7 +2,7 @@
 
 Body, setting, motion and camera are those of `bodyjax.simulate.film.clip` for the same seed; only
 the drawing is left out. Joints get the scatter of a detector. Training and test use other seeds,
-so that no body and no camera is in both.
+so that no body and no camera is in both; the test clips do not depend on the number of the others.
 """
 
 from __future__ import annotations
@@ -86,13 +86,12 @@ def simulated(
             for view in VIEWS
             for state in ("not standard", "standard")
         )
-    number = 0
-    for part, count in ((TRAIN, train), (TEST, test)):
+    for part, count, number in ((TRAIN, train, 0), (TEST, test, FIRST_TEST)):
         for k, name in enumerate(kinds):
             for index in range(4 * count):
                 view, fault = role(name, index)
                 number += 1
-                clip_seed = (seed << 32) + number + (FIRST_TEST if part == TEST else 0)
+                clip_seed = (seed << 32) + number
                 xy, trunk = joint_clip(name, fault, view, clip_seed, size, fps)
                 noise = np.random.default_rng(clip_seed).standard_normal(xy.shape)
                 parts.append((xy + noise * scatter * trunk).astype(np.float32))

@@ -46,6 +46,13 @@ def test_standard_or_not_with_the_exercise_as_condition():
     assert {name.partition("-")[0] for name in data.names} == set(data.conditions)
 
 
+def test_the_test_clips_are_the_same_whatever_is_trained_on():
+    few, more = simulated(train=1, test=1), simulated(train=2, test=1)
+    last = [data.joints[data.offsets[-13] :] for data in (few, more)]
+    np.testing.assert_array_equal(*last)
+    assert few.names[-12:] == more.names[-12:]
+
+
 def test_scatter_is_a_share_of_the_trunk():
     clean, spread = (simulated(train=1, test=0, scatter=share) for share in (0.0, 0.1))
     gap = np.abs(spread.joints - clean.joints)
