@@ -132,8 +132,9 @@ def decode(
     maps (..., H, W, J). refine = None: the cell; "quarter": a quarter of a cell towards the higher
     neighbour (Newell et al. 2016); "dark": Newton step on the logarithm of the smoothed map, second
     differences over two cells (DARK 3.1); "udp": the same over one cell (UDP 3.3). At the edge,
-    where a rule's neighbours are missing, the cell itself. A map without a value above 0 holds no
-    joint: the score (<= 0) says so, xy is then the cell of its maximum, unrefined.
+    where a rule's neighbours are missing, the cell itself ("udp" repeats the edge, as published).
+    A map without a value above 0 holds no joint: the score (<= 0) says so, xy is then the cell of
+    its maximum, unrefined.
     """
     maps = _float(maps)
     height, width, _ = maps.shape[-3:]

@@ -8,7 +8,9 @@ Changes of the clips, loss and prediction are the system's own: the same as unde
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -25,12 +27,16 @@ from bodyjax.data.folds import Fold
 from bodyjax.data.sequences import Sequences, from_config
 from bodyjax.engine import settings
 from bodyjax.engine.optim import make_optimizer, moving_average
-from bodyjax.errors import ConfigError
+from bodyjax.errors import ConfigError, UserError
 from bodyjax.fold_scores import interval, pooled, scores, show, table
-from bodyjax.systems.sequence import build
+from bodyjax.systems.sequence import build, skeleton_of
 
 Array = jax.Array
 Say = Callable[[str], None]
+MOST_SEED = 1_000_000
+"""The largest of `folds.seeds`: a run's own seed, 1000 times as large, fits 32 bits."""
+UNUSED = ("eval_every", "save_every", "keep", "model_parallel", "compute_dtype", "best", "stop")
+"""Fields of `train` that mean nothing where folds are trained."""
 
 
 class Run(NamedTuple):
@@ -80,7 +86,7 @@ def train_runs(
     plans: (R, steps, B) row numbers into `arrays`. weights: (R, N) of rows. seeds: R, for first
     parameters, changes and dropout. together: one program for all runs by vmap; else one program a
     run, `threads` at a time. The result is the same up to rounding. `optimizer.ema` gives the
-    moving average of the parameters instead of the last ones.
+    moving average of the parameters instead of the last ones. UserError where a loss is no number.
     """
     steps = plans.shape[1]
     transform = make_optimizer(optimizer, steps)
@@ -132,6 +138,9 @@ def train_runs(
             rows = jnp.asarray(plans[:, first : first + chunk])
             states, losses = forward(states, rows, first, numbers, jnp.asarray(weights), stored)
             done, spent = min(first + chunk, steps), time.monotonic() - began
+            bad = np.flatnonzero(~np.isfinite(losses))
+            if len(bad):
+                raise diverged(int(bad[0]), done)
             say(f"step {done}/{steps}  loss {float(losses.mean()):.4f}  {spent:.0f} s")
         return finish(states)
 
@@ -144,14 +153,24 @@ def train_runs(
             rows = jnp.asarray(plans[r, first : first + chunk])
             weight = jnp.asarray(weights[r])
             state, value = forward(state, rows, first, numbers[r], weight, stored)
-        value = float(value)
-        say(f"run {r + 1}/{len(plans)}  loss {value:.4f}  {time.monotonic() - began:.0f} s")
+            if not np.isfinite(value):
+                raise diverged(r, min(first + chunk, steps))
+        loss, spent = float(value), time.monotonic() - began
+        say(f"run {r + 1}/{len(plans)}  loss {loss:.4f}  {spent:.0f} s")
         return finish(state)
 
     ready = [one(0)]  # compiles, once for all
     with ThreadPoolExecutor(threads) as pool:
         ready += pool.map(one, range(1, len(plans)))
     return jax.tree.map(lambda *leaves: jnp.stack(leaves), *ready)
+
+
+def diverged(run: int, step: int) -> UserError:
+    """What is said of a run whose loss is no number by this step."""
+    return UserError(
+        f"the loss of run {run + 1} is not a finite number by step {step}",
+        hint="lower optimizer.rate or set optimizer.clip",
+    )
 
 
 def predict_runs(
@@ -179,8 +198,12 @@ def make_folds(data: Sequences, section: Mapping[str, Any], seed: int) -> list[F
     """The folds of a config: kind "group", "leave_one_group_out", "official" or "random".
 
     ConfigError for another kind, one that the set has not, or a count that makes no folds."""
-    groups = data.clip if data.groups is None else data.groups
     kind = section["kind"]
+    if kind in ("group", "leave_one_group_out") and data.groups is None:
+        what = "the set does not say whose clips are whose: one person could be on both sides"
+        hint = "official, if it has a split, or random with folds.random_folds=True"
+        raise ConfigError(what, place="folds.kind", hint=hint)
+    groups = data.clip if data.groups is None else data.groups
     if kind in ("group", "random"):
         _whole(section["count"], 2, "folds.count")
     if kind == "official" and not data.splits:
@@ -208,6 +231,8 @@ def check_numbers(config: Mapping[str, Any]) -> None:
         raise ConfigError(what, place="folds.seeds", hint="e.g. (0, 1, 2)")
     for seed in seeds:
         _whole(seed, 0, "folds.seeds")
+        if seed > MOST_SEED:
+            raise ConfigError(f"{seed} is above {MOST_SEED}", place="folds.seeds")
     _whole(section.get("members", 1), 1, "folds.members")
     _whole(config["data"]["batch_size"], 1, "data.batch_size")
 
@@ -215,6 +240,18 @@ def check_numbers(config: Mapping[str, Any]) -> None:
 def _whole(value: Any, least: int, place: str) -> None:
     if not isinstance(value, int) or value < least:
         raise ConfigError(f"{value!r} should be a whole number from {least} on", place=place)
+
+
+def checked_training(config: Mapping[str, Any]) -> settings.TrainSettings:
+    """`config.train` for folds; ConfigError for a field that would have no effect."""
+    training, plain = settings.train(config["train"]), settings.TrainSettings()
+    settings.check_together(settings.optimizer(config["optimizer"]), training)
+    for name in UNUSED:
+        if getattr(training, name) != getattr(plain, name):
+            what = f"{dataclasses.asdict(training)[name]!r} has no effect on folds"
+            hint = "leave it out, or folds.kind='' for one model"
+            raise ConfigError(what, place=f"train.{name}", hint=hint)
+    return training
 
 
 def without_size(features: Sequence[str], data: Sequences) -> int:
@@ -236,6 +273,9 @@ def complete(config: Mapping[str, Any], data: Sequences) -> dict[str, Any]:
         hint = "tables say it in the columns width, height; or take position"
         raise ConfigError(what, place="features", hint=hint)
     body = data.skeleton
+    if values.get("skeleton") and skeleton_of(values["skeleton"]).joints != body.joints:
+        what = f"the joints of the data are {body.name}'s: {', '.join(body.joints)}"
+        raise ConfigError(what, place="skeleton", hint="leave it empty")
     limbs = " ".join(f"{body.joints[a]}-{body.joints[b]}" for a, b in body.limbs)
     known = {"name": body.name, "joints": " ".join(body.joints), "limbs": limbs}
     values["skeleton"] = values.get("skeleton") or known
@@ -277,9 +317,11 @@ def run(
         return result
     check_numbers(values)
     system = build(values)
-    section, training = values["folds"], settings.train(values["train"])
+    section, training = values["folds"], checked_training(values)
     members = int(section.get("members", 1))
     groups = data.clip if data.groups is None else data.groups
+    if section.get("inner") and data.groups is None:
+        say("folds.inner goes by clip: the set does not say whose clips are whose")
     runs = []
     for seed in section["seeds"]:
         folds = make_folds(data, section, seed)
@@ -347,14 +389,20 @@ def run(
         kept: dict[str, Any] = {f"probability_{k}": p for k, p in enumerate(probability)}
         kept |= {f"test_{k}": one.fold.test for k, one in enumerate(runs)}
         np.savez_compressed(done.parent / "predictions.npz", **kept)
-        done.write_text(json.dumps(result, indent=1))
+        part = done.with_name(f".{done.name}.{os.getpid()}")
+        part.write_text(json.dumps(result, indent=1, allow_nan=False))
+        os.replace(part, done)
     show(result, say)
     return result
 
 
 def finished(file: Path, made_of: Mapping[str, Any]) -> dict[str, Any]:
     """The figures of a finished run; ConfigError where they were made of something else."""
-    result = json.loads(file.read_text())
+    try:
+        result = json.loads(file.read_text())
+    except ValueError:
+        hint = "another --workdir, or remove the file"
+        raise ConfigError("is not JSON", file=file, hint=hint) from None
     if "made_of" not in result:
         hint = "another --workdir, or remove the file"
         raise ConfigError("does not say which settings it was made of", file=file, hint=hint)

@@ -44,8 +44,9 @@ class Settings:
 
     size: side of the canvas in pixels, a multiple of 32 (networks without a pyramid: of 8); the
     longest side of the picture is scaled to it. flip: average with the mirrored picture. scales:
-    average over the canvas at these sizes. refine: sub-pixel rule of the joints, "parabola"
-    (through the logarithms of the peak and its neighbours), "dark" or "udp" (codec.decode).
+    average over the canvas at these sizes, each rounded to a multiple of the same (`make`). refine:
+    sub-pixel rule of the joints, "parabola" (through the logarithms of the peak and its
+    neighbours), "dark" or "udp" (codec.decode).
     max_people, max_peaks, threshold, min_paf, min_hits, min_parts, min_score: grouping.group.
     fill_reach: joints that grouping did not attach
     are looked for where the map, weighted with a Gaussian of the distance from the person's box, is
@@ -69,7 +70,7 @@ class Settings:
     def __post_init__(self) -> None:
         if self.size < 32:
             raise ConfigError(f"{self.size} is less than 32", place="detect.size")
-        if not self.scales or min(self.scales) <= 0:
+        if not self.scales or not all(0 < scale < np.inf for scale in self.scales):
             raise ConfigError(f"scales {self.scales}", place="detect.scales", hint="all above 0")
         if self.refine not in ("parabola", "dark", "udp"):
             raise ConfigError(
@@ -164,10 +165,14 @@ def make(
     config: Any = None,
     name: str = "",
 ) -> Detector:
-    """A detector from a system and its variables."""
+    """A detector from a system and its variables. Its settings name the scales that are taken:
+    multiples of the network's cell."""
     settings, cell = settings or Settings(), system.model.cell
     if settings.size % cell:
         raise ConfigError(f"{settings.size} is not a multiple of {cell}", place="detect.size")
+    sides = (max(cell, round(settings.size * scale / cell) * cell) for scale in settings.scales)
+    scales = tuple(side / settings.size for side in dict.fromkeys(sides))
+    settings = dataclasses.replace(settings, scales=scales)
 
     def predict(variables: Variables, canvas: Array) -> Detections:
         heatmaps, pafs = averaged_maps(system, variables, canvas, settings)
@@ -180,11 +185,11 @@ def averaged_maps(
     system: MapNetwork, variables: Variables, canvas: Array, settings: Settings
 ) -> tuple[Array, Array]:
     """Heat maps (H, W, J) and fields (H, W, 2L) of a canvas (S, S, 3), the mean over the mirror and
-    the scales that the settings ask for."""
-    bones, stride, least = system.bones, system.model.stride, system.model.cell
+    the scales of the settings, whose sizes are multiples of the network's cell."""
+    bones, stride = system.bones, system.model.stride
     cells, heatmaps, pafs = settings.size // stride, [], []
     for scale in settings.scales:
-        side = max(least, round(settings.size * scale / least) * least)
+        side = round(settings.size * scale)
         image = canvas[None]
         if side != settings.size:
             # Pixel and cell centres lie at halves in jax.image.resize: all grids stay in step.

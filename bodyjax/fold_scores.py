@@ -10,6 +10,7 @@ import numpy as np
 
 from bodyjax.data.folds import Fold
 from bodyjax.data.sequences import Sequences
+from bodyjax.errors import DataError
 from bodyjax.intervals import bootstrap
 
 FIGURES = ("accuracy", "balanced_accuracy", "fold_accuracy", "fold_balanced_accuracy")
@@ -91,16 +92,19 @@ def scores(data: Sequences, predictions: Sequence[tuple[Fold, np.ndarray]]) -> d
 
     accuracy, balanced_accuracy: of all folds' predictions pooled. fold_accuracy: mean over folds
     (three official splits). fold_balanced_accuracy: mean over folds and, with conditions, over
-    (fold, condition) cells that hold two labels or more: UI-PRMD's 70. cells: their table.
+    (fold, condition) cells that hold two labels or more: UI-PRMD's 70; None where there is no such
+    cell. cells: their table. DataError for probabilities that are no numbers.
     """
     by_cell: dict[str, float] = {}
     accuracies = []
     for fold, probability in predictions:
+        if not np.isfinite(probability).all():
+            raise DataError(f"the model of fold {fold.name} gives no numbers (NaN)")
         answered = answers(data, fold.test, probability)
         accuracies.append(float((answered.label == answered.guess).mean()))
         by_cell |= cells(data, answered, fold.name)
     label, guess, _ = pooled(data, predictions)
-    mean = float(np.mean(list(by_cell.values()))) if by_cell else float("nan")
+    mean = float(np.mean(list(by_cell.values()))) if by_cell else None
     return {
         "accuracy": float((label == guess).mean()),
         "balanced_accuracy": balanced_accuracy(label, guess),
@@ -114,9 +118,11 @@ def scores(data: Sequences, predictions: Sequence[tuple[Fold, np.ndarray]]) -> d
 
 def table(by_seed: Mapping[int, Mapping[str, Any]]) -> dict[str, Any]:
     """Mean and standard deviation over seeds (population) of every figure."""
-    rows = {name: [float(one[name]) for one in by_seed.values()] for name in FIGURES}
+    rows = {name: [one[name] for one in by_seed.values()] for name in FIGURES}
     return {
-        name: {"mean": float(np.mean(row)), "std": float(np.std(row)), "seeds": row}
+        name: {"mean": None, "std": None, "seeds": row}
+        if None in row
+        else {"mean": float(np.mean(row)), "std": float(np.std(row)), "seeds": row}
         for name, row in rows.items()
     }
 
@@ -152,6 +158,9 @@ def show(result: Mapping[str, Any], say: Callable[[str], None]) -> None:
     and what to know beside them."""
     for name in FIGURES:
         row = result[name]
+        if row["mean"] is None:
+            say(f"{name:24s} -       no fold tests two labels")
+            continue
         seeds = " ".join(f"{value:.3f}" for value in row["seeds"])
         say(f"{name:24s} {row['mean']:.3f} ± {row['std']:.3f}   seeds {seeds}")
     bounds = result.get("balanced_accuracy_interval")  # finished runs of before have none

@@ -36,11 +36,16 @@ class Outcome:
     problem: str = ""
 
 
+def check_rate(every: int, rate: float | None) -> None:
+    """ConfigError where no frames can be taken so."""
+    if every < 1 or (rate is not None and not rate > 0):
+        raise ConfigError(f"every {every} frames, {rate} a second", hint="give numbers above 0")
+
+
 def frame_numbers(video: Video, every: int = EVERY, rate: float | None = None) -> np.ndarray:
     """Every `every`-th frame from the first on, or the frames nearest to `rate` a second (never
     one twice), rising."""
-    if every < 1 or (rate is not None and not rate > 0):
-        raise ConfigError(f"every {every} frames, {rate} a second", hint="give numbers above 0")
+    check_rate(every, rate)
     if rate is None:
         return np.arange(0, video.frames, every)
     times = video.times

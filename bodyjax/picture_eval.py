@@ -69,6 +69,9 @@ def evaluate(
         raise ConfigError(
             f"a set of {kind}; a detector is evaluated on pictures with joints", file=data
         )
+    if kind == "lsp" and results is not None:
+        what = "COCO results are of people with COCO's joints, these pictures have LSP's"
+        raise ConfigError(what, place="results", hint="take a COCO set")
     source: Pictures = sets.PICTURES[kind](data, split or "all", on_bad=on_bad)
     detector = _detector(checkpoint, settings)
     found = run(detector, source, on_bad=on_bad, progress=progress)

@@ -7,7 +7,7 @@ probability of every person and window, the attention over frames, and each join
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from os import PathLike
@@ -117,6 +117,7 @@ def load(
     expected = jax.eval_shape(system.init, jax.random.key(0))
     checkpoints.check_variables(checkpoint.variables, expected, place)
     settings = dict(checkpoint.config.get("score", {}) or {})
+    check_settings(settings)
     data = dict(checkpoint.config.get("data", {}) or {})
     named = condition if condition is not None else settings.get("condition")
     number = _condition(system, named, checkpoint.meta.get("conditions"), place)
@@ -132,6 +133,13 @@ def load(
         seconds=float(settings.get("seconds", SECONDS)),
         condition=number,
     )
+
+
+def check_settings(section: Mapping[str, Any]) -> None:
+    """ConfigError where a config's section `score` names seconds that are none."""
+    value = section.get("seconds", SECONDS)
+    if not isinstance(value, int | float) or not 0 < value < np.inf:
+        raise ConfigError(f"{value!r} should be above 0", place="score.seconds")
 
 
 def _condition(system: SequenceSystem, named: Any, known: Any, place: FilePath) -> int:

@@ -35,19 +35,24 @@ def variables(config: Any, system: System) -> Variables:
     teacher = (config.get("distill") or {}).get("teacher", "")
     if teacher:
         loaded = checkpoint.load(teacher, system="pose").variables
-        statistics = {k: v for k, v in loaded["batch_stats"].items() if k != "teaching"}
-        found["frozen"] = {"teacher": {"params": loaded["params"], "batch_stats": statistics}}
+        found["frozen"] = {"teacher": of_network(loaded)}
     return found
+
+
+def of_network(variables: Variables) -> Variables:
+    """Parameters and statistics of a network, without what a training with a teacher counts."""
+    statistics = {k: v for k, v in variables["batch_stats"].items() if k != "teaching"}
+    return {"params": variables["params"], "batch_stats": statistics}
 
 
 def from_checkpoint(path: str, system: System) -> Variables:
     """Parameters and statistics of a trained network; the count of taught steps starts anew."""
-    loaded = checkpoint.load(path).variables
+    found = of_network(checkpoint.load(path).variables)
     fresh = jax.eval_shape(system.init, jax.random.key(0))["batch_stats"].get("teaching")
-    statistics = {k: v for k, v in loaded["batch_stats"].items() if k != "teaching"}
     if fresh:
-        statistics["teaching"] = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), fresh)
-    return {"params": loaded["params"], "batch_stats": statistics}
+        anew = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), fresh)
+        found["batch_stats"] = {**found["batch_stats"], "teaching": anew}
+    return found
 
 
 def from_published(path: str, seed: int, system: System) -> Variables:

@@ -13,7 +13,7 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from bodyjax import crossval, draw, movement_eval, start, stored_maps, systems
+from bodyjax import crossval, draw, movement_eval, scorer, start, stored_maps, systems, windows
 from bodyjax.contract import Feed, Source, System, Variables
 from bodyjax.data import clip_feed, feeds, sequences
 from bodyjax.data.clip_feed import Clips
@@ -38,6 +38,7 @@ def train(config: ConfigDict, workdir: Path) -> dict[str, Any]:
         workdir.mkdir(parents=True, exist_ok=True)  # said now, not when the data are prepared
     except OSError as error:
         raise UserError(f"no folder can be made ({error.strerror})", file=workdir) from None
+    check_folder(config, workdir)
     if config.system == "sequence" and config.folds.kind:
         table = crossval.run(config, workdir)
         lines = [f"table: {workdir / 'metrics.json'}"]
@@ -49,7 +50,7 @@ def train(config: ConfigDict, workdir: Path) -> dict[str, Any]:
     result = loop.fit(system, feed, config, workdir, initial_variables=initial, meta=meta)
     lines = [f"checkpoint ({result.reason}): {result.checkpoint}"]
     if config.system == "movement":
-        lines = test_movement(config, result.checkpoint, workdir) + lines
+        lines = test_movement(config, result.checkpoint, workdir, again=result.again) + lines
         if config.model.input != "joints":
             python = os.path.relpath(sys.executable)  # as it can be typed, .venv active or not
             command = f"{python} -m launch.recognize --checkpoint {workdir} --video FILE"
@@ -64,15 +65,30 @@ def train(config: ConfigDict, workdir: Path) -> dict[str, Any]:
     }
 
 
-def test_movement(config: ConfigDict, path: Path, workdir: Path) -> list[str]:
-    """Evaluates on the test clips, if there are any: lines to print, test.json, confusion.png."""
+def check_folder(config: ConfigDict, workdir: Path) -> None:
+    """ConfigError where figures of folds lie in the folder of one model, or the other way round."""
+    folds = config.system == "sequence" and bool(config.folds.kind)
+    other = workdir / ("newest" if folds else "metrics.json")
+    if other.exists():
+        what = "holds a training of one model" if folds else "holds figures of folds"
+        raise ConfigError(what, file=workdir, hint="another --workdir")
+
+
+def test_movement(config: ConfigDict, path: Path, workdir: Path, *, again: bool) -> list[str]:
+    """Evaluates on the test clips, if there are any: lines to print, test.json, confusion.png.
+
+    again: the run was finished before, and what it then measured stands."""
     if not clip_feed.has_test(config.data):
         return ["no test clips"]
-    trained = checkpoint.load(path)
-    source = clip_feed.open_clips(config.data, "test", **kind_of_clips(config))
-    order = "shuffled" if config.data.shuffle else "kept"
-    measures = movement_eval.measure(trained, source, order=order)
-    (workdir / "test.json").write_text(json.dumps(measures, indent=1))
+    file = workdir / "test.json"
+    if again and file.exists():
+        measures = json.loads(file.read_text())
+    else:
+        trained = checkpoint.load(path)
+        source = clip_feed.open_clips(config.data, "test", **kind_of_clips(config))
+        order = "shuffled" if config.data.shuffle else "kept"
+        measures = movement_eval.measure(trained, source, order=order)
+        file.write_text(json.dumps(measures, indent=1))
     counted = f"{measures['n']} clips, {measures['left_out']} left out"
     if config.model.several:
         share, mean = measures["accuracy"], measures["f1"]
@@ -109,6 +125,13 @@ def prepare_sequence(config: ConfigDict) -> tuple[System, Feed, Variables, dict[
         raise ConfigError(
             "is for folds only", place="balance", hint="one model takes loss.class_weights"
         )
+    if config.train.get("best", {}).get("metric") or config.train.get("stop", {}).get("plateau"):
+        what = "joint sequences are evaluated on their test side, which must not choose"
+        hint = "leave train.best and train.stop.plateau out; compare settings by folds.inner"
+        raise ConfigError(what, place="train", hint=hint)
+    if config.train.get("compute_dtype", "float32") != "float32":
+        raise ConfigError("sequences are computed in float32", place="train.compute_dtype")
+    scorer.check_settings(config.get("score", {}))
     data = sequences.from_config(config.data)
     with config.unlocked(), config.ignore_type():
         config.update(ConfigDict(crossval.complete(config, data)))
@@ -145,7 +168,7 @@ def prepare_movement(config: ConfigDict) -> tuple[System, Feed, Variables, dict[
     if config.start:
         detector = checkpoint.load(config.start, system="pose")
         config.detector = detector.config.model
-        parts = {name: detector.variables[name] for name in ("params", "batch_stats")}
+        parts = start.of_network(detector.variables)
         if not config.model.fine_tune:
             initial = {"frozen": {"detector": parts}}
     else:
@@ -171,7 +194,13 @@ def open_all(config: ConfigDict) -> dict[str, Clips]:
     if host()[0] == 0:
         for part, source in opened.items():
             feeds.say_left_out(part, source)
-    return clip_feed.with_validation(opened, config.data.holdout)
+    parts = clip_feed.with_validation(opened, config.data.holdout)
+    if "valid" in parts:
+        there = set(np.asarray(parts["valid"].labels).tolist())
+        absent = [name for k, name in enumerate(parts["train"].classes) if k not in there]
+        if absent:
+            say(f"no clips for validation of {', '.join(absent)}")
+    return parts
 
 
 def say(line: str) -> None:
@@ -217,6 +246,7 @@ def fit_to_data(config: ConfigDict) -> None:
             {name: row for name, row in config.operations.items() if name not in unknown}
         )
         say(f"left out: operations of {', '.join(unknown)} (no such class in the data)")
+    windows.read_operations(config.operations, tuple(config.labels), "the config")
     if config.train.best.metric and not clip_feed.has_validation(config.data):
         config.train.best.metric = ""
         say("no clips are held out (data.holdout is 0): the last checkpoint is kept, not the best")

@@ -16,6 +16,7 @@ from typing import Any
 
 from bodyjax.errors import ConfigError, UserError
 from launch import flags
+from launch.evaluate import check_writable
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 DETECTORS = ("small", "large", "tiny", "se", "cmu")
@@ -27,8 +28,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--platform", choices=("cpu", "gpu", "tpu"), default="")
     parser.add_argument("--json", type=Path, help="file for the figures")
     options = parser.parse_args(arguments)
-    if options.json and not options.json.parent.is_dir():
-        raise UserError("the folder is missing", file=options.json.parent)
+    check_writable(options.json)
     configs = load_configs()
     known = ["reading", *dict.fromkeys(config["system"] for config in configs.values())]
     if options.system and options.system not in known:

@@ -46,6 +46,8 @@ def main(arguments: list[str]) -> int:
     for name in (options.out, options.results):
         check_writable(name)
     check_writable(options.pictures, folder=True)
+    if options.samples is not None and options.samples < 0:
+        raise ConfigError(f"{options.samples} is below 0", place="--samples")
     more = detector_settings(options)
     for name in ("on_bad", "samples", "results", "pictures"):
         if getattr(options, name) is not None:
@@ -115,7 +117,7 @@ def detector_settings(options: argparse.Namespace) -> dict[str, Any]:
     return given
 
 
-def check_writable(name: str | None, *, folder: bool = False) -> None:
+def check_writable(name: str | Path | None, *, folder: bool = False) -> None:
     """UserError where a file, or with `folder` a folder, could not be written at the end."""
     if not name:
         return

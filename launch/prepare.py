@@ -73,8 +73,9 @@ def main(arguments: list[str]) -> int:
 
 
 def check_same(file: Path, made_of: dict[str, Any]) -> None:
-    """Writes down what joint tables are made of; ConfigError where something else stands there."""
-    if file.exists():
+    """Writes down what joint tables are made of; ConfigError where something else stands there and
+    there are tables of it."""
+    if file.exists() and any(file.with_suffix("").rglob("*.csv")):
         old = json.loads(file.read_text())
         changed = [f"{k}: {old.get(k)} -> {new}" for k, new in made_of.items() if old.get(k) != new]
         if changed:
@@ -91,6 +92,7 @@ def detect_joints(options: argparse.Namespace, out: Path) -> None:
 
     detector = detect.load(options.detect)
     every = joint_tables.EVERY if options.every is None else options.every
+    joint_tables.check_rate(every, options.rate)
     check_same(
         out.with_name(f"{out.name}.json"),
         {

@@ -55,6 +55,7 @@ def folder(task: Task, videos: Path, out: Path | None) -> Result:
     """The results of all videos of a folder; files that can't be used are named and counted."""
     from bodyjax.recognize import video_files
 
+    videos = Path(os.path.abspath(videos))  # as results name their video
     results, bad = [], []
     for result in task.all(videos):
         file = Path(result["video"])

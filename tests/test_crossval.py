@@ -1,5 +1,6 @@
 """Cross-validation on the device: plans, weights, and a whole run that learns."""
 
+import dataclasses
 import json
 
 import jax
@@ -8,10 +9,8 @@ import pytest
 
 from bodyjax import crossval
 from bodyjax.data.sequences import Clips, resampled
-from bodyjax.errors import ConfigError
+from bodyjax.errors import ConfigError, UserError
 from bodyjax.skeleton import make
-
-pytestmark = pytest.mark.slow  # minutes of compiling: make test-all
 
 BODY = make("four", "left_hip right_hip left_shoulder right_shoulder", "left_hip-left_shoulder")
 
@@ -83,6 +82,35 @@ def test_balanced_weights():
     np.testing.assert_allclose(weights[train].mean(), 1, rtol=1e-6)
 
 
+def test_members_answer_together_and_settings_never_see_the_test_side(data, tmp_path):
+    """Figures recomputed from the stored predictions; every inner fold lies in a training side."""
+    section = {"kind": "group", "count": 2, "seeds": (3,), "members": 2, "inner": 2}
+    short = {"steps": 3, "log_every": 3}
+    result = crossval.run(
+        config(folds=section, train=short), tmp_path, say=lambda line: None, data=data
+    )
+    assert (result["runs"], result["members"], result["validation"]) == (4, 2, True)
+    with np.load(tmp_path / "predictions.npz", allow_pickle=False) as kept:
+        outer = crossval.make_folds(data, section, 3)
+        right = []
+        for k, fold in enumerate(outer):
+            one, two = 2 * k, 2 * k + 1
+            np.testing.assert_array_equal(kept[f"test_{one}"], kept[f"test_{two}"])
+            assert not set(kept[f"test_{one}"]) & set(fold.test)
+            mean = (kept[f"probability_{one}"] + kept[f"probability_{two}"]) / 2
+            assert (kept[f"probability_{one}"] != kept[f"probability_{two}"]).any()
+            right.append(mean.argmax(1) == data.labels[kept[f"test_{one}"]])
+    assert result["accuracy"]["mean"] == pytest.approx(np.concatenate(right).mean())
+
+
+@pytest.mark.parametrize("together", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_a_loss_that_is_no_number_ends_the_runs(data, together):
+    wild = {"name": "sgd", "rate": 1e30, "clip": 0.0}
+    folds = {"kind": "group", "count": 2, "seeds": (0,), "together": together}
+    with pytest.raises(UserError, match=r"loss of run 1 is not a finite number by step"):
+        crossval.run(config(optimizer=wild, folds=folds), say=lambda line: None, data=data)
+
+
 def test_a_run_learns_repeats_and_is_not_done_twice(data, tmp_path, monkeypatch):
     lines = []
     result = crossval.run(config(), tmp_path, say=lines.append, data=data)
@@ -147,6 +175,10 @@ def test_one_by_one_is_together(data):
         ({"folds": {"count": 1}}, "folds.count: 1 should be a whole number from 2 on"),
         ({"data": {"batch_size": 0}}, "data.batch_size: 0 should be"),
         ({"features": ("paper",)}, "features: 'paper' needs the size .* which 60 clips"),
+        ({"folds": {"seeds": (2_000_000,)}}, "folds.seeds: 2000000 is above"),
+        ({"skeleton": "coco17"}, "skeleton: the joints of the data are four's: left_hip"),
+        ({"train": {"steps": 9, "stop": {"steps": 5}}}, "train.stop: .* has no effect on folds"),
+        ({"train": {"steps": 9, "eval_every": 3}}, "train.eval_every: 3 has no effect on folds"),
     ],
 )
 def test_mistakes_in_the_config_are_one_line(data, change, message):
@@ -156,6 +188,15 @@ def test_mistakes_in_the_config_are_one_line(data, change, message):
     with pytest.raises(ConfigError, match=message) as caught:
         crossval.run({**base, **change}, data=data)
     assert "\n" not in str(caught.value)
+
+
+def test_folds_by_group_need_groups(data):
+    """Without them a person could be on both sides, and the figure would not say so."""
+    unknown = dataclasses.replace(data, groups=None, fingerprint="")
+    for kind in ("group", "leave_one_group_out"):
+        folds = {"kind": kind, "count": 2, "seeds": (0,)}
+        with pytest.raises(ConfigError, match=r"folds\.kind: the set does not say whose clips"):
+            crossval.run(config(folds=folds), data=unknown)
 
 
 def test_leaks_are_refused_or_said(data):

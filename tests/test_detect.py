@@ -248,6 +248,12 @@ def test_canvas_fits_the_network(cell, size):
         detect.make(network, {}, detect.Settings(size=size))
 
 
+def test_scales_are_those_that_the_network_can_take():
+    network = SimpleNamespace(bones=BODY18, model=SimpleNamespace(stride=8, cell=32), maps=None)
+    asked = detect.Settings(size=192, scales=(0.75, 1.0, 1.05, 1.25))
+    assert detect.make(network, {}, asked).settings.scales == (128 / 192, 1.0, 256 / 192)
+
+
 def test_networks_without_a_pyramid_take_368_pixels():
     network = SimpleNamespace(
         bones=BODY18, model=SimpleNamespace(stride=STRIDE, cell=8), maps=_equivariant
@@ -357,6 +363,7 @@ def test_videos_have_identities_and_times(detector, tmp_path):
     [
         ({"size": 16}, "detect.size"),
         ({"scales": (0,)}, "detect.scales"),
+        ({"scales": (float("nan"),)}, "detect.scales"),
         ({"scales": ()}, "detect.scales"),
         ({"refine": "best"}, "detect.refine"),
         ({"sise": 128}, "detect.sise"),

@@ -6,6 +6,7 @@ import pytest
 from bodyjax import fold_scores
 from bodyjax.data.folds import Fold
 from bodyjax.data.sequences import Clips, resampled
+from bodyjax.errors import DataError
 from bodyjax.fold_scores import Answers
 from bodyjax.skeleton import make
 
@@ -92,6 +93,21 @@ def test_the_interval_is_of_the_mean_over_seeds(data):
     seeds = [guesses(data, np.full(60, right), order) for right in (True, False)]
     found = fold_scores.interval(data, seeds, samples=50)
     assert (found["low"], found["high"]) == (0.5, 0.5)
+
+
+def test_no_cell_with_two_labels_gives_no_mean_and_no_numbers_give_no_figure(data):
+    first = np.flatnonzero(data.labels == 0)
+    rest = np.flatnonzero(data.labels == 1)
+    fold, chances = Fold("a", rest, first), np.full((len(first), 2), 0.5)
+    one = fold_scores.scores(data, [(fold, chances)])
+    assert one["fold_balanced_accuracy"] is None
+    lines: list[str] = []
+    by_seed = {"0": one}
+    done = {**fold_scores.table({0: one}), "by_seed": by_seed, "n": 1, "runs": 1, "seconds": 1}
+    fold_scores.show({**done, "members": 1, "leaking": False, "validation": False}, lines.append)
+    assert any("no fold tests two labels" in line for line in lines)
+    with pytest.raises(DataError, match="fold a gives no numbers"):
+        fold_scores.scores(data, [(fold, chances * np.nan)])
 
 
 def test_cells_are_shown_by_condition_and_fold():

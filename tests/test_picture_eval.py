@@ -69,6 +69,12 @@ def test_pck_takes_the_person_of_highest_score_and_the_maxima_where_nobody_is(tm
     assert nobody["pck_limbs"] == pytest.approx(expected)
 
 
+def test_results_of_lsp_arrays_are_refused_before_the_work(tmp_path):
+    data = lsp_set(tmp_path / "lsp", *_lsp())
+    with pytest.raises(ConfigError, match="results: COCO results are of people"):
+        picture_eval.evaluate("small", data, results=tmp_path / "a.json")
+
+
 def test_splits_of_lsp_arrays(tmp_path):
     joints, labelled, ids = _lsp()
     data = lsp_set(tmp_path / "lsp", joints, labelled, ids)

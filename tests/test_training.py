@@ -46,8 +46,11 @@ def test_a_training_ends_with_figures_picture_and_checkpoint(trained):
 
 def test_the_same_call_again_says_that_the_run_is_finished(trained):
     workdir, first = trained
+    measured = (workdir / "test.json").stat().st_mtime_ns
     again = training.train(get_config("tiny"), workdir)
     assert (again["step"], again["checkpoint"]) == (first["step"], first["checkpoint"])
+    assert (workdir / "test.json").stat().st_mtime_ns == measured
+    assert again["lines"] == first["lines"]
 
 
 def test_controls_of_a_classifier(trained):
@@ -98,6 +101,24 @@ def test_labels_that_are_not_the_classes_of_the_data_are_refused(own):
     assert training.prepare(own)[3]["labels"] == ["rest", "wave"]
 
 
+def test_operations_that_are_none_are_told_before_the_training(own):
+    own.operations = {"wave": {"operation": "halt", "probability": 80, "hold": 2}}
+    with pytest.raises(ConfigError, match=r"operations\.wave: a probability outside 0 to 1"):
+        training.prepare(own)
+
+
+def test_validation_that_can_not_be_is_told(own, capsys):
+    own.data.holdout = 0.1
+    with pytest.raises(ConfigError, match=r"data\.holdout: .* take another share, or 0"):
+        training.prepare(own)
+    root = Path(own.data.path)
+    for i in (1, 2):
+        (root / f"train/wave/{i}.mp4").unlink()
+    own.data.holdout = 0.34
+    training.prepare(own)
+    assert "no clips for validation of wave" in capsys.readouterr().out
+
+
 def test_several_movements_at_once_are_trained_and_measured(own, tmp_path):
     root = Path(own.data.path)
     (root / "train/labels.json").write_text('{"rest/0": ["rest", "wave"], "rest/1": []}')
@@ -126,6 +147,29 @@ def test_weights_by_label_are_refused_where_there_are_no_folds(tmp_path):
     config.balance = True
     config.data = {"set": "exercises", "label": "standard", "train": 2, "test": 1, "steps": 8}
     with pytest.raises(ConfigError, match="balance: is for folds only"):
+        training.train(config, tmp_path)
+
+
+def test_the_test_side_of_sequences_chooses_nothing(tmp_path):
+    config = sequence_config("exercises")
+    config.folds.kind = ""
+    config.train.best = {"metric": "accuracy"}
+    with pytest.raises(ConfigError, match=r"train: .* test side, which must not choose"):
+        training.train(config, tmp_path)
+    config.train.best = {"metric": ""}
+    config.score = {"seconds": 0}
+    with pytest.raises(ConfigError, match=r"score\.seconds: 0 should be above 0"):
+        training.train(config, tmp_path)
+
+
+def test_folds_and_one_model_do_not_share_a_folder(tmp_path):
+    (tmp_path / "one" / "newest").mkdir(parents=True)
+    with pytest.raises(ConfigError, match="holds a training of one model"):
+        training.train(sequence_config("exercises"), tmp_path / "one")
+    (tmp_path / "metrics.json").write_text("{}")
+    config = sequence_config("exercises")
+    config.folds.kind = ""
+    with pytest.raises(ConfigError, match="holds figures of folds"):
         training.train(config, tmp_path)
 
 

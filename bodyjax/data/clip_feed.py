@@ -68,7 +68,11 @@ def with_validation(opened: Mapping[str, Clips], holdout: float) -> dict[str, Cl
     """The same parts; where there is no "valid", a share `holdout` of "train", if it is above 0."""
     if "valid" in opened or not holdout:
         return dict(opened)
-    train, valid = validation_split(opened["train"], holdout, 0)
+    try:
+        train, valid = validation_split(opened["train"], holdout, 0)
+    except DataError as error:
+        hint = "take another share, or 0: no validation"
+        raise ConfigError(error.message, place="data.holdout", hint=hint) from None
     return {**opened, "train": train, "valid": valid}
 
 

@@ -154,6 +154,7 @@ def clips(
         raise DataError("no such folder of clips", file=root)
     manifest = Manifest(root, on_bad)
     in_parts = any((root / name).is_dir() for name in PARTS)
+    listed = not in_parts and (root / "splits.json").exists()
     if in_parts:
         found, known, heldout = _in_parts(root, part)
     else:
@@ -197,7 +198,7 @@ def clips(
         open_teacher(root, names) if joints else None,
         joints,
         several=several_at_once.targets(
-            [file.parents[1] if in_parts else root for file in files], names, known
+            [root if listed else file.parents[1] for file in files], names, known
         )
         if several
         else None,
@@ -274,6 +275,10 @@ Found = list[tuple[str, Path]]
 def _in_parts(root: Path, part: str) -> tuple[Found, tuple[str, ...], np.ndarray]:
     """Clips of ROOT/{train,valid,test}: names, classes of all parts, held-out flags."""
     there = [name for name in PARTS if (root / name).is_dir()]
+    for other in sorted(folder for folder in root.iterdir() if folder.is_dir()):
+        if other.name not in PARTS and not other.name.startswith(".") and _holds_clips(other):
+            hint = f"rename it to one of {', '.join(PARTS)}, or move it away"
+            raise DataError("holds clips beside the parts, but is none", file=other, hint=hint)
     if part not in (*there, "all"):
         raise ConfigError(f"no part {part!r}", file=root, hint=f"there are {', '.join(there)}, all")
     classes = sorted({label for name in there for label in _class_folders(root / name)})
@@ -357,10 +362,18 @@ def _files(folder: Path, classes: tuple[str, ...]) -> Found:
     for label in classes:
         files = [f for f in (folder / label).iterdir() if f.suffix.lower() in ENDINGS]
         files = sorted(f for f in files if f.is_file() and not f.name.startswith("."))
+        for deeper in sorted(f for f in (folder / label).iterdir() if f.is_dir()):
+            if _holds_clips(deeper):
+                raise DataError("clips lie in CLASS/NAME.mp4, not deeper", file=deeper)
         if not files:
             raise DataError("a class without clips", file=folder / label, hint="remove the folder")
         found += [(f"{label}/{file.stem}", file) for file in files]
     return found
+
+
+def _holds_clips(folder: Path) -> bool:
+    """Whether a clip lies anywhere in a folder."""
+    return any(file.suffix.lower() in ENDINGS for file in folder.rglob("*") if file.is_file())
 
 
 def _fingerprint(source: ClipFolder) -> str:
@@ -369,7 +382,12 @@ def _fingerprint(source: ClipFolder) -> str:
     for file in source.files:
         digest.update(str(file.stat().st_size).encode())
     if source.teacher is not None:
-        digest.update(source.teacher.xy.tobytes())
+        digest.update(source.teacher.xy.tobytes() + source.teacher.score.tobytes())
+    elif source.joints:
+        for labels in (file.with_suffix(".json") for file in source.files):
+            if not labels.exists():
+                raise DataError("no such label file", file=labels)
+            digest.update(labels.read_bytes())
     if source.several is not None:
         digest.update(source.several.tobytes())
     return digest.hexdigest()

@@ -45,6 +45,7 @@ def by_group(labels: np.ndarray, groups: np.ndarray, count: int, seed: int) -> l
     """`count` stratified folds that keep groups whole (scikit-learn's StratifiedGroupKFold)."""
     from sklearn.model_selection import StratifiedGroupKFold
 
+    _check_count(labels, count)
     if count < 2 or len(np.unique(groups)) < count:
         raise DataError(f"{len(np.unique(groups))} groups can't make {count} folds of groups")
     splitter = StratifiedGroupKFold(count, shuffle=True, random_state=seed)
@@ -69,12 +70,20 @@ def random(
             hint="set it to True to see the leakage, or use folds by group",
         )
     unique, first = np.unique(clips, return_index=True)
+    _check_count(labels[first], count)
     splitter = StratifiedKFold(count, shuffle=True, random_state=seed)
     folds = []
     for i, (_, test) in enumerate(splitter.split(np.zeros(len(unique)), labels[first])):
         inside = np.isin(clips, unique[test])
         folds.append(Fold(f"{i + 1}", np.flatnonzero(~inside), np.flatnonzero(inside), True))
     return folds
+
+
+def _check_count(labels: np.ndarray, count: int) -> None:
+    """DataError where no label occurs often enough for so many stratified folds."""
+    most = int(np.unique(labels, return_counts=True)[1].max())
+    if most < count:
+        raise DataError(f"no label has {count} clips for {count} folds, the most is {most}")
 
 
 def leave_one_group_out(groups: np.ndarray) -> list[Fold]:

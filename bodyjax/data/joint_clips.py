@@ -149,12 +149,13 @@ def _of_table(file: Path, skeleton: Skeleton) -> Example:
     }
 
 
-def table_sequences(path: FilePath, *, skeleton: Skeleton = COCO17) -> Clips:
+def table_sequences(path: FilePath, *, skeleton: Skeleton = COCO17, fps: float = 0.0) -> Clips:
     """The joint tables of a folder, CLASS/NAME.csv or {train,valid,test}/CLASS/NAME.csv, as clips
     of one person each: of several, the one with the highest sum of scores; `notes` counts the rest.
 
     A row is a frame; frames between those of a table are absent (every 6th is the paper's rate).
-    With a test part the split is "official": train and valid against test.
+    fps: frames a second that the tables' numbers count, 0 where not known. With a test part the
+    split is "official": train and valid against test.
     """
     parts = joint_tables(path, skeleton=skeleton)
     sources = list(parts.values())
@@ -189,7 +190,7 @@ def table_sequences(path: FilePath, *, skeleton: Skeleton = COCO17) -> Clips:
         None,
         np.zeros(len(counts), np.int32),
         size=np.stack(sizes),
-        fps=np.zeros(len(counts), np.float32),
+        fps=np.full(len(counts), fps, np.float32),
         splits={"official": side.astype(np.int8)} if "test" in parts else {},
         notes=people_beside(others, skeleton),
     )

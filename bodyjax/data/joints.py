@@ -230,7 +230,12 @@ def clip_tables(folder: Path, names: list[str], offsets: np.ndarray) -> ClipTabl
     of several people the surest. A clip without a table, or with one of one frame, has no joint."""
     places = np.full((int(offsets[-1]), len(COCO17.joints), 2), np.nan, np.float32)
     score = np.zeros(places.shape[:2], np.float32)
-    files = {file.stem: file for file in folder.rglob("*.csv")}
+    files: dict[str, Path] = {}
+    for path in sorted(folder.rglob("*.csv")):
+        if path.stem in files:
+            message, hint = f"has the name of {files[path.stem]}", "name the folder of one of them"
+            raise DataError(message, file=path, hint=hint)
+        files[path.stem] = path
     found = [files.get(Path(name).stem) for name in names]
     if not any(found):
         raise DataError("no joint table of the set's clips", file=folder)

@@ -47,8 +47,12 @@ class Sequences:
     size: np.ndarray
     splits: Mapping[str, np.ndarray]
     left_out: Mapping[str, int]
-    fingerprint: str
+    fingerprint: str = ""
     notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.fingerprint:
+            object.__setattr__(self, "fingerprint", _fingerprint(self))
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -87,7 +91,7 @@ class Sequences:
             names=tuple(self.names[i] for i in index),
             groups=None if self.groups is None else self.groups[index],
             splits={name: split[index] for name, split in self.splits.items()},
-            fingerprint=_fingerprint(*cut.values()),
+            fingerprint="",
         )
 
 
@@ -168,10 +172,11 @@ def from_config(data: Mapping[str, Any], say: Callable[[str], None] = print) -> 
     set: a name of `sequence_sets.SETS`; "tables": a folder of joint tables by class; "exercises":
     simulated, with train, test, seed and scatter as `bodyjax.data.exercises.simulated` takes them.
     path: the set's folder or file. steps: whole clips at so many times, or window: frames in a
-    window (with hop, rate, every as `windows` takes them). label, joints: which label and which
-    stored joints, where the set has several (joint tables have one of each, so both are passed
-    over); "A+B": both, each clip once with every estimator's joints (its answer is the mean over
-    them). A field that is None is as if it was not there. ConfigError names a field that is wrong.
+    window (with hop, rate, every as `windows` takes them; joint tables need fps, frames a second,
+    for it). label, joints: which label and which stored joints, where the set has several (joint
+    tables have one of each, so both are passed over); "A+B": both, each clip once with every
+    estimator's joints (its answer is the mean over them). A field that is None is as if it was not
+    there. ConfigError names a field that is wrong.
     """
     data = {name: value for name, value in dict(data).items() if value is not None}
     _check_shape(data)
@@ -196,7 +201,10 @@ def _opened(data: Mapping[str, Any]) -> Sequences:
     if name == "tables":
         from bodyjax.data.joint_clips import table_sequences
 
-        return _cut(table_sequences(data["path"]), data)
+        if data.get("window") and "fps" not in data:
+            what = "joint tables don't say how many frames a second their numbers count"
+            raise ConfigError(what, place="data.fps", hint="give it, or window=None: whole clips")
+        return _cut(table_sequences(data["path"], fps=data.get("fps", 0.0)), data)
     if name not in SETS:
         known = ", ".join((*SETS, "tables", "exercises"))
         raise ConfigError(f"no joint set {name!r}", place="data.set", hint=f"known: {known}")
@@ -217,9 +225,10 @@ def _check_shape(data: Mapping[str, Any]) -> None:
         if not isinstance(value, int) or value < 1:
             wanted = "should be a whole number from 1 on"
             raise ConfigError(f"{value!r} {wanted}", place=f"data.{name}")
-    rate = data.get("rate", 1.0)
-    if not isinstance(rate, int | float) or not rate > 0:
-        raise ConfigError(f"{rate!r} should be above 0", place="data.rate")
+    for name in ("rate", "fps"):
+        value = data.get(name, 1.0)
+        if not isinstance(value, int | float) or not value > 0:
+            raise ConfigError(f"{value!r} should be above 0", place=f"data.{name}")
 
 
 def _cut(clips: Clips, data: Mapping[str, Any]) -> Sequences:
@@ -266,7 +275,7 @@ def together(parts: Sequence[Sequences]) -> Sequences:
             name: np.concatenate([part.splits[name] for part in parts]) for name in first.splits
         },
         left_out={"without joints of any estimator": whole - len(number)},
-        fingerprint=_fingerprint(*cut.values()),
+        fingerprint="",
         notes=tuple(dict.fromkeys([*lacking, *(note for part in parts for note in part.notes)])),
     )
 
@@ -302,14 +311,15 @@ def _fixed(clips: Clips, picked: list[tuple[int, np.ndarray | None]], steps: int
         clips.size[index],
         {name: split[index] for name, split in clips.splits.items()},
         clips.left_out,
-        _fingerprint(joints, visible, score, *columns),
-        clips.notes,
+        notes=clips.notes,
     )
 
 
-def _fingerprint(*arrays: np.ndarray) -> str:
-    digest = hashlib.sha256(b"sequences 1")
-    for array in arrays:
+def _fingerprint(found: Sequences) -> str:
+    """Of everything that a model, its folds and its figures are made of."""
+    digest = hashlib.sha256(repr(("sequences 2", found.classes, found.conditions)).encode())
+    groups = () if found.groups is None else (found.groups,)
+    for array in (*found.arrays().values(), *groups, *found.splits.values()):
         digest.update(str((array.shape, array.dtype.str)).encode())
         digest.update(np.ascontiguousarray(array).tobytes())
     return digest.hexdigest()[:16]

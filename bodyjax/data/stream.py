@@ -96,6 +96,9 @@ class Stream:
             raise ConfigError(
                 f"host {host_index} of {host_count} can't have its share of a batch of {batch_size}"
             )
+        for place, number in (("seed", seed), ("data.workers", workers)):
+            if number < 0:
+                raise ConfigError(f"{number} should be a whole number from 0 on", place=place)
         if len(source) == 0:
             raise DataError("the training source is empty")
         heldout = np.asarray(getattr(source, "heldout", False))

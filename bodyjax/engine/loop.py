@@ -11,7 +11,7 @@ from __future__ import annotations
 import signal
 import threading
 from collections.abc import Generator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any
@@ -48,13 +48,15 @@ class Interrupted(Exception):
 class FitResult:
     """What a run came to. `metrics` of the last evaluation; `reason` names the stop condition;
     `checkpoint` is the best one where a metric chooses, else the newest; `waited_share` is the
-    share of training time in which the device had nothing to do for want of data (0 to 1)."""
+    share of training time in which the device had nothing to do for want of data (0 to 1); `again`
+    says that the run was finished before and nothing was done."""
 
     step: int
     metrics: dict[str, Any]
     reason: str
     checkpoint: Path
     waited_share: float
+    again: bool = False
 
 
 @dataclass
@@ -127,7 +129,7 @@ class _Fit:
                     f"{self.workdir}: this run is finished at step {start}; "
                     "use another folder to train anew"
                 )
-                return self._result(start, 0.0)
+                return replace(self._result(start, 0.0), again=True)
             if good:
                 self.report.say(f"going on from step {start} ({good})")
             ckpt.discard(self.workdir, good)

@@ -27,7 +27,7 @@ class OptimizerSettings:
     rate: float = 1e-3
     """The highest learning rate."""
     warmup: int = 0
-    """Steps of linear rise from 0 (with onecycle: length of the rising part, 0 = 30 %)."""
+    """Steps of linear rise from rate / warmup (onecycle: length of the rising part, 0 = 30 %)."""
     decay: str = "constant"
     """cosine, exponential, onecycle or constant."""
     final: float = 0.0
@@ -139,6 +139,8 @@ def train(config: Any) -> TrainSettings:
     _check(settings.model_parallel >= 1, "train.model_parallel", settings.model_parallel, ">= 1")
     _choice(settings.compute_dtype, ("float32", "bfloat16"), "train.compute_dtype")
     _choice(settings.best.mode, ("max", "min"), "train.best.mode")
+    if settings.stop.steps is not None:
+        _check(settings.stop.steps >= 1, "train.stop.steps", settings.stop.steps, "at least 1")
     if settings.stop.plateau is not None:
         _check(settings.stop.plateau >= 1, "train.stop.plateau", settings.stop.plateau, ">= 1")
         _check(bool(settings.best.metric), "train.stop.plateau", "set", "used with train.best")

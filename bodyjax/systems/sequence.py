@@ -221,7 +221,7 @@ def build(config: Mapping[str, Any]) -> SequenceSystem:
     `config.skeleton` is a name of `bodyjax.skeleton`, or a section of words as `skeleton.make`
     takes them (name, joints, limbs). ConfigError names the field that is wrong.
     """
-    body = _skeleton(config["skeleton"])
+    body = skeleton_of(config["skeleton"])
     model = dict(config["model"])
     labels = tuple(map(str, config["labels"]))
     steps, stored = model.pop("steps", 0), model.pop("stored")
@@ -317,7 +317,8 @@ def _check_model(model: SequenceClassifier) -> None:
         )
 
 
-def _skeleton(value: Any) -> Skeleton:
+def skeleton_of(value: Any) -> Skeleton:
+    """The skeleton that a config names, or the words of one (skeleton.make)."""
     if isinstance(value, str):
         return skeleton.get(value)
     return skeleton.make(value["name"], value["joints"], value["limbs"])

@@ -167,7 +167,16 @@ def test_area_mask_marks_outside_ignore_and_surroundings():
     example["boxes"] = np.array([[60, 60, 100, 100]], np.float32)  # 0.15 x 40 px wider
     mask = augment.fit_picture(example, 160)["area_mask"]
     np.testing.assert_array_equal(np.flatnonzero(mask.any(0)), np.arange(7, 13))
-    assert augment.augment_picture(example, 96, np.random.default_rng(0), mask_outside=False)
+
+
+@pytest.mark.parametrize("masked", [True, False])
+def test_outside_a_picture_is_masked_or_learnt_as_empty(masked):
+    example, _ = picture(np.random.default_rng(5), 80, 80)
+    out = augment.augment_picture(
+        example, 96, np.random.default_rng(0), canvas=40, mask_outside=masked
+    )
+    inside = out["area_mask"].mean()
+    assert 0 < inside < 0.5 if masked else inside == 1
 
 
 def test_people_beyond_the_maximum_are_counted_and_masked():

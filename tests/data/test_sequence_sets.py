@@ -237,6 +237,11 @@ def test_joint_tables_of_the_videos_take_the_place_of_stored_joints(tmp_path):
     assert fewer.left_out["with one frame in the joint table"] == 1
     assert f"one frame alone: {folder / 'p000.csv'}" in fewer.notes[0]
     long = JointTable(np.array([1, 9]), np.arange(2), xy, visible, score, None)
+    (tmp_path / "csv" / "again").mkdir()
+    write_joint_csv(tmp_path / "csv" / "again" / "p000.csv", one)
+    with pytest.raises(DataError, match=r"p000\.csv: has the name of .*p000\.csv"):
+        sequence_sets.pushfit(tmp_path, str(tmp_path / "csv"))
+    (tmp_path / "csv" / "again" / "p000.csv").unlink()
     write_joint_csv(folder / "p000.csv", long)
     with pytest.raises(DataError, match="frame 9 of a clip of 4"):
         sequence_sets.pushfit(tmp_path, str(tmp_path / "csv"))

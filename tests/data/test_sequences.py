@@ -1,5 +1,6 @@
 """Clips as sequences: filled in time, resampled, cut in windows, changed at random."""
 
+import dataclasses
 import subprocess
 import sys
 
@@ -79,6 +80,13 @@ def test_rows_and_fingerprints(loaded):
     np.testing.assert_array_equal(half.joints, data.joints[180:])
     again = sequences.resampled(loaded("natops"), 10)
     assert again.fingerprint == data.fingerprint != half.fingerprint
+    for name, changed in {
+        "groups": np.arange(len(data)),
+        "size": data.size + 1,
+        "splits": {"official": np.ones(len(data), np.int8)},
+    }.items():
+        other = dataclasses.replace(data, **{name: changed}, fingerprint="")
+        assert other.fingerprint != data.fingerprint, name
     assert sequences.resampled(loaded("natops"), 11).fingerprint != data.fingerprint
     with pytest.raises(DataError, match="no sequence is left"):
         data.rows(np.zeros(len(data), bool))

@@ -227,6 +227,28 @@ def test_movements_of_a_clip_stand_in_labels_json(tmp_path, clip):
             clips(tmp_path, "train", several=True)
 
 
+def test_labels_lie_beside_the_class_folders_of_clips(tmp_path, clip):
+    fill(tmp_path, clip, "clips/wave/a.mp4", "clips/clap/b.mp4")
+    (tmp_path / "clips/labels.json").write_text('{"clap/b": ["clap", "wave"]}')
+    np.testing.assert_array_equal(clips(tmp_path, "all", several=True).several, [[1, 1], [0, 1]])
+
+
+@pytest.mark.parametrize("name", ["val/wave/c.mp4", "train/wave/deep/c.mp4"])
+def test_clips_where_none_are_looked_for_are_not_lost_in_silence(tmp_path, clip, name):
+    fill(tmp_path, clip, "train/wave/a.mp4", "train/clap/b.mp4", name)
+    with pytest.raises(DataError, match=r"holds clips beside the parts|not deeper"):
+        clips(tmp_path, "train")
+
+
+def test_joints_beside_clips_belong_to_the_data(tmp_path):
+    root = labelled_clips.write(tmp_path, "wave/a", "wave/b")
+    before = clips(root, "all", joints=True).fingerprint
+    assert clips(root, "all", joints=True).fingerprint == before
+    file = root / "wave/b.json"
+    file.write_text(file.read_text() + "\n")
+    assert clips(root, "all", joints=True).fingerprint != before
+
+
 def test_labels_of_split_clips_may_be_of_the_other_side(tmp_path, clip):
     fill(tmp_path, clip, "clips/wave/a.mp4", "clips/clap/b.mp4")
     (tmp_path / "splits.json").write_text('{"1": {"a": 1, "b": 2}}')

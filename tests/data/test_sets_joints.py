@@ -8,7 +8,7 @@ from bodyjax.data import sequences
 from bodyjax.data.folds import TEST, TRAIN
 from bodyjax.data.joint_clips import joint_tables, table_sequences
 from bodyjax.data.joints import COLUMNS, JointTable, read_joint_csv, write_joint_csv
-from bodyjax.errors import DataError
+from bodyjax.errors import ConfigError, DataError
 
 HEADER = ",".join(COLUMNS)
 
@@ -158,7 +158,10 @@ def test_tables_by_class_are_clips_of_the_surest_person(tmp_path):
     assert np.isnan(joints[6, 4]).all()
     assert np.isnan(joints[[1, 5, 11]]).all()
     assert sure[6, 3] == np.float32(0.8)
-    found = sequences.from_config({"set": "tables", "path": tmp_path, "window": 2, "hop": 1})
+    cut = {"set": "tables", "path": tmp_path, "window": 2, "hop": 1}
+    with pytest.raises(ConfigError, match=r"data\.fps: joint tables don't say"):
+        sequences.from_config(cut)
+    found = sequences.from_config({**cut, "fps": 30})
     assert len(found) == 8  # every 6th frame: 3 of them, two windows a clip
     assert (found.visible[:, :, 4] > 0).all()  # filled from the frames beside it
     for file in tmp_path.rglob("*.csv"):

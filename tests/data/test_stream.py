@@ -186,6 +186,8 @@ def test_the_name_of_the_padding_is_taken():
 
 
 def test_what_can_not_be_served_is_refused():
+    with pytest.raises(ConfigError, match="seed: -1 should be"):
+        stream(seed=-1)
     with pytest.raises(ConfigError, match="host 0 of 3"):
         stream(host_count=3)
     with pytest.raises(DataError, match="empty"):

@@ -34,6 +34,7 @@ def test_left_out_fields_have_defaults_and_sections_nest() -> None:
         ("train", {"stop": {"los": 1}}, "train.stop.los: there is no such field; did you mean"),
         ("train", {"best": "accuracy"}, "train.best: 'accuracy' is not a section"),
         ("train", {"stop": {"plateau": 2}}, "train.stop.plateau"),
+        ("train", {"stop": {"steps": -1}}, "train.stop.steps: -1 should be at least 1"),
         ("train", {"steps": 0}, "train.steps: 0 should be at least 1"),
         ("train", {"compute_dtype": "float16"}, "one of float32, bfloat16"),
     ],

@@ -274,6 +274,10 @@ def test_videos_become_tables_and_a_set(tmp_path, capsys, monkeypatch):
     prepare.main([*arguments, str(tmp_path / "out"), "--every", "5"])
     with pytest.raises(ConfigError, match="every: 5 -> 4"):
         prepare.main([*arguments, str(tmp_path / "out"), "--every", "4"])
+    # a mistake leaves nothing behind that the corrected command would stumble over
+    with pytest.raises(ConfigError, match="above 0"):
+        prepare.main([*arguments, str(tmp_path / "mistaken"), "--every", "0"])
+    assert not (tmp_path / "mistaken").exists()
     monkeypatch.setattr(detect, "detect", FoundPeople(0))
     with pytest.raises(DataError, match="none of 3 videos"):
         prepare.main([*arguments, str(tmp_path / "nobody")])

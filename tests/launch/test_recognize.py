@@ -82,7 +82,7 @@ def test_windows_of_a_long_video(weights, video, capsys):
     assert found["operations"][0]["start"] == 0.0
 
 
-def test_a_folder_gives_all_and_names_the_bad_ones(weights, video, capsys, tmp_path):
+def test_a_folder_gives_all_and_names_the_bad_ones(weights, video, capsys, tmp_path, monkeypatch):
     folder, out = tmp_path / "clips", tmp_path / "drawn"
     (folder / "inner").mkdir(parents=True)
     whole = video.read_bytes()
@@ -98,6 +98,14 @@ def test_a_folder_gives_all_and_names_the_bad_ones(weights, video, capsys, tmp_p
     assert "no picture track" in found["bad"][1]["error"]
     assert said.count("left out: ") == 2
     assert sorted(path.name for path in out.rglob("*.mp4")) == ["a.mp4", "b.mp4"]
+
+    monkeypatch.chdir(tmp_path)
+    code, again, _ = call(
+        capsys, "--checkpoint", weights, "--video", Path("clips"), "--out", Path("again")
+    )
+    assert again["results"] == found["results"]
+    assert sorted(p.relative_to(tmp_path / "again") for p in (tmp_path / "again").rglob("*.mp4"))
+    assert [row["video"] for row in again["bad"]] == [row["video"] for row in found["bad"]]
 
     for name in ("a.mp4", "inner/b.mp4"):
         (folder / name).unlink()

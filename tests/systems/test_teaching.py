@@ -209,7 +209,11 @@ def test_a_training_leaves_its_teacher_unchanged_and_the_student_can_be_taken_ou
     assert result.variables["batch_stats"]["teaching"]["step"] == 3
     student = start.without_teacher(result)
     assert "distill" not in student.config
-    checkpoint.check_variables(student.variables, jax.eval_shape(PLAIN.init, KEY))
+    plain = jax.eval_shape(PLAIN.init, KEY)
+    checkpoint.check_variables(student.variables, plain)
+    # what a classifier takes of a detector that was taught, as of any other
+    mine = start.of_network(result.variables)
+    assert jax.tree.structure(mine) == jax.tree.structure({k: plain[k] for k in mine})
 
 
 def test_mistakes_about_the_teacher_are_one_line(tmp_path):
