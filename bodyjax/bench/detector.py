@@ -16,7 +16,7 @@ from bodyjax import grouping as grouper
 from bodyjax.bench import scenes, timing, training
 from bodyjax.bench.rows import Row, attempt
 
-SIZES = (128, 192, 256, 384)
+SIZES = (128, 192, 224, 256, 384)
 """Multiples of 32, which networks with a pyramid need."""
 CELLS, STRIDE = 46, 8
 
