@@ -5,8 +5,8 @@
 A variant with folds trains all folds and seeds and prints mean ± standard deviation over seeds.
 `paper` is the paper's recipe on push-ups. The others start from the settings of short pilots;
 settings are compared inside training data alone: `--config.folds.inner=3` splits every training
-side by group and tests on a part of it, never on the fold's own test side. The three smallest real
-sets (pushfit, pose_trainer, jhmdb_joints) answer with the mean of three models and mirror images.
+side by group and tests on a part of it, never on the fold's own test side. The two smallest sets
+(pushfit, pose_trainer) answer with the mean of three models and mirror images.
 
 A field that is None is as the set or the system has it: `loss.class_weights` (one a label: all the
 same), `data.window` (frames in a window: clips as a whole, at `data.steps` times).
@@ -233,8 +233,7 @@ def _pose_trainer() -> dict:
 def _jhmdb_joints() -> dict:
     return {
         "data": {"set": "jhmdb", "path": f"{SHARED}/jhmdb", "batch_size": 32},
-        "folds": {"kind": "official", "members": 3},
-        "test": {"mirror": True},
+        "folds": {"kind": "official"},
         "train": {"steps": 1200},
     }
 

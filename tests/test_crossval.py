@@ -103,7 +103,8 @@ def test_members_answer_together_and_settings_never_see_the_test_side(data, tmp_
     assert result["accuracy"]["mean"] == pytest.approx(np.concatenate(right).mean())
 
 
-@pytest.mark.parametrize("together", [False, pytest.param(True, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("together", [False, True])
 def test_a_loss_that_is_no_number_ends_the_runs(data, together):
     wild = {"name": "sgd", "rate": 1e30, "clip": 0.0}
     folds = {"kind": "group", "count": 2, "seeds": (0,), "together": together}

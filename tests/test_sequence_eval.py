@@ -109,7 +109,7 @@ def test_clips_are_the_mean_of_their_windows():
     clips = sequences.Sequences(
         None, None, None, None, None, np.array([0, 0, 0, 1]), (), np.array([1, 1, 1, 0]),
         ("no", "yes"), None, np.zeros(4, int), (), None, {"official": np.array([1, 1, 1, 2])},
-        {"without any joint": 2}, "",
+        {"without any joint": 2}, "made here",
     )  # fmt: skip
     found = sequence_eval.report(clips, np.arange(4), probability, 10)
     assert (found["n"], found["windows"], found["left_out"]) == (2, 4, 2)

@@ -121,7 +121,8 @@ def test_a_finished_run_says_so(run: tuple[Path, loop.FitResult], capsys) -> Non
     workdir, result = run
     before = (workdir / "metrics.jsonl").read_text()
     again = loop.fit(SYSTEM, Points(), config(), workdir)
-    assert replace(again, waited_share=result.waited_share) == result
+    assert (again.again, result.again) == (True, False)
+    assert replace(again, waited_share=result.waited_share, again=False) == result
     assert "this run is finished at step 12" in capsys.readouterr().err
     assert (workdir / "metrics.jsonl").read_text() == before
 

@@ -100,6 +100,7 @@ def test_a_folder_without_parts_says_what_it_leaves_out(clips, tiny, tmp_path, c
     assert "left out: operations of change_lane, go_straight" in said
     assert "no test clips" in said
     nothing_held = ["--config.data.holdout=0.0", "--config.optimizer.multipliers={'conv1': 0.5}"]
+    nothing_held += ["--config.train.best.metric=accuracy"]
     assert train.main([*tiny, *folder, *nothing_held, f"--workdir={tmp_path / 'b'}"]) == 0
     assert "no clips are held out" in capsys.readouterr().out
 
