@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -21,6 +20,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from bodyjax import whole_file
 from bodyjax.contract import System
 from bodyjax.data import folds as folding
 from bodyjax.data.folds import Fold
@@ -389,9 +389,7 @@ def run(
         kept: dict[str, Any] = {f"probability_{k}": p for k, p in enumerate(probability)}
         kept |= {f"test_{k}": one.fold.test for k, one in enumerate(runs)}
         np.savez_compressed(done.parent / "predictions.npz", **kept)
-        part = done.with_name(f".{done.name}.{os.getpid()}")
-        part.write_text(json.dumps(result, indent=1, allow_nan=False))
-        os.replace(part, done)
+        whole_file.write_text(done, json.dumps(result, indent=1, allow_nan=False))
     show(result, say)
     return result
 

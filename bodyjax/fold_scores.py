@@ -117,14 +117,15 @@ def scores(data: Sequences, predictions: Sequence[tuple[Fold, np.ndarray]]) -> d
 
 
 def table(by_seed: Mapping[int, Mapping[str, Any]]) -> dict[str, Any]:
-    """Mean and standard deviation over seeds (population) of every figure."""
-    rows = {name: [one[name] for one in by_seed.values()] for name in FIGURES}
-    return {
-        name: {"mean": None, "std": None, "seeds": row}
-        if None in row
-        else {"mean": float(np.mean(row)), "std": float(np.std(row)), "seeds": row}
-        for name, row in rows.items()
-    }
+    """Mean and standard deviation over seeds (population) of every figure; None where a seed has
+    none."""
+    result: dict[str, Any] = {}
+    for name in FIGURES:
+        row = [one[name] for one in by_seed.values()]
+        known = None not in row
+        mean, std = (float(np.mean(row)), float(np.std(row))) if known else (None, None)
+        result[name] = {"mean": mean, "std": std, "seeds": row}
+    return result
 
 
 def cell_table(by_seed: Mapping[str, Mapping[str, Any]]) -> list[str]:

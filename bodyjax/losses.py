@@ -109,6 +109,44 @@ def heatmap_stage_losses(
     return jnp.stack(losses)
 
 
+def focal(
+    probability: ArrayLike,
+    target: ArrayLike,
+    mask: ArrayLike,
+    *,
+    alpha: float = 2.0,
+    beta: float = 4.0,
+) -> Array:
+    """Penalty-reduced focal loss of heat maps of probabilities, divided by the number of peaks.
+
+    probability: (B, H, W, C) in 0..1; target: the same shape, 1 in exactly the cells that are peaks
+    and a Gaussian around them; mask: W >= 0, broadcastable. A peak costs (1 - p)^alpha -log p, any
+    other cell (1 - target)^beta p^alpha -log(1 - p). Without a peak the divisor is 1.
+    Source: Zhou et al., "Objects as Points", 2019, eq. 1 (after Law and Deng, CornerNet, 2018).
+    """
+    weight = jnp.broadcast_to(jnp.asarray(mask, jnp.float32), jnp.shape(probability))
+    counted = weight != 0
+    tiny = 1e-6
+    p = jnp.clip(jnp.where(counted, jnp.asarray(probability, jnp.float32), 0.5), tiny, 1 - tiny)
+    aim = jnp.where(counted, jnp.asarray(target, jnp.float32), 0.0)
+    peak = counted & (aim >= 1)
+    of_peak = -jnp.power(1 - p, alpha) * jnp.log(p)
+    of_rest = -jnp.power(1 - aim, beta) * jnp.power(p, alpha) * jnp.log1p(-p)
+    total = jnp.sum(weight * jnp.where(peak, of_peak, of_rest))
+    return total / jnp.maximum(jnp.sum(peak), 1)
+
+
+def masked_l1(prediction: ArrayLike, target: ArrayLike, mask: ArrayLike) -> Array:
+    """Mean of |prediction - target| over what the mask counts; 0 where that is nothing.
+
+    All of one shape, mask W >= 0 broadcastable to it. CenterNet's loss of offsets and sizes (Zhou
+    et al., "Objects as Points", 2019, eq. 2 and 3).
+    """
+    weight = jnp.broadcast_to(jnp.asarray(mask, jnp.float32), jnp.shape(prediction))
+    total = jnp.sum(weight * jnp.abs(_difference(prediction, target, weight)))
+    return total / jnp.maximum(jnp.sum(weight), 1.0)
+
+
 class Distillation(NamedTuple):
     """total = (1 - alpha) * label + alpha * teacher."""
 
@@ -125,11 +163,14 @@ def distillation(
     alpha: ArrayLike,
     *,
     pairing: str = "last",
+    teacher_mask: ArrayLike | None = None,
 ) -> Distillation:
     """Student stages against the labels and against a trained teacher.
 
     label = sum over stages of masked_l2(stage, target, mask); teacher = the same against the
-    teacher's maps with a mask of 1: cells without labels learn from the teacher. student: S maps
+    teacher's maps with `teacher_mask` (None: 1): cells without labels learn from the teacher. Where
+    the label's mask weighs cells by the target, the teacher's should weigh them by its own maps, or
+    the two terms are not of one measure. student: S maps
     (B, H, W, C); teacher: its stages, or its last output alone (B, h, w, C). pairing "last": the
     teacher's last output is the target of every stage; "same": stage i learns from stage i. Maps
     of another stride are resized (cell centres as in codec). No gradient reaches the teacher.
@@ -150,7 +191,12 @@ def distillation(
         aim = jax.lax.stop_gradient(aim.astype(jnp.float32))
         if aim.shape != stage.shape:
             aim = jax.image.resize(aim, stage.shape[:3] + aim.shape[3:], "linear")
-        terms.append(masked_l2(stage, aim, jnp.ones((1, 1, 1, 1))))
+        weight = jnp.ones((1, 1, 1, 1)) if teacher_mask is None else jnp.asarray(teacher_mask)
+        if weight.shape[1:3] not in ((1, 1), stage.shape[1:3]):
+            weight = jax.image.resize(
+                weight, (*weight.shape[:1], *stage.shape[1:3], weight.shape[-1]), "linear"
+            )
+        terms.append(masked_l2(stage, aim, weight))
     second = jnp.sum(jnp.stack(terms))
     alpha = jnp.asarray(alpha, jnp.float32)
     return Distillation((1 - alpha) * label + alpha * second, label, second)

@@ -13,9 +13,12 @@ Convolutions (out, in / groups, h, w) become (h, w, in / groups, out), matrices 
 | layerG.N.se.fc.0, se.fc.2 (SE-ResNet, moskomule/senet.pytorch) | layerG_N/se/squeeze, se/excite |
 | EfficientNet-lite0: _conv_stem, _bn0 | stem, stem_bn |
 | _blocks.N._expand_conv, _bn0, _depthwise_conv, _bn1, _project_conv, _bn2 | blockN/expand, ... |
+| MoveNet (norms folded, already in our layout): backbone/X, fpn/X | X |
+| heatmap/X, center/X, regress/X, offset/X | the same, beside params/backbone |
 
 Left out: what lies behind the features that are used (VGG19 from conv4_3 on, ResNet's layer4, the
-classifiers, EfficientNet's head) and batch norm's counts of batches. Any other name is an error.
+classifiers, EfficientNet's head, MoveNet's boxes) and batch norm's counts of batches. Any other
+name is an error.
 """
 
 from __future__ import annotations
@@ -92,13 +95,43 @@ def efficientnet_lite0(arrays: Weights) -> tuple[Tree, Tree]:
     return _moved(arrays, place)
 
 
-def backbone(arrays: Weights) -> tuple[Tree, Tree]:
-    """(params, batch_stats) of the backbone whose names these are; CheckpointError if none's."""
+HEADS = ("heatmap", "center", "regress", "offset")
+"""Of MoveNet; its box_scale and box_offset are not used."""
+
+
+def movenet(arrays: Weights) -> tuple[Tree, Tree]:
+    """(params, {}) of models.mobilenet.MobileNetV2FPN and of the heads of models.pose.CenterPose,
+    these under their names beside the backbone's."""
+    params: Tree = {}
+    for name, value in arrays.items():
+        part, _, rest = name.partition("/")
+        if part in ("box_scale", "box_offset"):
+            continue
+        if part in ("backbone", "fpn"):
+            where = rest.split("/")
+        elif part in HEADS:
+            where = name.split("/")
+        else:
+            _unknown(name)
+        if where[-1] not in ("kernel", "bias"):
+            _unknown(name)
+        tree = params
+        for step in where[:-1]:
+            tree = tree.setdefault(step, {})
+        tree[where[-1]] = value
+    return params, {}
+
+
+def network(arrays: Weights) -> tuple[Tree, Tree, Tree]:
+    """(params, batch_stats of the backbone, params of the heads by name) of the published network
+    whose names these are; CheckpointError if none's."""
     first = {"features.0.weight": vgg19, "layer1.0.conv1.weight": resnet}
-    first["_conv_stem.weight"] = efficientnet_lite0
+    first |= {"_conv_stem.weight": efficientnet_lite0, "backbone/stem/kernel": movenet}
     for name, build in first.items():
         if name in arrays:
-            return build(arrays)
+            params, statistics = build(arrays)
+            heads = {head: params.pop(head) for head in HEADS if head in params}
+            return params, statistics, heads
     raise CheckpointError(
         "not the weights of a backbone that is known", hint=f"one has {', '.join(first)}"
     )

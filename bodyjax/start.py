@@ -56,10 +56,16 @@ def from_checkpoint(path: str, system: System) -> Variables:
 
 
 def from_published(path: str, seed: int, system: System) -> Variables:
-    """Random variables with the backbone of an .npz of published weights."""
+    """Random variables with the backbone of an .npz of published weights, and with those of its
+    heads that the network has; a head that the network has and the file lacks is an error."""
     fresh = jax.device_get(jax.jit(system.init)(jax.random.key(seed)))
     try:
-        params, statistics = published.backbone(published.read(path))
+        params, statistics, heads = published.network(published.read(path))
+        for head in published.HEADS:
+            if head in fresh["params"]:
+                if head not in heads:
+                    raise CheckpointError("the weights have no such head", place=head)
+                fresh["params"][head] = fitted(heads[head], fresh["params"][head], head)
         for name, tree in (("params", params), ("batch_stats", statistics)):
             if tree or "backbone" in fresh[name]:
                 own = fresh[name].get("backbone", {})
@@ -93,6 +99,5 @@ def without_teacher(trained: checkpoint.Checkpoint) -> checkpoint.Checkpoint:
     config.unlock()
     if "distill" in config:
         del config["distill"]
-    statistics = {k: v for k, v in trained.variables["batch_stats"].items() if k != "teaching"}
-    variables = {**trained.variables, "batch_stats": statistics, "frozen": {}}
+    variables = {**of_network(trained.variables), "frozen": {}}
     return dataclasses.replace(trained, config=config, variables=variables)

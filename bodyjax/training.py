@@ -13,13 +13,23 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from bodyjax import crossval, draw, movement_eval, scorer, start, stored_maps, systems, windows
+from bodyjax import (
+    crossval,
+    draw,
+    movement_eval,
+    scorer,
+    start,
+    stored_maps,
+    systems,
+    whole_file,
+    windows,
+)  # fmt: skip
 from bodyjax.contract import Feed, Source, System, Variables
 from bodyjax.data import clip_feed, feeds, sequences
 from bodyjax.data.clip_feed import Clips
 from bodyjax.data.folds import TEST, TRAIN
 from bodyjax.data.stream import Stream
-from bodyjax.engine import checkpoint, loop
+from bodyjax.engine import checkpoint, loop, settings
 from bodyjax.errors import ConfigError, UserError
 from bodyjax.systems import movement_settings
 from bodyjax.systems.movement import Movement
@@ -88,7 +98,7 @@ def test_movement(config: ConfigDict, path: Path, workdir: Path, *, again: bool)
         source = clip_feed.open_clips(config.data, "test", **kind_of_clips(config))
         order = "shuffled" if config.data.shuffle else "kept"
         measures = movement_eval.measure(trained, source, order=order)
-        file.write_text(json.dumps(measures, indent=1))
+        whole_file.write_text(file, json.dumps(measures, indent=1))
     counted = f"{measures['n']} clips, {measures['left_out']} left out"
     if config.model.several:
         share, mean = measures["accuracy"], measures["f1"]
@@ -125,11 +135,12 @@ def prepare_sequence(config: ConfigDict) -> tuple[System, Feed, Variables, dict[
         raise ConfigError(
             "is for folds only", place="balance", hint="one model takes loss.class_weights"
         )
-    if config.train.get("best", {}).get("metric") or config.train.get("stop", {}).get("plateau"):
+    chosen = settings.train(config.train)
+    if chosen.best.metric or chosen.stop.plateau:
         what = "joint sequences are evaluated on their test side, which must not choose"
         hint = "leave train.best and train.stop.plateau out; compare settings by folds.inner"
         raise ConfigError(what, place="train", hint=hint)
-    if config.train.get("compute_dtype", "float32") != "float32":
+    if chosen.compute_dtype != "float32":
         raise ConfigError("sequences are computed in float32", place="train.compute_dtype")
     scorer.check_settings(config.get("score", {}))
     data = sequences.from_config(config.data)

@@ -28,7 +28,7 @@ COCO is expected as ../coco/coco/annotations.json (person_keypoints_train2017.js
 ../coco/coco/images.zip or images/; `--config.data=PATH` names another place.
 The ablations (500 steps of 12 pictures) differ in what their lines name alone; three seeds:
 --config.seed=0, 1, 2. What they show: docs/detecting.md.
-"""  # noqa: E501
+"""  # noqa: E501 (rows of a table)
 
 from __future__ import annotations
 
@@ -37,11 +37,13 @@ from typing import Any
 from ml_collections import ConfigDict
 
 VARIANTS = (
-    "small", "small_distilled", "small_from_large", "large", "cmu", "se", "se_okhm",
-    "ablation_baseline", "ablation_se", "ablation_okhm", "ablation_distilled", "tiny",
+    "small", "large", "imagenet", "imagenet_distilled", "imagenet_from_large", "cmu", "se",
+    "se_okhm", "ablation_baseline", "ablation_se", "ablation_okhm", "ablation_distilled", "tiny",
 )  # fmt: skip
 
 LITE0 = "../shared/data/backbones/efficientnet_lite0.npz"
+MULTIPOSE = "../shared/data/backbones/movenet_multipose.npz"
+THUNDER = "../shared/data/backbones/movenet_thunder.npz"
 
 
 def get_config(variant: str = "small") -> ConfigDict:
@@ -53,7 +55,7 @@ def get_config(variant: str = "small") -> ConfigDict:
     return ConfigDict(globals()[f"_{variant}"]())
 
 
-def _small() -> dict[str, Any]:
+def _imagenet() -> dict[str, Any]:
     return {
         "system": "pose",
         "seed": 0,
@@ -121,6 +123,50 @@ def _small() -> dict[str, Any]:
     }
 
 
+def _small() -> dict[str, Any]:
+    """MoveNet MultiPose as it is; the stages for the fields are what is trained."""
+    config = _imagenet()
+    config["start"] = MULTIPOSE
+    config["model"] = {
+        "skeleton": "body18",
+        "backbone": "mobilenet_v2_fpn_1.5",
+        "depthwise": "shifted",  # or "grouped": GPU and export
+        "frozen_blocks": 17,  # the whole backbone stays as published
+        "heads": "center",  # MoveNet's heads, and stages beside them
+        "stride": 4,
+        "stages": 2,
+        "light": True,
+        "width": 64,
+        "layers": 2,
+        "pyramid": (64, 96, 112, 96),
+        "reduction": 0,
+        "size": (256, 256),
+        "max_people": 12,
+        "sigma": 8.0,
+        "paf_width": 7.0,
+        "peak_weight": 4.0,
+        "paf_weight": 2.0,
+        "head_weight": 0.0,  # of the losses of MoveNet's heads
+        "hard_joints": 0,  # 0: all joints count
+        "hard_stages": 0,
+    }
+    config["data"] |= {
+        "batch": 12,
+        "sets": {"lspet": 0.25, "multi": 0.55, "people": 0.10, "simulated": 0.10},
+        "augment": _augment(canvas=320, scale=(0.65, 1.45), rotation=40.0),
+    }
+    frozen = ("backbone", "heatmap", "center", "regress", "offset")
+    config["optimizer"] |= {
+        "rate": 2e-3,
+        "warmup": 100,
+        "ema": 0.998,
+        "multipliers": dict.fromkeys(frozen, 0.0),
+    }
+    config["train"] |= {"steps": 3000, "eval_every": 0, "save_every": 200, "best": {}}
+    config["detect"] = {"size": 384}
+    return config
+
+
 def _changed(base: dict[str, Any], **sections: dict[str, Any]) -> dict[str, Any]:
     """`base` with fields of its sections changed or added."""
     return {**base, **{name: {**base.get(name, {}), **part} for name, part in sections.items()}}
@@ -128,7 +174,7 @@ def _changed(base: dict[str, Any], **sections: dict[str, Any]) -> dict[str, Any]
 
 def _augment(**changes: Any) -> dict[str, Any]:
     """`small`'s random changes of pictures, some fields changed (data.augment.augment_picture)."""
-    return {**_small()["data"]["augment"], **changes}
+    return {**_imagenet()["data"]["augment"], **changes}
 
 
 def _teacher(teacher: str, model: dict[str, Any]) -> dict[str, Any]:
@@ -145,42 +191,24 @@ def _teacher(teacher: str, model: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _small_distilled() -> dict[str, Any]:
-    return _changed(_small(), distill=_teacher("", {}))
-
-
-def _small_from_large() -> dict[str, Any]:
-    return _changed(_small(), distill=_teacher("large", _large()["model"]))
-
-
 def _large() -> dict[str, Any]:
-    model = {
-        "depthwise": "grouped",
-        "frozen_blocks": 0,
-        "stride": 4,
-        "stages": 3,
-        "width": 160,
-        "layers": 3,
-        "pyramid": (128, 192, 384, 448),
-        "size": (256, 256),
-        "max_people": 10,
-        "sigma": 9.0,
-    }
-    return _changed(
-        _small(),
-        model=model,
-        data={"batch": 64, "augment": _augment(canvas=304)},
-        optimizer={"rate": 2e-3, "warmup": 500, "ema": 0.9995},
-        train={"steps": 30000, "eval_every": 2000, "save_every": 1000, "compute_dtype": "bfloat16"},
-        detect={"size": 256},
-    )
+    """MoveNet Thunder as it is, the stages trained as those of `small`."""
+    return {**_changed(_small(), model={"backbone": "mobilenet_v2_fpn_1.75"}), "start": THUNDER}
+
+
+def _imagenet_distilled() -> dict[str, Any]:
+    return _changed(_imagenet(), distill=_teacher("", {}))
+
+
+def _imagenet_from_large() -> dict[str, Any]:
+    return _changed(_imagenet(), distill=_teacher("large", _large()["model"]))
 
 
 def _cmu() -> dict[str, Any]:
     """As OpenPose trains: 368 x 368, sigma 7 px, scale 0.5 to 1.1, +-40 degrees, no weights on
     peaks. `start`: an .npz of torchvision's VGG19."""
     config = _changed(
-        _small(),
+        _imagenet(),
         model={
             "backbone": "vgg19",
             "stages": 6,
@@ -225,7 +253,7 @@ def _se_okhm() -> dict[str, Any]:
 def _ablation_baseline() -> dict[str, Any]:
     """From the ImageNet start, as the patent's from VGG's: minutes a run on a CPU."""
     config = _changed(
-        _small(),
+        _imagenet(),
         model={"stages": 3, "size": (128, 128)},
         optimizer={"rate": 2e-3, "warmup": 50, "ema": 0.99},
         train={"steps": 500, "eval_every": 0, "save_every": 250},
@@ -252,7 +280,7 @@ def _ablation_distilled() -> dict[str, Any]:
 
 def _tiny() -> dict[str, Any]:
     config = _changed(
-        _small(),
+        _imagenet(),
         model={
             "backbone": "se_resnet_small",
             "width": 16,

@@ -13,12 +13,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from bodyjax import whole_file
 from bodyjax.data.clips import ENDINGS
 from bodyjax.data.encode import WRITTEN
 from bodyjax.errors import DataError, UserError
@@ -63,9 +63,7 @@ def main(arguments: list[str]) -> int:
             people.append({**person, "file_name": name})
     text = json.dumps(people)
     if options.json:
-        temporary = Path(f"{options.json}.tmp")
-        temporary.write_text(text + "\n")
-        os.replace(temporary, options.json)
+        whole_file.write_text(options.json, text + "\n")
     else:
         print(text)
     full = {(one["file_name"], one["image_id"]) for one in people if one["overflow"]}

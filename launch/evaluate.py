@@ -19,6 +19,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from bodyjax import whole_file
 from bodyjax.errors import ConfigError, UserError
 from launch import flags
 
@@ -55,9 +56,7 @@ def main(arguments: list[str]) -> int:
     report = evaluate(options.checkpoint, options.data, options.split, more)
     text = json.dumps(plain(report), indent=1)
     if options.out:
-        temporary = Path(f"{options.out}.tmp")
-        temporary.write_text(text + "\n")
-        os.replace(temporary, options.out)
+        whole_file.write_text(options.out, text + "\n")
     print(text)
     return 0
 

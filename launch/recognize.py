@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bodyjax import whole_file
 from bodyjax.errors import ConfigError, DataError, VideoError
 from launch import flags
 
@@ -47,7 +48,7 @@ def main(arguments: list[str]) -> int:
     text = json.dumps(result, indent=1, allow_nan=False)
     print(text)
     if options.json:
-        write_text(options.json, text + "\n")
+        whole_file.write_text(options.json, text + "\n")
     return EXIT_SOME_BAD if result.get("bad") else 0
 
 
@@ -184,17 +185,6 @@ def keep_compiled() -> None:
     if not os.environ.get("JAX_COMPILATION_CACHE_DIR"):
         jax.config.update("jax_compilation_cache_dir", str(default_cache() / "compiled"))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
-
-
-def write_text(file: Path, text: str) -> None:
-    """Writes a file whole or not at all."""
-    temporary = file.with_name(f".{file.name}.{os.getpid()}")
-    try:
-        temporary.write_text(text, encoding="utf-8")
-        os.replace(temporary, file)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise DataError(f"can't be written ({error.strerror})", file=file) from None
 
 
 if __name__ == "__main__":

@@ -294,7 +294,10 @@ def test_jit_vmap_and_grad():
         np.testing.assert_allclose(a, b, atol=1e-6)
 
     weights = np.random.default_rng(5).normal(size=(12, 14, 1))
-    loss = lambda xy: sum((m * weights).sum() for m in labels(xy, visible))  # noqa: E731
+
+    def loss(xy):
+        return sum((m * weights).sum() for m in labels(xy, visible))
+
     gradient = np.asarray(jax.jit(jax.grad(loss))(xy))
     assert np.isfinite(gradient).all()
     assert gradient[0, 0, 0].tolist() == [0, 0]

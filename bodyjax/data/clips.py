@@ -21,7 +21,7 @@ import numpy as np
 from bodyjax.data import sampling, video
 from bodyjax.data import several as several_at_once
 from bodyjax.data.folds import TEST, TRAIN
-from bodyjax.data.joints import Teacher, labelled_joints, open_teacher
+from bodyjax.data.joints import Teacher, label_file, labelled_joints, open_teacher
 from bodyjax.data.labelled import FilePath, Manifest
 from bodyjax.errors import ConfigError, DataError, VideoError
 
@@ -121,7 +121,7 @@ class ClipFolder:
         if self.teacher is not None:
             joints = self.teacher.of(self.names[index])
         else:
-            joints = labelled_joints(self.files[index].with_suffix(".json"))
+            joints = labelled_joints(label_file(self.files[index]))
         if len(joints["xy"]) != self.lengths[index]:
             raise DataError(
                 f"has {self.lengths[index]} frames and joints of {len(joints['xy'])}",
@@ -360,11 +360,12 @@ def _files(folder: Path, classes: tuple[str, ...]) -> Found:
     """(CLASS/NAME, file) of all clips, sorted; DataError for a class without any."""
     found: Found = []
     for label in classes:
-        files = [f for f in (folder / label).iterdir() if f.suffix.lower() in ENDINGS]
-        files = sorted(f for f in files if f.is_file() and not f.name.startswith("."))
-        for deeper in sorted(f for f in (folder / label).iterdir() if f.is_dir()):
-            if _holds_clips(deeper):
+        inside = sorted((folder / label).iterdir())
+        for deeper in inside:
+            if deeper.is_dir() and _holds_clips(deeper):
                 raise DataError("clips lie in CLASS/NAME.mp4, not deeper", file=deeper)
+        files = [f for f in inside if f.suffix.lower() in ENDINGS]
+        files = [f for f in files if f.is_file() and not f.name.startswith(".")]
         if not files:
             raise DataError("a class without clips", file=folder / label, hint="remove the folder")
         found += [(f"{label}/{file.stem}", file) for file in files]
@@ -384,10 +385,8 @@ def _fingerprint(source: ClipFolder) -> str:
     if source.teacher is not None:
         digest.update(source.teacher.xy.tobytes() + source.teacher.score.tobytes())
     elif source.joints:
-        for labels in (file.with_suffix(".json") for file in source.files):
-            if not labels.exists():
-                raise DataError("no such label file", file=labels)
-            digest.update(labels.read_bytes())
+        for file in source.files:
+            digest.update(label_file(file).read_bytes())
     if source.several is not None:
         digest.update(source.several.tobytes())
     return digest.hexdigest()

@@ -293,15 +293,21 @@ def open_teacher(root: Path, names: list[str]) -> Teacher | None:
     )
 
 
+def label_file(clip: Path) -> Path:
+    """NAME.json beside a clip; DataError where it is missing."""
+    file = clip.with_suffix(".json")
+    if not file.exists():
+        raise DataError("no such label file; the clips have no joints", file=file)
+    return file
+
+
 def labelled_joints(file: Path) -> Example:
     """BODY18 joints of a clip's people from the JSON beside it: xy (T, P, 18, 2), visible."""
     try:
         label = json.loads(file.read_text())
         xy, visible = np.array(label["xy"], np.float32), np.array(label["visible"], np.uint8)
         names = tuple(label["joints"])
-    except FileNotFoundError:
-        raise DataError("no such label file; the clips have no joints", file=file) from None
-    except (ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(f"not a label file ({error!r})", file=file) from None
     if names != COCO17.joints or xy.shape[2:] != (17, 2) or visible.shape != xy.shape[:3]:
         raise DataError(f"joints are not COCO-17 of every frame: {xy.shape}", file=file)

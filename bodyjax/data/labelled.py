@@ -9,8 +9,8 @@ people without joints: nothing is taught there; joint_mask (18,) bool: False whe
 says nothing about a joint (an absent joint of a person with joint_mask True is not to be seen);
 complete bool: False where there may be people without any label; id int64.
 
-Parts: "train", "valid" (a tenth of the training side, never trained on while choosing),
-"trainvalid" (both), "test" (held out), "all".
+Parts: "train", "valid" (a tenth of the training side, a third where that has fewer than 1,000
+pictures; never trained on while choosing), "trainvalid" (both), "test" (held out), "all".
 """
 
 from __future__ import annotations
@@ -170,10 +170,15 @@ def read_arrays(file: FilePath, needed: tuple[str, ...]) -> dict[str, np.ndarray
     return arrays
 
 
-def seeded_tenth(names: list[str]) -> np.ndarray:
-    """(N,) bool: a tenth that depends on each name alone, so it stays when others come or go."""
+FEW = 1000
+"""Training sides of fewer pictures give a third of them for validation: of less can't be chosen."""
+
+
+def seeded_share(names: list[str], one_of: int) -> np.ndarray:
+    """(N,) bool: one of so many, by each name alone, so it stays when others come or go."""
     digests = [hashlib.sha256(f"bodyjax valid {name}".encode()).digest() for name in names]
-    return np.array([int.from_bytes(digest[:4], "big") % 10 == 0 for digest in digests], bool)
+    numbers = [int.from_bytes(digest[:4], "big") for digest in digests]
+    return np.array([number % one_of == 0 for number in numbers], bool)
 
 
 def check_part(part: str) -> None:
@@ -183,9 +188,9 @@ def check_part(part: str) -> None:
 
 
 def named_part(part: str, names: list[str], heldout: np.ndarray) -> np.ndarray:
-    """Which pictures belong to a part, by held-out flag and a tenth for validation by name."""
+    """Which pictures belong to a part, by held-out flag and a share for validation by name."""
     check_part(part)
-    valid = seeded_tenth(names)
+    valid = seeded_share(names, 3 if (~heldout).sum() < FEW else 10)
     if part == "test" and not heldout.any():
         raise DataError("no picture is marked as test", hint='use part "all"')
     return {

@@ -14,6 +14,8 @@ from flax import linen as nn
 from jax import export
 
 from bodyjax.models.backbone import EfficientNetLite0, Norm, SqueezeExcite, conv
+from bodyjax.models.mobilenet import MobileNetV2FPN, PointwiseConv, SeparableConv
+from bodyjax.models.resize import upsample2
 
 Array = jax.Array
 
@@ -22,10 +24,17 @@ class Maps(NamedTuple):
     """Outputs of every stage, the last is the result.
 
     heatmaps: (S, B, H, W, J + 1), the last channel is the background; pafs: (S, B, H, W, 2 L).
+    Networks with heads of CenterNet's form (`CenterPose`) also give: center (B, H, W), the
+    probability that a person's middle is there; regress (B, H, W, J, 2), from a person's middle to
+    its joints; offset (B, H, W, J, 2), from a joint's cell to the joint; x, y in cells from the
+    centre of the cell in question. Others: None.
     """
 
     heatmaps: Array
     pafs: Array
+    center: Array | None = None
+    regress: Array | None = None
+    offset: Array | None = None
 
 
 # An exported network can be written to a file.
@@ -108,21 +117,18 @@ class LightStages(nn.Module):
         return Maps(jnp.stack(heatmaps), jnp.stack(pafs))
 
 
-def upsample2(x: Array) -> Array:
-    """Bilinear, twice the height and width: exact for exporters and for half-pixel centres."""
-    b, h, w, c = x.shape
-    return jax.image.resize(x, (b, 2 * h, 2 * w, c), "bilinear", antialias=False)
-
-
 class Pyramid(nn.Module):
     """Merges features of strides 32, 16 and 8 (and 4) from the deepest up (Lin et al., Feature
     Pyramid Networks, CVPR 2017); most of the work is done at stride 16, where maps are small.
 
-    reduction: that of squeeze and excitation on the features before they are merged; 0: none."""
+    reduction: that of squeeze and excitation on the features before they are merged; 0: none.
+    standardise: a norm without parameters on every feature first, for backbones whose channels
+    differ a thousandfold in scale."""
 
     stride: int = 8
     widths: tuple[int, int, int, int] = (64, 96, 192, 192)
     reduction: int = 0
+    standardise: bool = False
     dtype: Any = jnp.float32
 
     @nn.compact
@@ -131,6 +137,15 @@ class Pyramid(nn.Module):
             x = conv(width, kernel, dtype=self.dtype, name=name)(x)
             return nn.relu(Norm(dtype=self.dtype, name=f"{name}_bn")(x, train))
 
+        if self.standardise:
+            features = {
+                stride: nn.BatchNorm(
+                    not train, momentum=0.97, use_bias=False, use_scale=False, dtype=self.dtype,
+                    name=f"standard{stride}",
+                )(x)
+                for stride, x in features.items()
+                if stride >= self.stride
+            }  # fmt: skip
         if self.reduction:
             features = {
                 stride: SqueezeExcite(self.reduction, dtype=self.dtype, name=f"se{stride}")(x)
@@ -173,14 +188,15 @@ class MultiStagePose(nn.Module):
     @property
     def cell(self) -> int:
         """Pixels of the largest stride: 32 with a pyramid, else 8."""
-        return 32 if isinstance(self.backbone, EfficientNetLite0) else 8
+        return 32 if isinstance(self.backbone, EfficientNetLite0 | MobileNetV2FPN) else 8
 
     @nn.compact
     def __call__(self, pixels: Array, train: bool = False) -> Maps:
         features = self.backbone(pixels, train)
         if 32 in features:
+            raw = isinstance(self.backbone, MobileNetV2FPN)
             merge = Pyramid(
-                self.stride, self.pyramid, self.reduction, dtype=self.dtype, name="pyramid"
+                self.stride, self.pyramid, self.reduction, raw, dtype=self.dtype, name="pyramid"
             )
             x = merge(features, train)
         else:
@@ -200,3 +216,83 @@ class MultiStagePose(nn.Module):
                 self.joints, self.limbs, self.stages, dtype=self.dtype, name="stages"
             )
         return stages(x, train)
+
+
+class Head(nn.Module):
+    """MoveNet's form of a head: depthwise 3x3, 1x1 to 96 with ReLU, 1x1."""
+
+    outputs: int
+    form: str = "shifted"
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        x = SeparableConv(96, self.form, self.dtype, name="hidden")(x)
+        return PointwiseConv(self.outputs, self.dtype, name="out")(x).astype(jnp.float32)
+
+
+class CenterPose(nn.Module):
+    """MoveNet's heads at stride 4, and beside them stages for what they lack: affinity fields.
+
+    Pictures (B, H, W, 3) in 0..255 -> Maps at stride 4; H, W multiples of 32. The heads heatmap,
+    center, regress and offset know `published` joints (COCO's 17); `order` names for each of our
+    joints its channel there, -1: none. The stages (`LightStages` on a `Pyramid` at stride 8, as
+    system E joins them) give heat maps and fields of all joints, upsampled to stride 4; their last
+    heat map serves the joints that the heads don't know, of which regression is the mean of the
+    `between` joints (the neck: both shoulders).
+    Maps.heatmaps holds the stages' maps, then the heads': S + 1 in all; Maps.pafs the S stages'.
+    """
+
+    backbone: MobileNetV2FPN
+    order: tuple[int, ...]
+    between: tuple[int, int]
+    limbs: int = 19
+    published: int = 17
+    stages: int = 2
+    width: int = 64
+    layers: int = 2
+    pyramid: tuple[int, int, int, int] = (64, 96, 112, 96)
+    reduction: int = 0
+    dtype: Any = jnp.float32
+
+    stride = 4
+    cell = 32
+
+    def setup(self) -> None:
+        form, dtype = self.backbone.depthwise, self.dtype
+        self.trunk = Pyramid(8, self.pyramid, self.reduction, True, dtype=dtype, name="pyramid")
+        self.fields = LightStages(
+            len(self.order), self.limbs, self.stages, self.width, self.layers, dtype=dtype,
+            name="stages",
+        )  # fmt: skip
+        self.heatmap = Head(self.published, form, dtype)
+        self.center = Head(1, form, dtype)
+        self.regress = Head(2 * self.published, form, dtype)
+        self.offset = Head(2 * self.published, form, dtype)
+
+    def __call__(self, pixels: Array, train: bool = False) -> Maps:
+        features = self.backbone(pixels, train)
+        coarse = self.fields(self.trunk(features, train), train)
+        stages = [upsample2(stage) for stage in coarse.heatmaps]
+        known = nn.sigmoid(self.heatmap(features[4]))
+        joints = [
+            known[..., channel] if channel >= 0 else jnp.clip(stages[-1][..., j], 0.0, 1.0)
+            for j, channel in enumerate(self.order)
+        ]
+        joints.append(1.0 - jnp.max(jnp.stack(joints), axis=0))
+        return Maps(
+            jnp.stack([*stages, jnp.stack(joints, axis=-1)]),
+            jnp.stack([upsample2(stage) for stage in coarse.pafs]),
+            nn.sigmoid(self.center(features[4])[..., 0]),
+            self.of_joints(self.regress(features[4]), fill=True),
+            self.of_joints(self.offset(features[4]), fill=False),
+        )
+
+    def of_joints(self, places: Array, *, fill: bool) -> Array:
+        """(B, H, W, 2 x published), y before x from the corner of the cell, as (B, H, W, J, 2), x
+        before y from its centre. Joints without a channel: the mean of `between`, or 0."""
+        table = places.reshape(*places.shape[:-1], self.published, 2)[..., ::-1] - 0.5
+        middle = 0.5 * (table[..., self.between[0], :] + table[..., self.between[1], :])
+        rest = middle if fill else jnp.zeros_like(middle)
+        joints = [table[..., c, :] if c >= 0 else rest for c in self.order]
+        return jnp.stack(joints, axis=-2)

@@ -24,8 +24,10 @@ from bodyjax.contract import ArraySpec, Aux, Batch, Variables
 from bodyjax.errors import ConfigError
 from bodyjax.metrics import Keypoints
 from bodyjax.models.backbone import RESNET_BLOCKS, VGG19, EfficientNetLite0, SEResNet
-from bodyjax.models.pose import Maps, MultiStagePose
-from bodyjax.skeleton import Skeleton
+from bodyjax.models.mobilenet import WIDTHS, MobileNetV2FPN
+from bodyjax.models.pose import CenterPose, Maps, MultiStagePose
+from bodyjax.skeleton import COCO17, Skeleton
+from bodyjax.systems.heads import head_losses
 from bodyjax.systems.teaching import Teaching, around, common_maps
 
 Array = jax.Array
@@ -63,9 +65,10 @@ class Pose:
     of the Gaussians, `width` of the fields. Cells are weighted 1 + `peak_weight` x target; the
     loss of the fields counts `paf_weight` times that of the heat maps.
     `hard_stages` of the last stages keep only each picture's `hard_joints` worst joints (0: all).
+    `head_weight`: of the losses of CenterPose's heads (systems.heads); 0: they stay as they are.
     """
 
-    model: MultiStagePose
+    model: MultiStagePose | CenterPose
     bones: Skeleton
     size: tuple[int, int]
     max_people: int
@@ -76,6 +79,7 @@ class Pose:
     hard_joints: int
     hard_stages: int
     teaching: Teaching | None = None
+    head_weight: float = 0.0
 
     def init(self, key: Array) -> Variables:
         # Parameters do not depend on the picture's size: the smallest one compiles fastest.
@@ -108,7 +112,7 @@ class Pose:
         return spec
 
     def maps(self, variables: Variables, image: Array) -> Maps:
-        """All stages for pictures (B, H, W, 3); H, W: see models.pose.MultiStagePose."""
+        """All stages for pictures (B, H, W, 3); H, W: multiples of the network's cell."""
         return applied(self.model, variables, image)
 
     def drawn(self, xy: Array, visible: Array, shape: tuple[int, int]) -> tuple[Array, Array]:
@@ -162,14 +166,22 @@ class Pose:
                 heatmap_mask=keep * target.heatmap_mask, paf_mask=keep * target.paf_mask
             )
             metrics = {"teacher": (teacher, count), "alpha": (alpha, count)}
+        heads = maps.center is not None
+        drawn = maps.heatmaps[:-1] if heads else maps.heatmaps
         stages = losses.heatmap_stage_losses(
-            maps.heatmaps, target.heatmaps, target.heatmap_mask, joints=len(self.bones.joints),
+            drawn, target.heatmaps, target.heatmap_mask, joints=len(self.bones.joints),
             k=self.hard_joints or len(self.bones.joints),
             hard_stages=self.hard_stages if self.hard_joints else 0,
             joint_mask=batch["joint_mask"],
         )  # fmt: skip
         fields = losses.stage_losses(maps.pafs, target.pafs, target.paf_mask)
         total = stages.sum() + self.paf_weight * fields.sum()
+        if heads and self.head_weight:
+            assert isinstance(self.model, CenterPose)
+            known = tuple(channel >= 0 for channel in self.model.order)
+            terms = head_losses(maps, batch, known, self.model.stride)
+            total = total + self.head_weight * sum(terms.values())
+            metrics |= {name: (term, count) for name, term in terms.items()}
         if second is not None:
             total = total + second
         metrics |= {
@@ -189,17 +201,32 @@ class Pose:
         assert teaching is not None
         if teaching.network is None:
             aims, taught = self.stored_lesson(batch, maps)
-            pairs, pairing = list(zip(maps, aims, strict=True)), "same"
+            pairs = [(maps.heatmaps, aims.heatmaps), (maps.pafs, aims.pafs)]
+            pairing = "same"
         else:
             aims = applied(teaching.network, variables["frozen"]["teacher"], batch["image"])
             pairs = common_maps(maps, self.bones, aims, teaching.bones)
             taught, pairing = jnp.ones(batch["image"].shape[0]), teaching.pairing
         none = jnp.zeros((1, 1, 1, 1))  # the label's term is the caller's
-        terms = [
-            losses.distillation(ours, theirs, ours[-1], none, 1.0, pairing=pairing).teacher
-            for ours, theirs in pairs
-        ]
-        return sum(terms, start=jnp.float32(0.0)), taught
+        heat, *fields = (
+            losses.distillation(
+                ours, theirs, ours[-1], none, 1.0, pairing=pairing, teacher_mask=weight
+            ).teacher
+            for (ours, theirs), weight in zip(pairs, self.teacher_weights(pairs), strict=False)
+        )
+        return heat + self.paf_weight * sum(fields, start=jnp.float32(0.0)), taught
+
+    def teacher_weights(self, pairs: list[tuple[Array, Array]]) -> tuple[Array, ...]:
+        """Weights of cells as `targets` has them, by the teacher's last maps in place of labels:
+        so both terms of the loss are of one measure."""
+        peaks = jnp.clip(pairs[0][1][-1], 0.0, 1.0)
+        if peaks.shape[-1] > len(self.bones.joints):  # the background is not weighted
+            peaks = peaks.at[..., -1].set(0.0)
+        weights = [1 + self.peak_weight * peaks]
+        for _, field in pairs[1:]:
+            strength = jnp.linalg.norm(field[-1].reshape(*field.shape[1:-1], -1, 2), axis=-1)
+            weights.append(1 + 0.3 * self.peak_weight * jnp.repeat(strength, 2, axis=-1))
+        return tuple(jax.lax.stop_gradient(weight) for weight in weights)
 
     def stored_lesson(self, batch: Batch, maps: Maps) -> tuple[Maps, Array]:
         """Maps of every stage from the stored joints of one person a picture; pictures taught.
@@ -212,7 +239,7 @@ class Pose:
         near = around(xy, visible, (height, width), self.model.stride)
         aims = (
             jnp.where(near & said, aim, jax.lax.stop_gradient(stages))
-            for aim, said, stages in zip(drawn, self.channels(known), maps, strict=True)
+            for aim, said, stages in zip(drawn, self.channels(known), maps[:2], strict=True)
         )
         taught = known.any(-1) & (visible > 0).any(-1)
         return Maps(*aims), taught.astype(jnp.float32)
@@ -239,7 +266,7 @@ def split(variables: Any) -> Variables:
     return {"params": variables["params"], "batch_stats": variables.get("batch_stats", {})}
 
 
-def applied(network: MultiStagePose, variables: Any, image: Array) -> Maps:
+def applied(network: Network, variables: Any, image: Array) -> Maps:
     """All stages of the network, statistics fixed."""
     maps: Any = network.apply(split(variables), image)
     return maps
@@ -262,15 +289,26 @@ def backbone(config: Any, dtype: Any) -> Any:
     if name == "vgg19":
         return VGG19(dtype)
     if name == "efficientnet_lite0":
-        form = config["depthwise"]
-        check(form in ("shifted", "grouped"), "depthwise", form, "shifted or grouped")
-        return EfficientNetLite0(form, config["frozen_blocks"], dtype)
+        return EfficientNetLite0(depthwise_form(config), config["frozen_blocks"], dtype)
+    if name in MOBILE:
+        return MobileNetV2FPN(MOBILE[name], depthwise_form(config), config["frozen_blocks"], dtype)
     kind, _, depth = name.rpartition("_")
     check(kind in ("resnet", "se_resnet") and depth in RESNET_BLOCKS, "backbone", name, BACKBONES)
     return SEResNet(depth, 8 if kind == "se_resnet" else 0, dtype)
 
 
-BACKBONES = "vgg19, efficientnet_lite0, (se_)resnet_50, (se_)resnet_101 or (se_)resnet_small"
+MOBILE = {f"mobilenet_v2_fpn_{multiplier:g}": multiplier for multiplier in WIDTHS}
+BACKBONES = (
+    f"{', '.join(MOBILE)}, vgg19, efficientnet_lite0, (se_)resnet_50, (se_)resnet_101 or "
+    "(se_)resnet_small"
+)
+
+
+def depthwise_form(config: Any) -> str:
+    """Which program computes depthwise convolutions."""
+    form = config["depthwise"]
+    check(form in ("shifted", "grouped"), "depthwise", form, "shifted or grouped")
+    return str(form)
 
 
 def check(holds: bool, field: str, value: Any, wanted: str, section: str = "model") -> None:
@@ -279,23 +317,49 @@ def check(holds: bool, field: str, value: Any, wanted: str, section: str = "mode
         raise ConfigError(f"{value!r} should be {wanted}", place=f"{section}.{field}")
 
 
-def network(model: Any, dtype: Any) -> tuple[MultiStagePose, Skeleton]:
+Network = MultiStagePose | CenterPose
+
+
+def network(model: Any, dtype: Any) -> tuple[Network, Skeleton]:
     """The network that a `model` section names, and its skeleton."""
     bones = skeleton.get(model["skeleton"])
     check(model["stride"] in (4, 8), "stride", model["stride"], "4 or 8")
     check(model["stages"] >= 1, "stages", model["stages"], "at least 1")
-    built = MultiStagePose(
-        backbone(model, dtype), len(bones.joints), len(bones.limbs), stride=model["stride"],
-        stages=model["stages"], light=model["light"], width=model["width"],
-        layers=model.get("layers", 2), pyramid=tuple(model.get("pyramid", (64, 96, 192, 192))),
-        reduction=model.get("reduction", 0), dtype=dtype,
-    )  # fmt: skip
+    heads = model.get("heads", "stages")
+    check(heads in ("stages", "center"), "heads", heads, "stages or center")
+    built = (center_pose if heads == "center" else multi_stage)(model, bones, dtype)
     size, cell = tuple(model["size"]), built.cell
     fits = len(size) == 2 and all(n > 0 and n % cell == 0 for n in size)
     check(fits, "size", size, f"(H, W), multiples of {cell}")
     plain = not built.reduction or cell == 32
     check(plain, "reduction", built.reduction, "0: this backbone has no pyramid")
     return built, bones
+
+
+def multi_stage(model: Any, bones: Skeleton, dtype: Any) -> MultiStagePose:
+    """Heat maps and fields by stages alone."""
+    return MultiStagePose(
+        backbone(model, dtype), len(bones.joints), len(bones.limbs), stride=model["stride"],
+        stages=model["stages"], light=model["light"], width=model["width"],
+        layers=model.get("layers", 2), pyramid=tuple(model.get("pyramid", (64, 96, 192, 192))),
+        reduction=model.get("reduction", 0), dtype=dtype,
+    )  # fmt: skip
+
+
+def center_pose(model: Any, bones: Skeleton, dtype: Any) -> CenterPose:
+    """MoveNet's heads, and stages for the fields; the skeleton's joints are COCO's and the neck."""
+    below = backbone(model, dtype)
+    check(isinstance(below, MobileNetV2FPN), "heads", "center", f"with {' or '.join(MOBILE)}")
+    check(model["stride"] == 4, "stride", model["stride"], "4 with heads = center")
+    names, known = [skeleton.common_name(joint) for joint in bones.joints], list(COCO17.joints)
+    missing = [name for name in names if name not in (*known, "neck")]
+    check(not missing, "skeleton", bones.name, "coco17 or body18 with heads = center")
+    order = tuple(known.index(name) if name in known else -1 for name in names)
+    between = known.index("left_shoulder"), known.index("right_shoulder")
+    return CenterPose(
+        below, order, between, len(bones.limbs), len(known), model["stages"], model["width"],
+        model.get("layers", 2), tuple(model["pyramid"]), model.get("reduction", 0), dtype,
+    )  # fmt: skip
 
 
 def build(config: Any) -> Pose:
@@ -309,7 +373,7 @@ def build(config: Any) -> Pose:
     return Pose(
         built, bones, tuple(model["size"]), model["max_people"], model["sigma"],
         model["paf_width"], model["peak_weight"], model.get("paf_weight", 1.0),
-        *hard, teaching(config, bones, dtype),
+        *hard, teaching(config, bones, dtype), model.get("head_weight", 0.0),
     )  # fmt: skip
 
 

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from bodyjax import codec, skeleton
-from bodyjax.models.pose import Maps, MultiStagePose
+from bodyjax.models.pose import CenterPose, Maps, MultiStagePose
 from bodyjax.skeleton import Skeleton
 
 Array = jax.Array
@@ -26,7 +26,7 @@ class Teaching:
     see losses.distillation.
     """
 
-    network: MultiStagePose | None
+    network: MultiStagePose | CenterPose | None
     bones: Skeleton
     start: float
     end: float

@@ -1,0 +1,86 @@
+"""Losses of the heads of CenterNet's form: heat map, centre, regression, offsets.
+
+Zhou et al., "Objects as Points", 2019, section 5 (human pose); MoveNet has the same heads. Labels
+are drawn on the device from a batch's joints, with its masks (systems.pose).
+"""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+
+from bodyjax import codec, losses
+from bodyjax.contract import Batch
+from bodyjax.models.pose import Maps
+
+Array = jax.Array
+
+SIGMA = 5.6
+"""Of the peaks in input pixels: MoveNet's are 1.3 to 1.5 cells of 4 pixels wide."""
+CENTER_SIGMA = 8.0
+WEIGHTS = {"heatmap": 1.0, "center": 1.0, "regress": 0.1, "offset": 1.0}
+"""Of the terms; Zhou et al. take 0.1 for sizes, which are in cells as the regression is."""
+
+
+def head_losses(maps: Maps, batch: Batch, known: tuple[bool, ...], stride: int) -> dict[str, Array]:
+    """The weighted terms by name. known: joints (J,) that the heads have a channel for."""
+    assert maps.center is not None
+    assert maps.regress is not None
+    assert maps.offset is not None
+    height, width = maps.center.shape[1:3]
+    taught = jnp.array(known) & batch["joint_mask"][:, None]  # (B, 1, J)
+    there = (batch["visible"] > 0) & taught  # (B, P, J)
+    cells = codec.pixels_to_cells(jnp.where(there[..., None], batch["xy"], 0.0), stride)
+    area = batch["area_mask"][..., None]
+
+    heat = drawn(cells, there, (height, width), stride, SIGMA)
+    joint_mask = area * (jnp.array(known) & batch["joint_mask"])[:, None, None]
+    middle, counted = middles(cells, there)
+    centers = drawn(middle[:, :, None], counted[..., None], (height, width), stride, CENTER_SIGMA)
+
+    at_middle, inside = sampled(maps.regress, middle)  # (B, P, J, 2)
+    towards = cells - jnp.round(middle)[:, :, None]
+    regress_mask = (there & (inside & counted)[..., None])[..., None]
+    joint_cells = jnp.round(cells)
+    own, within = own_offsets(maps.offset, joint_cells)
+    terms = {
+        "heatmap": losses.focal(maps.heatmaps[-1][..., :-1], heat, joint_mask),
+        "center": losses.focal(maps.center[..., None], centers, area),
+        "regress": losses.masked_l1(at_middle, towards, regress_mask),
+        "offset": losses.masked_l1(own, cells - joint_cells, (there & within)[..., None]),
+    }
+    return {name: WEIGHTS[name] * term for name, term in terms.items()}
+
+
+def middles(cells: Array, there: Array) -> tuple[Array, Array]:
+    """The mean of a person's joints (B, P, 2), and whether it has three or more (B, P)."""
+    count = there.sum(-1)
+    total = jnp.where(there[..., None], cells, 0.0).sum(-2)
+    return total / jnp.maximum(count, 1)[..., None], count >= 3
+
+
+def drawn(cells: Array, there: Array, shape: tuple[int, int], stride: int, sigma: float) -> Array:
+    """Gaussians around the nearest cells, exactly 1 there: (B, H, W, J)."""
+    xy = codec.cells_to_pixels(jnp.round(cells), stride)
+    return codec.heatmaps(xy, there, shape, stride, sigma)
+
+
+def sampled(field: Array, places: Array) -> tuple[Array, Array]:
+    """field (B, H, W, J, 2) in the cells nearest to places (B, P, 2): (B, P, J, 2), and whether
+    these lie on the map."""
+    height, width = field.shape[1:3]
+    x, y = (jnp.round(places[..., axis]).astype(jnp.int32) for axis in (0, 1))
+    inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
+    rows, columns = jnp.clip(y, 0, height - 1), jnp.clip(x, 0, width - 1)
+    return jax.vmap(lambda f, r, c: f[r, c])(field, rows, columns), inside
+
+
+def own_offsets(field: Array, places: Array) -> tuple[Array, Array]:
+    """field (B, H, W, J, 2) of each joint in its own cell, places (B, P, J, 2): the same shape, and
+    whether the cell lies on the map."""
+    height, width, joints = field.shape[1:4]
+    x, y = (places[..., axis].astype(jnp.int32) for axis in (0, 1))
+    inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
+    rows, columns = jnp.clip(y, 0, height - 1), jnp.clip(x, 0, width - 1)
+    joint = jnp.arange(joints)
+    return jax.vmap(lambda f, r, c: f[r, c, joint])(field, rows, columns), inside
