@@ -3,7 +3,8 @@
     python -m launch.train --config configs/pose.py:VARIANT --workdir DIR
 
 Data: the sets below `data.path` (../shared/data), named in `data.sets` with their shares; each is a
-folder of LSP arrays, COCO keypoints or rendered people, or `simulated` (drawn while training).
+folder of LSP arrays, COCO keypoints, rendered people or clips with stored joints (jhmdb: frames of
+the training clips of its split 1), or `simulated` (drawn while training).
 Figures are PCK@0.2 over the 12 limb joints on the held-out tenth of lspet (launch.evaluate) unless
 another one is named; those not given here are in README.md.
 

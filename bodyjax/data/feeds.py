@@ -14,6 +14,7 @@ import numpy as np
 
 from bodyjax.contract import Feed
 from bodyjax.data import augment, sets
+from bodyjax.data.clip_pictures import clip_pictures
 from bodyjax.data.simulated import SimulatedPictures
 from bodyjax.data.stream import Mixture, Stream, Transform
 from bodyjax.data.teacher import Taught, with_teacher
@@ -54,7 +55,8 @@ def picture_source(
     name: str, root: Path, part: str, *, teacher: bool = False, on_bad: str = "raise"
 ) -> Any:
     """One labelled set of pictures: `simulated`, or the folder `name` below `root`, known by its
-    layout (LSP arrays, COCO keypoints, rendered people, a prepared set).
+    layout (LSP arrays, COCO keypoints, rendered people, a prepared set, or clips with stored
+    joints, of which frames are taken: bodyjax.data.clip_pictures).
 
     With `teacher`, the stored joints of its teacher.npz come with the examples, where it has one.
     on_bad: "raise" ends at the first label or missing picture that can't be used; "skip" decodes
@@ -69,6 +71,8 @@ def picture_source(
             f"no set {name!r} in {root}", place="data.sets", hint="name its folder, or simulated"
         )
     kind = sets.recognise(folder)
+    if kind in ("clips", "jhmdb"):  # its labels are the stored joints already
+        return clip_pictures(folder, part, on_bad=on_bad)
     if kind not in (*sets.PICTURES, "prepared"):
         raise ConfigError(f"{folder} holds {kind}, not labelled pictures", place="data.sets")
     options = {} if kind == "prepared" else {"on_bad": on_bad, "check_pictures": on_bad == "skip"}

@@ -278,19 +278,23 @@ class Teacher:
 
 
 def open_teacher(root: Path, names: list[str]) -> Teacher | None:
-    """The stored joints of clips by name, from root/teacher.npz; None where it is missing."""
+    """The stored joints of clips by name, from root/teacher.npz; None where it is missing.
+
+    DataError where it is damaged or lacks one of the clips."""
     file = root / "teacher.npz"
     if not file.exists():
         return None
     table = read_arrays(file, ("xy", "score", "offsets", "names"))
-    ends = table["offsets"].astype(int)
-    rows = {str(n): (ends[i], ends[i + 1]) for i, n in enumerate(table["names"])}
+    xy, score, ends = table["xy"], table["score"], table["offsets"].astype(int)
+    whole = xy.shape == (len(xy), 17, 2) and score.shape == xy.shape[:2]
+    rising = ends.shape == (len(table["names"]) + 1,) and (np.diff(ends) >= 0).all()
+    if not (whole and rising and ends[0] == 0 and ends[-1] == len(xy)):
+        raise DataError("xy, score, offsets and names don't fit together", file=file)
+    rows = {str(n): (int(ends[i]), int(ends[i + 1])) for i, n in enumerate(table["names"])}
     missing = [name for name in names if name not in rows]
     if missing:
         raise DataError(f"has no joints of {missing[0]} and {len(missing) - 1} more", file=file)
-    return Teacher(
-        table["xy"].astype(np.float32) - np.float32(0.5), table["score"].astype(np.float32), rows
-    )
+    return Teacher(xy.astype(np.float32) - np.float32(0.5), score.astype(np.float32), rows)
 
 
 def label_file(clip: Path) -> Path:
