@@ -14,7 +14,7 @@ import dataclasses
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from os import PathLike
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, overload
 
 import jax
 import jax.numpy as jnp
@@ -23,11 +23,12 @@ import numpy as np
 from bodyjax import codec, completion, grouping, skeleton, systems, track
 from bodyjax.data import affine
 from bodyjax.data.ahead import taken_ahead
-from bodyjax.data.images import read_image
+from bodyjax.data.images import any_picture, read_image
 from bodyjax.data.video import open_video
 from bodyjax.engine import checkpoint as checkpoints
 from bodyjax.engine.checkpoint import Checkpoint
 from bodyjax.errors import ConfigError, DataError
+from bodyjax.found import Found, checked_score
 from bodyjax.skeleton import COCO17, Skeleton
 
 Array = jax.Array
@@ -406,3 +407,37 @@ def video(
             )
         out.append(people)
     return out
+
+
+@overload
+def find(
+    detector: Detector, image: list[Any], *, min_score: float | None = ..., joints: Skeleton = ...
+) -> list[Found]: ...
+
+
+@overload
+def find(
+    detector: Detector, image: Any, *, min_score: float | None = ..., joints: Skeleton = ...
+) -> Found: ...
+
+
+def find(
+    detector: Detector, image: Any, *, min_score: float | None = None, joints: Skeleton = COCO17
+) -> Found | list[Found]:
+    """The people of a picture as one object, which counts, draws and saves itself (bodyjax.found).
+
+    image: a file's name, its bytes, a PIL picture or an array (data.images.any_picture); a list of
+    them gives a list. min_score: people below it are left out, and counted in `left_out`. joints:
+    the skeleton of the result. Raises DataError for what is no picture, ConfigError for a score
+    outside 0 to 1.
+    """
+    least = 0.0 if min_score is None else checked_score(min_score, "min_score")
+    several = isinstance(image, list | tuple)
+    out = []
+    for i, one in enumerate(image if several else [image]):
+        picture = any_picture(one, f"picture {i}" if several else "picture")
+        people = detect(detector, picture)
+        joined = as_skeleton(people, detector.skeleton, joints)
+        all_found = Found.of(picture, *joined, people.person_score, people.overflow, joints)
+        out.append(all_found.at_least(least))
+    return out if several else out[0]

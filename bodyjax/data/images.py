@@ -8,6 +8,7 @@ import zipfile
 import zlib
 from os import PathLike
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -33,6 +34,39 @@ def read_image(source: str | PathLike[str] | bytes, name: str | None = None) -> 
         raise DataError("no such picture", file=label) from None
     except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
         raise DataError(f"not a readable picture ({error})", file=label) from None
+
+
+def any_picture(source: Any, name: str = "picture") -> np.ndarray:
+    """One picture as (H, W, 3) uint8 RGB from a file's name, its bytes, a PIL picture, or an array
+    (NumPy, jax, ...) of 8 or 16 bits: grey (H, W), (H, W, 1), RGB (H, W, 3) or RGBA (H, W, 4).
+
+    Files and PIL pictures as in `read_image`; arrays of 16 bits keep their upper byte, transparent
+    pixels are laid over white. `name` is what errors call what has no name. Raises DataError.
+    """
+    if isinstance(source, bytes | bytearray | memoryview):
+        return read_image(bytes(source), name)
+    if isinstance(source, str | PathLike):
+        return read_image(source)
+    if isinstance(source, Image.Image):
+        try:
+            return _rgb(ImageOps.exif_transpose(source), name)
+        except (OSError, SyntaxError, ValueError, EOFError) as error:
+            raise DataError(f"not a readable picture ({error})", file=name) from None
+    if not hasattr(source, "__array__"):
+        hint = "give a file's name, bytes, a PIL picture or an array"
+        raise DataError(f"{type(source).__name__} is no picture", file=name, hint=hint)
+    array = np.asarray(source)
+    grey = array.ndim == 2 or (array.ndim == 3 and array.shape[2] == 1)
+    colours = array.ndim == 3 and array.shape[2] in (3, 4)
+    if array.dtype not in (np.uint8, np.uint16) or not (grey or colours) or not array.size:
+        what = f"an array {array.shape} of {array.dtype} is no picture"
+        hint = "give (H, W), (H, W, 3) or (H, W, 4) of uint8 or uint16"
+        raise DataError(what, file=name, hint=hint)
+    if array.dtype == np.uint16:
+        array = (array >> 8).astype(np.uint8)
+    if grey:
+        return np.repeat(array.reshape(*array.shape[:2], 1), 3, axis=2)
+    return _rgb(Image.fromarray(array), name) if array.shape[2] == 4 else array
 
 
 def _rgb(picture: Image.Image, label: str) -> np.ndarray:
