@@ -412,13 +412,15 @@ def video(
 @overload
 def find(
     detector: Detector, image: list[Any], *, min_score: float | None = ..., joints: Skeleton = ...
-) -> list[Found]: ...
+) -> list[Found]:
+    """Of several pictures."""
 
 
 @overload
 def find(
     detector: Detector, image: Any, *, min_score: float | None = ..., joints: Skeleton = ...
-) -> Found: ...
+) -> Found:
+    """Of one picture."""
 
 
 def find(
