@@ -174,6 +174,15 @@ def bbox(box: np.ndarray) -> list[float]:
     return [round(value, 2) for value in (x0, y0, x1 - x0, y1 - y0)]
 
 
+def with_boxes(people: list[dict[str, Any]], size: tuple[int, int]) -> list[dict[str, Any]]:
+    """COCO results of a picture of (height, width) `size`, each with its bbox."""
+    tables = np.array([person["keypoints"] for person in people], float).reshape(-1, 17, 3)
+    xy = np.where(tables[..., 2:] > 0, tables[..., :2], np.nan)
+    flags = np.array([person["found"] for person in people], bool).reshape(-1, 17)
+    around = boxes(xy, flags, size)
+    return [person | {"bbox": bbox(box)} for person, box in zip(people, around, strict=True)]
+
+
 def checked_score(score: float, place: str = "score") -> float:
     """The score; ConfigError where it is not in [0, 1]."""
     if not (math.isfinite(score) and 0 <= score <= 1):

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
 
 SIGMA = 0.1
 """One constant for all joints of the keypoint similarity: about that of COCO's limb joints."""
@@ -49,6 +48,8 @@ def follow(
 ) -> list[Tracked]:
     """Identities over a video. times (F,) seconds, rising; xy[f] (P_f, J, 2) pixels, NaN where a
     joint is absent; score[f] (P_f, J). Every person of every frame gets an identity."""
+    from scipy.optimize import linear_sum_assignment  # half a second that a picture need not wait
+
     settings = settings or Settings()
     step = float(np.median(np.diff(times))) if len(times) > 1 else 0.0
     max_gap = max(settings.max_gap, 1.5 * step)

@@ -1,33 +1,47 @@
 """People in pictures and videos: python -m launch.detect --checkpoint NAME --input FILE|FOLDER
-[--out overlay] [--json result.json].
+[--out overlay] [--json result.json] [--min-score S] [--max-people N].
 
 --out is a file for one picture or video, a folder for a folder. The JSON is a COCO results list:
 each person has image_id (number of the file among those of the folder, or of the video's frame),
-file_name, keypoints and score, found (joints that are more than a guess), overflow (people and
-peaks of the picture beyond what is kept: said at the end as well); in videos also frame, time,
-identity and bridged. Without --json it is printed. Exit codes: 0 done; 1 some files could not
-be read, the others are done; 2 a mistake in the input.
+file_name, keypoints, score and bbox (x, y, width, height), found (joints that are more than a
+guess), overflow (people and peaks of the picture beyond what is kept: said at the end as well); in
+videos also frame, time, identity and bridged. Without --json it is printed. People below
+--min-score are left out and counted. Exit codes: 0 done; 1 some files could not be read, the others
+are done; 2 a mistake in the input.
 """
 
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from bodyjax import whole_file
 from bodyjax.data.clips import ENDINGS
 from bodyjax.data.encode import WRITTEN
-from bodyjax.errors import DataError, UserError
+from bodyjax.errors import ConfigError, DataError, UserError
 from launch import flags
 from launch.evaluate import add_detector_flags, check_writable, detector_settings
 
 PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif")
 
 EXIT_SOME_BAD = 1
+
+MOST_PEOPLE = 200
+"""The most that --max-people may ask for: time and memory of grouping grow with it."""
+
+
+class Read(NamedTuple):
+    """A file's people (COCO results), how many were left out for their score, and how many pictures
+    or frames have more than is kept."""
+
+    people: list[dict[str, Any]]
+    left_out: int
+    full: int
 
 
 def main(arguments: list[str]) -> int:
@@ -36,28 +50,40 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--input", required=True, help="a picture, a video, or a folder of them")
     parser.add_argument("--out", help="overlay: a file, or a folder for a folder")
     parser.add_argument("--json", help="file for the result")
+    parser.add_argument("--min-score", help="leave out people below this score, 0 to 1")
+    parser.add_argument("--max-people", help="the most people of a picture (default: 20)")
     add_detector_flags(parser)
     options = parser.parse_args(arguments)
     settings = detector_settings(options)
+    least = least_score(options.min_score)
+    if options.max_people is not None:
+        settings["max_people"] = most_people(options.max_people)
     root = Path(options.input)
     files, others = input_files(root)
     check_writable(options.json)
     check_writable(options.out, folder=root.is_dir() or Path(options.out or "").is_dir())
     targets = overlay_files(root, files, Path(options.out)) if options.out else {}
 
-    from bodyjax import detect
+    from bodyjax import compiled, detect
 
+    compiled.keep()
+    gc.set_threshold(100_000, 20, 20)  # tracing makes objects that stay: a tenth of the start
+    if settings.get("max_people", 0) > detect.Settings.max_peaks:
+        settings["max_peaks"] = settings["max_people"]  # as many of each joint
     detector = detect.load(options.checkpoint, **settings)
     people: list[dict[str, Any]] = []
     bad: list[str] = []
+    weak = full = 0
     for number, file in enumerate(_bar(files, len(files), "file")):
         try:
-            found = (_video if is_video(file) else _picture)(detector, file, targets.get(file))
+            read = _video if is_video(file) else _picture
+            found = read(detector, file, targets.get(file), least)
         except DataError as error:
             bad.append(str(error))
             continue
+        weak, full = weak + found.left_out, full + found.full
         name = str(file.relative_to(root)) if root.is_dir() else file.name
-        for person in found:
+        for person in found.people:
             if not is_video(file):
                 person["image_id"] = number
             people.append({**person, "file_name": name})
@@ -66,16 +92,39 @@ def main(arguments: list[str]) -> int:
         whole_file.write_text(options.json, text + "\n")
     else:
         print(text)
-    full = {(one["file_name"], one["image_id"]) for one in people if one["overflow"]}
-    summary(len(files), len(bad), others, len(people), len(full))
+    summary(len(files), len(bad), others, len(people), full, weak)
     for line in bad:
         print(f"error: {line}", file=sys.stderr)
     return flags.EXIT_USER_ERROR if len(bad) == len(files) else EXIT_SOME_BAD if bad else 0
 
 
-def summary(files: int, bad: int, others: int, people: int, full: int) -> None:
+def least_score(text: str | None) -> float | None:
+    """The value of --min-score; ConfigError where it is no number from 0 to 1."""
+    from bodyjax.found import checked_score
+
+    if text is None:
+        return None
+    try:
+        value = float(text)
+    except ValueError:
+        hint = "give a number from 0 to 1"
+        raise ConfigError(f"{text!r} is no number", place="--min-score", hint=hint) from None
+    return checked_score(value, "--min-score")
+
+
+def most_people(text: str) -> int:
+    """The value of --max-people; ConfigError where it is no whole number from 1 to MOST_PEOPLE."""
+    if not text.isdecimal() or not 1 <= int(text[:9]) <= MOST_PEOPLE:
+        hint = f"give a whole number from 1 to {MOST_PEOPLE}"
+        raise ConfigError(f"{text!r} people", place="--max-people", hint=hint)
+    return int(text)
+
+
+def summary(files: int, bad: int, others: int, people: int, full: int, weak: int) -> None:
     """One line on stderr of what was read and what was not."""
     parts = [f"{files - bad} of {files} files read", f"{people} results"]
+    if weak:
+        parts.append(f"{weak} people below the least score left out")
     if others:
         parts.append(f"{others} files that are no pictures or videos")
     if full:
@@ -129,47 +178,47 @@ def overlay_files(root: Path, files: list[Path], out: Path) -> dict[Path, Path]:
     return targets
 
 
-def _picture(detector: Any, file: Path, target: Path | None) -> list[dict[str, Any]]:
-    from PIL import Image
-
+def _picture(detector: Any, file: Path, target: Path | None, least: float | None) -> Read:
     from bodyjax import detect
-    from bodyjax.data.images import read_image
 
-    image = read_image(file)
-    people = detect.people(detector, image)
+    found = detect.find(detector, file, min_score=least)
     if target is not None:
         target.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(drawn(image, people)).save(target)
-    return people
+        found.plot().save(target)
+    return Read(found.coco(), found.left_out, int(found.overflow > 0))
 
 
-def _video(detector: Any, file: Path, target: Path | None) -> list[dict[str, Any]]:
-    from bodyjax import detect
+def _video(detector: Any, file: Path, target: Path | None, least: float | None) -> Read:
+    from bodyjax import detect, found
     from bodyjax.data.encode import write_video
     from bodyjax.data.video import open_video
 
     frames = detect.video(detector, file, progress=lambda it, count: _bar(it, count, "frame"))
+    full = sum(any(person["overflow"] for person in people) for people in frames)
+    frames, left_out = found.frames_at_least(frames, 0.0 if least is None else least)
+    clip = open_video(file)
+    width, height = clip.size
     if target is not None:
-        clip = open_video(file)
         target.parent.mkdir(parents=True, exist_ok=True)
         pairs = zip(clip.iter_frames(), frames, strict=True)
         write_video(target, (drawn(image, people) for image, people in pairs), clip.fps or 1.0)
-    return [person for people in frames for person in people]
+    people = [person for people in frames for person in people]
+    return Read(found.with_boxes(people, (height, width)), left_out, full)
 
 
 def drawn(image: Any, people: list[dict[str, Any]]) -> Any:
-    """The picture with the joints that were found (guesses are in the JSON only); in videos with
-    the number of each person."""
+    """A frame with the joints that were found (guesses are in the JSON only) and each person's
+    number."""
     import numpy as np
 
     from bodyjax import draw
     from bodyjax.skeleton import COCO17
 
     table = np.array([person["keypoints"] for person in people]).reshape(-1, 17, 3)
-    sure = [[flag or person.get("bridged", False) for flag in person["found"]] for person in people]
+    sure = [[flag or person["bridged"] for flag in person["found"]] for person in people]
     score = np.where(np.array(sure, bool).reshape(-1, 17), table[..., 2], 0.0)
-    numbers = [person["identity"] for person in people if "identity" in person]
-    return draw.skeletons(image, table[..., :2], score, COCO17, numbers=numbers or None)
+    numbers = [person["identity"] for person in people]
+    return draw.skeletons(image, table[..., :2], score, COCO17, numbers=numbers)
 
 
 def _bar(items: Iterable[Any], count: int, unit: str) -> Iterator[Any]:

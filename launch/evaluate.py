@@ -64,8 +64,10 @@ def main(arguments: list[str]) -> int:
 def evaluate(checkpoint: str, data: str, split: str | None, more: dict[str, Any]) -> dict[str, Any]:
     """Calls the evaluation of the checkpoint's system; ConfigError for an option in `more` that it
     does not have."""
+    from bodyjax import compiled
     from bodyjax.engine import checkpoint as checkpoints
 
+    compiled.keep()
     loaded = checkpoints.load(checkpoint)
     run = evaluation(loaded.system)
     if run is None:

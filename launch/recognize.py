@@ -119,9 +119,10 @@ class Task:
 
 def open_task(checkpoint: str, window: float | None, exercise: str | None = None) -> Task:
     """What to do with each video: a movement, or a score where the checkpoint is a sequence's."""
+    from bodyjax import compiled
     from bodyjax.engine import checkpoint as checkpoints
 
-    keep_compiled()
+    compiled.keep()
     found = checkpoints.load(checkpoint)
     if found.system != "sequence":
         if exercise is not None:
@@ -173,18 +174,6 @@ def scoring(found: Any, exercise: str | None) -> Task:
         lambda video, out, result: score.overlay(scorer, video, out, result),
         lambda result: f"{len(result['people'])} people",
     )
-
-
-def keep_compiled() -> None:
-    """Compiled programs are kept in the cache folder: a second start takes a quarter of the time.
-    JAX's own variable JAX_COMPILATION_CACHE_DIR comes first."""
-    import jax
-
-    from bodyjax.simulate.clips import default_cache
-
-    if not os.environ.get("JAX_COMPILATION_CACHE_DIR"):
-        jax.config.update("jax_compilation_cache_dir", str(default_cache() / "compiled"))
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
 
 
 if __name__ == "__main__":

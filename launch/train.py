@@ -49,9 +49,10 @@ def join(text: str) -> None:
 
 def train(config: Any, workdir: Path) -> int:
     """Trains, then shows what came out and how to use it."""
-    from bodyjax import training
+    from bodyjax import compiled, training
     from bodyjax.engine import loop
 
+    compiled.keep()
     try:
         result = training.train(config, workdir)
     except loop.Interrupted:

@@ -494,10 +494,12 @@ def _load_exported(folder: Path) -> Checkpoint:
                 value = value.view(jnp.bfloat16) if dtypes.get(name) == "bfloat16" else value
                 # half the bytes on disk, but parameters in memory are always float32
                 floating = jnp.issubdtype(value.dtype, jnp.floating)
-                flat[name] = jnp.asarray(value, jnp.float32 if floating else value.dtype)
+                flat[name] = value.astype(np.float32) if floating else value
     except (OSError, ValueError, zipfile.BadZipFile) as error:
         raise CheckpointError(f"can't be read: {_line(error)}", file=arrays) from error
-    variables = {"params": {}, "batch_stats": {}, "frozen": {}, **nest(flat)}
+    # all at once: jnp.asarray compiles a program for every shape
+    placed = nest(jax.device_put(flat))
+    variables = {"params": {}, "batch_stats": {}, "frozen": {}, **placed}
     for part, reference in references.items():
         weights = _find(reference["weights"])
         if sha256(weights / "params.npz") != reference["sha256"]:

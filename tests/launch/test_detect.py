@@ -1,6 +1,11 @@
 """Files in, JSON and overlays out, exit codes of launch.detect."""
 
+import dataclasses
 import json
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,17 +14,19 @@ from PIL import Image
 from bodyjax import detect as detector_module
 from bodyjax.data.encode import write_video
 from bodyjax.data.video import open_video
-from bodyjax.errors import DataError, UserError
+from bodyjax.errors import ConfigError, DataError, UserError
 from launch import detect
 from tests.picture_sets import body, colour, knowing
+
+ROOT = Path(__file__).resolve().parents[2]
+POSE = np.stack([np.linspace(8, 20, 17), np.linspace(5, 35, 17)], -1)
 
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     """Two pictures, a video, a broken picture and a text; the detector sees one person in
     picture 1 and two in picture 2, who walk through the video."""
-    pose = np.stack([np.linspace(8, 20, 17), np.linspace(5, 35, 17)], -1)
-    poses = {1: [body(pose)], 2: [body(pose), body(pose + np.array([22, 0]))]}
+    poses = {1: [body(POSE)], 2: [body(POSE), body(POSE + np.array([22, 0]))]}
     monkeypatch.setattr(detector_module, "load", lambda name, **settings: knowing(poses))
     root = tmp_path / "in"
     (root / "deep").mkdir(parents=True)
@@ -44,6 +51,13 @@ def test_a_folder_gives_every_good_file_and_names_the_bad_one(folder, tmp_path, 
     names = [person["file_name"] for person in people]
     assert [names.count(n) for n in ("a.png", "deep/a.png", "v.mp4")] == [1, 2, 10]
     assert all(len(person["keypoints"]) == 51 for person in people)
+    for person in people:
+        x, y, width, height = person["bbox"]
+        joints = np.reshape(person["keypoints"], (17, 3))[:, :2]
+        assert (joints >= [x - 1, y - 1]).all()  # joints of videos are smoothed
+        assert (joints <= [x + width + 1, y + height + 1]).all()
+        assert 0 <= x < x + width <= 50
+        assert 0 <= y < y + height <= 40
     still = [person for person in people if person["file_name"] != "v.mp4"]
     assert len({person["image_id"] for person in still}) == 2
     moving = [person for person in people if person["file_name"] == "v.mp4"]
@@ -88,3 +102,103 @@ def test_input_and_output_are_checked_first(folder, tmp_path):
         detect.main(["--input", picture, "--json", str(tmp_path / "no" / "r.json")])
     with pytest.raises(UserError, match="is a folder; name a file"):
         detect.main(["--input", picture, "--json", str(tmp_path)])
+
+
+def test_people_below_the_least_score_are_left_out_and_counted(folder, tmp_path, capsys):
+    """Scores are 1.0 and 0.9."""
+    file, out = folder / "deep" / "a.png", tmp_path / "o.png"
+    words = ["--input", str(file), "--out", str(out)]
+    assert detect.main([*words, "--min-score", "0.95"]) == 0
+    said = capsys.readouterr()
+    (person,) = json.loads(said.out)
+    assert person["score"] == 1.0
+    assert said.err == "1 of 1 files read, 1 results, 1 people below the least score left out\n"
+    with Image.open(out) as drawn:
+        changed = (np.asarray(drawn) != colour(2)).any(-1)
+    assert changed[:, :25].any()
+    assert not changed[:, 30:].any()
+    for least, count in (("0", 2), ("0.9", 2), ("1", 1)):
+        assert detect.main(["--input", str(file), "--min-score", least]) == 0
+        assert len(json.loads(capsys.readouterr().out)) == count
+
+
+def test_a_weak_person_leaves_a_whole_video(folder, capsys):
+    assert detect.main(["--input", str(folder / "v.mp4"), "--min-score", "0.95"]) == 0
+    said = capsys.readouterr()
+    people = json.loads(said.out)
+    assert [person["frame"] for person in people] == list(range(5))
+    assert len({person["identity"] for person in people}) == 1
+    assert "5 results, 1 people below the least score left out" in said.err
+
+
+def test_nobody_is_no_results_and_the_picture_as_it_is(folder, tmp_path, capsys):
+    picture = np.full((40, 50, 3), colour(3), np.uint8)
+    picture[:5, :7] = [200, 10, 60]
+    Image.fromarray(picture).save(tmp_path / "none.png")
+    words = ["--input", str(tmp_path / "none.png"), "--out", str(tmp_path / "o.png")]
+    assert detect.main(words) == 0
+    said = capsys.readouterr()
+    assert json.loads(said.out) == []
+    assert said.err == "1 of 1 files read, 0 results\n"
+    with Image.open(tmp_path / "o.png") as drawn:
+        assert (np.asarray(drawn) == picture).all()
+
+
+def test_more_people_than_are_kept_are_said(folder, monkeypatch, capsys):
+    one, given = detector_module.load("small"), {}
+
+    def load(name, **settings):
+        given.update(settings)
+
+        def predict(variables, canvas):
+            return one.predict(variables, canvas)._replace(overflow=np.int32(2))
+
+        return dataclasses.replace(one, predict=predict)
+
+    monkeypatch.setattr(detector_module, "load", load)
+    words = ["--input", str(folder / "a.png"), "--max-people"]
+    assert detect.main([*words, "7"]) == 0
+    said = capsys.readouterr()
+    assert given == {"max_people": 7}
+    assert json.loads(said.out)[0]["overflow"] == 2
+    assert "1 pictures with more people or peaks than are kept" in said.err
+    assert detect.main([*words, "30"]) == 0
+    assert given == {"max_people": 30, "max_peaks": 30}
+
+
+@pytest.mark.parametrize("score", ["-0.1", "1.01", "nan", "inf", "half", ""])
+def test_a_least_score_that_is_none(folder, score):
+    with pytest.raises(ConfigError, match=r"--min-score: .* from 0 to 1$"):
+        detect.main(["--input", str(folder / "a.png"), f"--min-score={score}"])
+
+
+@pytest.mark.parametrize("count", ["0", "-3", "2.5", "many", "201", "9" * 5000])
+def test_a_number_of_people_that_is_none(folder, count):
+    with pytest.raises(ConfigError, match="whole number from 1 to 200"):
+        detect.main(["--input", str(folder / "a.png"), f"--max-people={count}"])
+
+
+def test_a_wrong_score_is_one_line(folder):
+    done = subprocess.run(
+        [sys.executable, "-m", "launch.detect", "--input", folder / "a.png", "--min-score", "2"],
+        cwd=ROOT, capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert done.stderr == "error: --min-score: 2 is no score; give a number from 0 to 1\n"
+
+
+@pytest.mark.slow
+def test_the_second_call_compiles_nothing(folder, tmp_path):
+    own = {k: v for k, v in os.environ.items() if not k.startswith("JAX_")}
+    environment = {**own, "JAX_PLATFORMS": "cpu", "BODYJAX_CACHE": str(tmp_path / "cache")}
+    said = []
+    for _ in range(2):
+        done = subprocess.run(
+            [sys.executable, "-m", "launch.detect", "--input", folder / "a.png", "--size", "64"],
+            cwd=ROOT, capture_output=True, text=True, timeout=300, check=True, env=environment,
+        )  # fmt: skip
+        assert done.stderr.count("\n") == 1
+        kept = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("jit_predict-*-cache")}
+        assert len(kept) == 1
+        said.append((done.stdout, kept))
+    assert said[0] == said[1]
