@@ -118,6 +118,8 @@ def movenet(arrays: Weights) -> tuple[Tree, Tree]:
         tree = params
         for step in where[:-1]:
             tree = tree.setdefault(step, {})
+            if not isinstance(tree, dict):
+                _unknown(name)
         tree[where[-1]] = value
     return params, {}
 

@@ -58,9 +58,9 @@ def from_checkpoint(path: str, system: System) -> Variables:
 def from_published(path: str, seed: int, system: System) -> Variables:
     """Random variables with the backbone of an .npz of published weights, and with those of its
     heads that the network has; a head that the network has and the file lacks is an error."""
-    fresh = jax.device_get(jax.jit(system.init)(jax.random.key(seed)))
     try:
         params, statistics, heads = published.network(published.read(path))
+        fresh = jax.device_get(jax.jit(system.init)(jax.random.key(seed)))
         for head in published.HEADS:
             if head in fresh["params"]:
                 if head not in heads:

@@ -240,10 +240,15 @@ def test_heatmap_stages_keep_the_background():
     same(without, np.array([plain[0], hard[1], hard[2]]), 1)
 
 
-@pytest.mark.parametrize("name", ["masked_l2", "hard_joints", "depth_l2", "distillation"])
+@pytest.mark.parametrize(
+    "name", ["masked_l2", "hard_joints", "depth_l2", "distillation", "focal", "masked_l1"]
+)
 def test_what_is_masked_leaks_nowhere(name):
     rng = np.random.default_rng(4)
     predicted, target = rng.normal(size=(2, 2, 4, 4, 3)).astype(np.float32)
+    if name == "focal":  # of probabilities
+        predicted, target = rng.uniform(0.05, 0.95, (2, 2, 4, 4, 3)).astype(np.float32)
+        target[rng.random(target.shape) < 0.2] = 1.0
     mask = (rng.random((2, 4, 4, 1)) < 0.7).astype(np.float32)
 
     def loss(predicted, target):
@@ -259,6 +264,10 @@ def test_what_is_masked_leaks_nowhere(name):
     dirty = both(predicted, np.where(mask == 0, np.nan, target))
     np.testing.assert_array_equal(clean[0], dirty[0])
     np.testing.assert_array_equal(clean[1], dirty[1])
+    if name in ("focal", "masked_l1"):  # nor does what the network says there
+        dirty = both(np.where(mask == 0, np.nan, predicted), target)
+        np.testing.assert_array_equal(clean[0], dirty[0])
+        np.testing.assert_array_equal(clean[1], dirty[1])
     assert np.isfinite(clean[0])
     # bfloat16 comes in, float32 goes out, and sums are not rounded to 8 bits.
     half = loss(jnp.asarray(predicted, jnp.bfloat16), jnp.asarray(target, jnp.bfloat16))
@@ -271,6 +280,110 @@ def test_what_is_masked_leaks_nowhere(name):
         ),
         1,
     )
+
+
+def penalty_reduced(p, target, weight, alpha=2.0, beta=4.0):
+    """Objects as Points, eq. 1, cell by cell."""
+    total, peaks = 0.0, 0
+    for p_, t_, w_ in zip(p.ravel(), target.ravel(), weight.ravel(), strict=True):
+        if w_ == 0:
+            continue
+        if t_ == 1:
+            peaks += 1
+            total -= w_ * (1 - p_) ** alpha * np.log(p_)
+        else:
+            total -= w_ * (1 - t_) ** beta * p_**alpha * np.log(1 - p_)
+    return total / max(peaks, 1)
+
+
+@pytest.fixture(scope="module")
+def heat():
+    """(probability, target with peaks, weights with zeros), float32."""
+    rng = np.random.default_rng(8)
+    p = rng.uniform(0.02, 0.98, (2, 4, 5, 3)).astype(np.float32)
+    target = rng.uniform(0, 0.99, p.shape).astype(np.float32)
+    target[rng.random(p.shape) < 0.1] = 1.0
+    weight = (rng.uniform(0.5, 2, p.shape) * (rng.random(p.shape) < 0.8)).astype(np.float32)
+    assert ((target == 1) & (weight > 0)).sum() > 3
+    assert ((target == 1) & (weight == 0)).any()
+    return p, target, weight
+
+
+focal = jax.jit(losses.focal, static_argnames=("alpha", "beta"))
+
+
+def test_focal_equals_the_paper_s_formula_in_numpy(heat):
+    p, target, weight = heat
+    same(focal(p, target, weight), penalty_reduced(*(x.astype(np.float64) for x in heat)), 1)
+    ones = np.ones_like(p)
+    same(focal(p, target, np.ones((1, 1, 1, 1))), penalty_reduced(p, target, ones), 1)
+    other = penalty_reduced(p, target, ones, alpha=1.5, beta=3.0)
+    same(focal(p, target, ones, alpha=1.5, beta=3.0), other, 1)
+    # Without a peak the sum stands as it is; a perfect map costs nothing.
+    target = np.minimum(target, 0.9)
+    same(focal(p, target, ones), penalty_reduced(p, target, ones), 1)
+    peaks = (heat[1] == 1).astype(np.float32)
+    assert focal(peaks, heat[1], ones) < 1e-6
+    # What is certain and wrong costs much, and nothing is infinite.
+    assert 10 < focal(1 - peaks, heat[1], ones) < np.inf
+
+
+def test_focal_gradient_equals_finite_differences(heat):
+    p, target, weight = (x.astype(np.float64) for x in heat)
+    gradient = jax.jit(jax.grad(losses.focal))(*heat)
+    expected, step = np.zeros_like(p), 1e-6
+    for place in np.ndindex(p.shape):
+        ends = []
+        for sign in (1, -1):
+            moved = p.copy()
+            moved[place] += sign * step
+            ends.append(penalty_reduced(moved, target, weight))
+        expected[place] = (ends[0] - ends[1]) / (2 * step)
+    np.testing.assert_allclose(gradient, expected, rtol=1e-4, atol=1e-5)
+    assert not np.any(gradient[weight == 0])
+
+
+def test_focal_is_least_at_the_peak_and_spares_cells_near_it(heat):
+    p = np.full((1, 1, 3, 1), 0.4, np.float32)
+    target = np.array([1.0, 0.9, 0.0], np.float32).reshape(p.shape)
+    slope = jax.grad(losses.focal)(p, target, np.ones_like(p)).ravel()
+    assert slope[0] < 0 < slope[1] < 1e-3 * slope[2]
+
+
+def test_masked_l1_by_hand_and_under_grad():
+    predicted = np.array([[1.0, -2.0], [4.0, np.nan], [0.5, 0.0]], np.float32)
+    target = np.array([[3.0, 1.0], [0.0, 5.0], [np.nan, 0.0]], np.float32)
+    mask = np.array([[1, 1], [2, 0], [0, 0]], np.float32)
+    both = jax.jit(jax.value_and_grad(losses.masked_l1))
+    value, gradient = both(predicted, target, mask)
+    same(value, (2 + 3 + 2 * 4) / 4, 1)
+    np.testing.assert_allclose(gradient, np.array([[-1, -1], [2, 0], [0, 0]]) / 4)
+    # A mask of one column counts both coordinates of a row.
+    same(losses.masked_l1(predicted[:1], target[:1], mask[:1, :1]), 5 / 2, 1)
+    value, gradient = both(predicted, target, 0 * mask)
+    assert value == 0
+    assert not np.any(gradient)
+
+
+def test_the_teacher_s_mask_weighs_its_own_term_alone():
+    rng = np.random.default_rng(9)
+    student = rng.normal(size=(2, 1, 4, 4, 3)).astype(np.float32)
+    teacher, target = rng.normal(size=(2, 1, 4, 4, 3)).astype(np.float32)
+    mask = rng.random((1, 4, 4, 1)).astype(np.float32)
+    weight = rng.random((1, 4, 4, 3)).astype(np.float32)
+    got = losses.distillation(student, teacher, target, mask, 0.3, teacher_mask=weight)
+    plain = losses.distillation(student, teacher, target, mask, 0.3)
+    same(got.label, plain.label, 1)
+    same(got.teacher, (weight * (student - teacher) ** 2).sum(), 1)
+    same(got.total, 0.7 * got.label + 0.3 * got.teacher, 1)
+    # A teacher that says what the labels say, weighted alike, costs what they do.
+    alike = losses.distillation(student, target, target, mask, 0.3, teacher_mask=mask)
+    same(alike.teacher, alike.label, 1)
+    # Weights of a teacher of twice the resolution come along with its maps.
+    wide = np.full((1, 8, 8, 1), 2.0, np.float32)
+    big = losses.distillation(student, 0 * np.ones((1, 8, 8, 3)), target, mask, 1.0,
+                              teacher_mask=wide)  # fmt: skip
+    same(big.teacher, 2 * (student**2).sum(), 1)
 
 
 def test_depth_l2_by_hand():
@@ -358,6 +471,8 @@ def test_losses_map_over_a_leading_axis():
     mapped = {
         "masked_l2": (losses.masked_l2, (predicted, target, mask)),
         "hard_joints": (lambda *a: losses.hard_joints(*a, 2), (predicted, target, mask)),
+        "focal": (losses.focal, (jax.nn.sigmoid(predicted), np.round(target % 1, 1), mask)),
+        "masked_l1": (losses.masked_l1, (predicted, target, mask)),
         "distillation": (
             lambda p, t, m: losses.distillation([p], 0 * t, t, m, 0.5).total,
             (predicted, target, mask),

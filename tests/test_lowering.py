@@ -43,11 +43,22 @@ def small_sequence():
     return config
 
 
-CONFIGS = {"pose": small_pose, "movement": small_movement, "sequence": small_sequence}
+def center_pose():
+    config = pose.get_config("small")
+    config.model.update({"size": (64, 64), "max_people": 2, "frozen_blocks": 0, "head_weight": 1.0})
+    return config
+
+
+CONFIGS = {
+    "pose": small_pose,
+    "center_pose": center_pose,
+    "movement": small_movement,
+    "sequence": small_sequence,
+}
 
 
 def test_every_system_is_tried():
-    assert {make().system for make in CONFIGS.values()} == set(CONFIGS)
+    assert {make().system for make in CONFIGS.values()} == set(CONFIGS) - {"center_pose"}
 
 
 @pytest.mark.parametrize("name", CONFIGS)

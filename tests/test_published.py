@@ -1,5 +1,5 @@
 """Published weights under our names: against a plain implementation of their own layout, and for
-EfficientNet-lite0 against its golden features."""
+EfficientNet-lite0 against its golden features (MoveNet: tests/models/test_mobilenet.py)."""
 
 import jax
 import jax.numpy as jnp
@@ -9,6 +9,8 @@ import pytest
 from bodyjax import published, start
 from bodyjax.errors import CheckpointError
 from bodyjax.models.backbone import VGG19, EfficientNetLite0, SEResNet
+from bodyjax.systems import build
+from configs.pose import get_config
 from tests.shared import shared
 
 LITE0 = "data/backbones/efficientnet_lite0.npz"
@@ -119,7 +121,7 @@ def test_torchvision_s_names_fill_the_whole_network(depth, blocks, reduction):
     shapes = resnet_shapes(blocks, (64, 128, 256))
     shapes |= {"layer4.0.conv1.weight": (512, 1024, 1, 1)}
     arrays = {name: np.broadcast_to(np.float32(2), shape) for name, shape in shapes.items()}
-    params, statistics = published.backbone(arrays)
+    params, statistics, _ = published.network(arrays)
     shapes = jax.eval_shape(SEResNet(depth, reduction).init, jax.random.key(0), picture(32, 32))
     for tree, name in ((params, "params"), (statistics, "batch_stats")):
         fresh = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes[name])
@@ -138,7 +140,7 @@ def test_imported_vgg19_gives_the_published_values():
         shapes[f"features.{number}.weight"] = (after, before, 3, 3)
         shapes[f"features.{number}.bias"] = (after,)
     arrays = random_arrays(shapes)
-    params, statistics = published.backbone(arrays)
+    params, statistics, _ = published.network(arrays)
     assert statistics == {}
     pixels = picture(16, 24)
     ours = jax.jit(VGG19().apply)({"params": params}, pixels)[8]
@@ -156,7 +158,7 @@ def test_imported_vgg19_gives_the_published_values():
 
 
 def test_efficientnet_lite0_equals_its_golden_features():
-    params, statistics = published.backbone(published.read(shared(LITE0)))
+    params, statistics, _ = published.network(published.read(shared(LITE0)))
     variables = {"params": params, "batch_stats": statistics}
     with np.load(shared("data/backbones/efficientnet_lite0_golden.npz")) as file:
         golden = {name: file[name] for name in file.files}
@@ -175,7 +177,7 @@ def test_efficientnet_lite0_equals_its_golden_features():
 
 
 def test_every_parameter_of_lite0_comes_from_the_file():
-    params, statistics = published.backbone(published.read(shared(LITE0)))
+    params, statistics, _ = published.network(published.read(shared(LITE0)))
     shapes = jax.eval_shape(EfficientNetLite0().init, jax.random.key(0), picture(32, 32))
     for tree, name in ((params, "params"), (statistics, "batch_stats")):
         given = jax.tree.map(np.shape, tree)
@@ -211,7 +213,7 @@ def test_files_that_are_none(tmp_path):
 )  # fmt: skip
 def test_names_without_a_place_are_errors(arrays, message):
     with pytest.raises(CheckpointError, match=message):
-        published.backbone(arrays)
+        published.network(arrays)
 
 
 def test_weights_of_another_network_are_refused():
@@ -227,3 +229,118 @@ def test_weights_of_another_network_are_refused():
     wrong = {"layer3_0": {"conv1": {"kernel": np.ones((1, 1, 4, 8))}}}
     with pytest.raises(CheckpointError, match=r"conv1/kernel: has shape"):
         start.fitted(wrong, like, "backbone")
+
+
+# ---- MoveNet as a start
+
+
+class Zeros:
+    """The detector `small` by the names and shapes of its variables alone: nothing to compile."""
+
+    def __init__(self):
+        self.shapes = jax.eval_shape(build(get_config("small")).init, jax.random.key(0))
+
+    def init(self, key):
+        return jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), self.shapes)
+
+
+@pytest.fixture(scope="module")
+def small():
+    return Zeros()
+
+
+@pytest.fixture(scope="module")
+def movenet(small):
+    """Arrays of MoveNet's names and shapes, those of its boxes among them."""
+    arrays, rng = {"box_scale/out/bias": np.zeros(2, np.float32)}, np.random.default_rng(0)
+    parts = ("backbone", *published.HEADS)
+    params = {part: small.shapes["params"][part] for part in parts}
+    for path, leaf in jax.tree_util.tree_flatten_with_path(params)[0]:
+        part, *rest = (key.key for key in path)
+        if part == "backbone" and rest[0].startswith(("lateral", "smooth")):
+            part = "fpn"
+        value = rng.normal(size=leaf.shape).astype(np.float16)
+        arrays["/".join((part, *rest))] = value
+    return arrays
+
+
+def stored(tmp_path, arrays):
+    file = tmp_path / "start.npz"
+    np.savez(file, **arrays)
+    return str(file)
+
+
+def test_a_start_fills_backbone_and_heads_and_leaves_the_rest(tmp_path, movenet, small):
+    config = {"start": stored(tmp_path, movenet), "seed": 0}
+    found = start.variables(config, small)
+    assert jax.tree.map(np.shape, found["params"]) == jax.tree.map(
+        lambda leaf: leaf.shape, small.shapes["params"]
+    )
+    assert set(found) == {"params", "batch_stats"}
+    for name, array in movenet.items():
+        part, *path = name.split("/")
+        if part == "box_scale":
+            continue
+        tree = found["params"][part if part in published.HEADS else "backbone"]
+        for step in path:
+            tree = tree[step]
+        assert tree.dtype == np.float32
+        np.testing.assert_array_equal(tree, array)
+    for name in ("pyramid", "stages"):
+        assert not any(np.any(leaf) for leaf in jax.tree.leaves(found["params"][name]))
+
+
+def without(arrays, start):
+    return {name: array for name, array in arrays.items() if not name.startswith(start)}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda a: without(a, "center/"), r": center: the weights have no such head"),
+        (lambda a: without(a, "fpn/smooth8/"), r": backbone: the weights have no smooth8"),
+        (lambda a: without(a, "regress/out/bias"), r": regress/out: the weights have no bias"),
+        (lambda a: without(a, "backbone/stem/"), "not the weights of a backbone that is known"),
+        (lambda a: a | {"offset/out/kernel": np.zeros((1, 1, 96, 32))},
+         r": offset/out/kernel: has shape \(1, 1, 96, 32\), not \(1, 1, 96, 34\)"),
+        (lambda a: a | {"backbone/head/bias": np.zeros(7)}, r"backbone/head/bias: has shape"),
+        (lambda a: a | {"backbone/block17/expand/bias": np.zeros(7)}, "the network has no block17"),
+        (lambda a: a | {"depth/out/kernel": np.zeros(7)}, "no place .* 'depth/out/kernel'"),
+        (lambda a: a | {"fpn": np.zeros(7)}, "no place is known for 'fpn'"),
+        (lambda a: a | {"heatmap/out/scale": np.zeros(7)}, "no place .* 'heatmap/out/scale'"),
+        (lambda a: a | {"fpn/lateral4/bias/bias": np.zeros(7)}, "no place .* 'fpn/lateral4/b"),
+        (lambda a: a | {"fpn/lateral4/bias": np.array([{}])}, r"not an \.npz file of arrays"),
+    ],
+    ids=["head", "layer", "array", "stem", "shape", "backbone_shape", "block", "part", "no_path",
+         "leaf", "below_an_array", "pickled"],
+)  # fmt: skip
+def test_a_start_that_does_not_fit_is_one_line_with_its_file(
+    change, message, tmp_path, movenet, small
+):
+    file = stored(tmp_path, change(movenet))
+    with pytest.raises(CheckpointError, match=message) as caught:
+        start.from_published(file, 0, small)
+    assert str(caught.value).startswith(f"{file}: ")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("kept", [0, 100, 0.5, -30])
+def test_a_truncated_start_is_one_line_with_its_file(kept, tmp_path, movenet, small):
+    file = stored(tmp_path, movenet)
+    with open(file, "r+b") as held:
+        size = held.seek(0, 2)
+        held.truncate(int(kept * size) if 0 < kept < 1 else kept % size)
+    with pytest.raises(CheckpointError, match=r"not an \.npz file") as caught:
+        start.from_published(file, 0, small)
+    assert str(caught.value).startswith(f"{file}: ")
+    assert "\n" not in str(caught.value)
+
+
+def test_backbones_without_heads_start_networks_that_have_none():
+    arrays = {
+        "layer1.0.conv1.weight": np.zeros((4, 4, 1, 1)),
+        "conv1.weight": np.zeros((4, 3, 7, 7)),
+    }
+    params, statistics, heads = published.network(arrays)
+    assert set(params) == {"layer1_0", "conv1"}
+    assert statistics == heads == {}

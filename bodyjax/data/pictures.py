@@ -30,7 +30,7 @@ def people(
 
     Half a pixel is taken off the stored joints and boxes (their first pixel's centre is 0.5).
     People of whom less than `least_area` pixels are to be seen become `ignore` boxes.
-    "valid" is a fixed tenth of the training pictures.
+    "valid" is a fixed tenth of the training pictures, a third where they are fewer than 1,000.
     Raises DataError for missing or misshapen arrays. Missing pictures, joints and boxes that are
     not numbers and people of pictures that are not listed raise or are left out (`on_bad`).
     `check_pictures` decodes every picture once; else a broken one raises when it is read.

@@ -140,7 +140,7 @@ class MobileNetV2FPN(nn.Module):
         for i, stride in enumerate(STRIDES):
             width, name = widths[WIDTH_OF_BLOCK[i]], f"block{i}"
             x = FoldedResidual(width, stride, i > 0, self.depthwise, self.dtype, name=name)(x)
-            if i + 1 == self.frozen_blocks:
+            if i < self.frozen_blocks:  # each of them: the pyramid reads earlier ones, too
                 x = jax.lax.stop_gradient(x)
             if i in TAPS:
                 taps[TAPS[i]] = x

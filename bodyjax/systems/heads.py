@@ -40,14 +40,17 @@ def head_losses(maps: Maps, batch: Batch, known: tuple[bool, ...], stride: int) 
 
     at_middle, inside = sampled(maps.regress, middle)  # (B, P, J, 2)
     towards = cells - jnp.round(middle)[:, :, None]
-    regress_mask = (there & (inside & counted)[..., None])[..., None]
+    holds = sampled(area, middle)[0]  # (B, P, 1)
+    regress_mask = (holds * (there & (inside & counted)[..., None]))[..., None]
     joint_cells = jnp.round(cells)
     own, within = own_offsets(maps.offset, joint_cells)
+    holds = sampled(area, joint_cells.reshape(len(cells), -1, 2))[0].reshape(there.shape)
+    offset_mask = (holds * (there & within))[..., None]
     terms = {
         "heatmap": losses.focal(maps.heatmaps[-1][..., :-1], heat, joint_mask),
         "center": losses.focal(maps.center[..., None], centers, area),
         "regress": losses.masked_l1(at_middle, towards, regress_mask),
-        "offset": losses.masked_l1(own, cells - joint_cells, (there & within)[..., None]),
+        "offset": losses.masked_l1(own, cells - joint_cells, offset_mask),
     }
     return {name: WEIGHTS[name] * term for name, term in terms.items()}
 
@@ -66,8 +69,8 @@ def drawn(cells: Array, there: Array, shape: tuple[int, int], stride: int, sigma
 
 
 def sampled(field: Array, places: Array) -> tuple[Array, Array]:
-    """field (B, H, W, J, 2) in the cells nearest to places (B, P, 2): (B, P, J, 2), and whether
-    these lie on the map."""
+    """field (B, H, W, ...) in the cells nearest to places (B, P, 2): (B, P, ...), and whether these
+    lie on the map."""
     height, width = field.shape[1:3]
     x, y = (jnp.round(places[..., axis]).astype(jnp.int32) for axis in (0, 1))
     inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)

@@ -167,9 +167,9 @@ class Pose:
             )
             metrics = {"teacher": (teacher, count), "alpha": (alpha, count)}
         heads = maps.center is not None
-        drawn = maps.heatmaps[:-1] if heads else maps.heatmaps
         stages = losses.heatmap_stage_losses(
-            drawn, target.heatmaps, target.heatmap_mask, joints=len(self.bones.joints),
+            of_stages(maps).heatmaps, target.heatmaps, target.heatmap_mask,
+            joints=len(self.bones.joints),
             k=self.hard_joints or len(self.bones.joints),
             hard_stages=self.hard_stages if self.hard_joints else 0,
             joint_mask=batch["joint_mask"],
@@ -195,16 +195,19 @@ class Pose:
         """The loss against the teacher, and which pictures (B,) have a teacher.
 
         Masks of the labels do not count here: pictures and cells without labels learn from the
-        teacher. Where the teacher says nothing, its map is the student's own: no gradient.
+        teacher. Where the teacher says nothing, its map is the student's own: no gradient. The
+        student's stages learn, its heads do not; what a teacher's heads say is taught.
         """
         teaching = self.teaching
         assert teaching is not None
+        maps = of_stages(maps)
         if teaching.network is None:
             aims, taught = self.stored_lesson(batch, maps)
             pairs = [(maps.heatmaps, aims.heatmaps), (maps.pafs, aims.pafs)]
             pairing = "same"
         else:
             aims = applied(teaching.network, variables["frozen"]["teacher"], batch["image"])
+            aims = of_stages(aims) if teaching.pairing == "same" else aims
             pairs = common_maps(maps, self.bones, aims, teaching.bones)
             taught, pairing = jnp.ones(batch["image"].shape[0]), teaching.pairing
         none = jnp.zeros((1, 1, 1, 1))  # the label's term is the caller's
@@ -264,6 +267,11 @@ class Pose:
 def split(variables: Any) -> Variables:
     """What a network is applied to: its parameters and statistics ({} without norms)."""
     return {"params": variables["params"], "batch_stats": variables.get("batch_stats", {})}
+
+
+def of_stages(maps: Maps) -> Maps:
+    """Heat maps and fields of the stages alone, without what heads of CenterNet's form add."""
+    return Maps(maps.heatmaps if maps.center is None else maps.heatmaps[:-1], maps.pafs)
 
 
 def applied(network: Network, variables: Any, image: Array) -> Maps:

@@ -180,7 +180,7 @@ def test_folders_of_other_things_are_refused(config, tmp_path):
 
 def taught(config):
     config.unlock()
-    config.distill = get_config("small_distilled").distill
+    config.distill = get_config("imagenet_distilled").distill
     return config
 
 

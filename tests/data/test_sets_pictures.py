@@ -8,7 +8,7 @@ from PIL import Image
 
 from bodyjax import skeleton
 from bodyjax.data import pictures, sets
-from bodyjax.data.labelled import PARTS
+from bodyjax.data.labelled import PARTS, named_part
 from bodyjax.data.stream import Stream
 from bodyjax.errors import ConfigError, DataError
 from tests.picture_sets import coco_set, people_set
@@ -172,6 +172,21 @@ def _labels(source):
     return (source.labels_of(i) for i in range(len(source)))
 
 
+@pytest.mark.parametrize(("training", "one_of"), [(999, 3), (1000, 10)])
+def test_small_training_sides_give_a_third_for_validation_others_a_tenth(training, one_of):
+    names = [f"{row}.png" for row in range(training + 500)]
+    heldout = np.arange(len(names)) >= training
+    parts = {part: named_part(part, names, heldout) for part in PARTS}
+    share = parts["valid"].sum() / training
+    assert abs(share - 1 / one_of) < 0.04
+    assert not (parts["valid"] & (parts["train"] | heldout)).any()
+    np.testing.assert_array_equal(parts["train"] | parts["valid"], ~heldout)
+    # Each by its name alone: it stays where it is whatever stands beside it.
+    order = np.random.default_rng(0).permutation(len(names))
+    shuffled = named_part("valid", [names[row] for row in order], heldout[order])
+    np.testing.assert_array_equal(shuffled, parts["valid"][order])
+
+
 def test_multi_as_its_readme_has_it():
     folder = shared("data/multi")
     everything = pictures.coco(folder, "all")
@@ -184,7 +199,7 @@ def test_multi_as_its_readme_has_it():
     assert sum(len(people.boxes) for people in test.people) == 416
     train, valid = pictures.coco(folder, "train"), pictures.coco(folder, "valid")
     assert len(train) + len(valid) == 361
-    assert 20 <= len(valid) <= 55
+    assert 100 <= len(valid) <= 140  # a third of 361
     assert not set(train.names) & set(valid.names)
     image = everything[0]["image"]
     assert image.shape == (383, 512, 3)

@@ -10,7 +10,7 @@ from bodyjax import detect, joint_tables
 from bodyjax.data import pictures, prepared
 from bodyjax.data.clips import clips
 from bodyjax.data.joints import JointTable, read_joint_csv, write_joint_csv
-from bodyjax.data.labelled import seeded_tenth
+from bodyjax.data.labelled import seeded_share
 from bodyjax.data.simulated import SimulatedPictures
 from bodyjax.data.video import open_video, write_video
 from bodyjax.errors import ConfigError, DataError, UserError, VideoError
@@ -87,7 +87,7 @@ def test_rendered_people_become_a_set(tmp_path, capsys):
     arguments = ["--source", str(tmp_path / "renders"), "--out", str(tmp_path / "out")]
     assert prepare.main(arguments) == 0
     said = capsys.readouterr()
-    assert "people: train 2, test 1" in said.out  # of so few none is in the tenth for validation
+    assert "people: train 2, test 1" in said.out  # of these none is in the third for validation
     assert "left out: 1.png: not a readable picture" in said.err
     assert said.out.count("not a readable picture") == 1
     stored = prepared.Prepared(tmp_path / "out" / "renders", "train")
@@ -102,9 +102,10 @@ def test_rendered_people_become_a_set(tmp_path, capsys):
 
 def test_a_small_coco_set_has_no_part_for_validation(tmp_path, capsys):
     table = np.stack([np.arange(17) + 10, np.arange(17) + 10, np.full(17, 2)], 1)
-    names = [f"{row}.png" for row in range(8)]
-    assert not seeded_tenth(names).any()
-    coco_set(tmp_path / "few", [[table]] * 8, split=["train"] * 6 + ["test"] * 2)
+    split = ["test" if row in (4, 7) else "train" for row in range(8)]
+    names = [f"{row}.png" for row in range(8) if split[row] == "train"]
+    assert not seeded_share(names, 3).any()
+    coco_set(tmp_path / "few", [[table]] * 8, split=split)
     (tmp_path / "few" / "images" / "2.png").unlink()
     file = tmp_path / "few" / "annotations.json"
     content = json.loads(file.read_text())

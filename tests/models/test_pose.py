@@ -7,8 +7,11 @@ import numpy as np
 import pytest
 
 from bodyjax.models.backbone import VGG19, EfficientNetLite0, SEResNet
+from bodyjax.models.mobilenet import MobileNetV2FPN
 from bodyjax.models.pose import (
     Branch,
+    CenterPose,
+    Head,
     LightStages,
     MultiStagePose,
     PublishedStages,
@@ -16,9 +19,8 @@ from bodyjax.models.pose import (
     upsample2,
 )
 
-pytestmark = pytest.mark.slow  # minutes of compiling: make test-all
-
 KEY = jax.random.key(0)
+compiles = pytest.mark.slow  # minutes in all: make test-all
 
 
 def picture(height=64, width=64, batch=1):
@@ -33,12 +35,14 @@ def cmu():
     return network, maps, variables["params"]
 
 
+@compiles
 def test_published_maps_at_368(cmu):
     _, maps, _ = cmu
     assert maps.heatmaps.shape == (6, 1, 46, 46, 19)
     assert maps.pafs.shape == (6, 1, 46, 46, 38)
 
 
+@compiles
 def test_published_stages_have_the_paper_s_convolutions(cmu):
     _, _, params = cmu
     assert params["reduce1"]["kernel"].shape == (3, 3, 512, 256)
@@ -57,12 +61,14 @@ def test_published_stages_have_the_paper_s_convolutions(cmu):
     assert len(params["stages"]) == 12
 
 
+@compiles
 def test_parameters_of_the_baseline_are_the_published_ones(cmu):
     _, _, params = cmu
     total = sum(int(np.prod(leaf.shape)) for leaf in jax.tree.leaves(params))
     assert total == 52_311_446  # OpenPose's body model of 18 joints and 19 limbs
 
 
+@compiles
 @pytest.mark.parametrize("depth", ["50", "101"])
 def test_se_resnet_takes_vgg_s_place(depth):
     maps, variables = jax.eval_shape(
@@ -72,6 +78,7 @@ def test_se_resnet_takes_vgg_s_place(depth):
     assert variables["params"]["reduce1"]["kernel"].shape == (3, 3, 1024, 256)
 
 
+@compiles
 def test_later_stages_read_features_and_both_outputs_of_the_stage_before():
     network = PublishedStages(joints=2, limbs=1, stages=3)
     features = jax.random.normal(KEY, (1, 4, 5, 3))
@@ -107,6 +114,7 @@ def test_pyramid_merges_down_to_its_stride(stride, channels):
     assert out.shape == (1, 64 // stride, 96 // stride, channels)
 
 
+@compiles
 def test_gates_of_the_pyramid_scale_what_it_merges():
     """Gates that say nothing are 1/2: the pyramid without them sees half of the features."""
     sizes = {8: (8, 8, 16), 16: (4, 4, 16), 32: (2, 2, 16)}
@@ -126,6 +134,42 @@ def test_gates_of_the_pyramid_scale_what_it_merges():
     assert np.abs(gated.apply(variables, features, False) - expected).max() > 1e-4
 
 
+CENTER = CenterPose(MobileNetV2FPN(depthwise="grouped"), (0, 1, -1, 2), (0, 1), 3, 3, width=8)
+"""Heads of three joints; the third of our four has no channel: it lies between the first two."""
+
+
+def test_center_pose_gives_the_stages_maps_then_the_heads():
+    maps, variables = jax.eval_shape(CENTER.init_with_output, KEY, picture(64, 96, 2))
+    assert maps.heatmaps.shape == (3, 2, 16, 24, 5)
+    assert maps.pafs.shape == (2, 2, 16, 24, 6)
+    assert maps.center.shape == (2, 16, 24)
+    assert maps.regress.shape == maps.offset.shape == (2, 16, 24, 4, 2)
+    heads = {"heatmap": 3, "center": 1, "regress": 6, "offset": 6}
+    params = variables["params"]
+    assert set(params) == {"backbone", "pyramid", "stages", *heads}
+    for name, outputs in heads.items():
+        assert params[name]["hidden"]["depthwise"]["kernel"].shape == (3, 3, 24)
+        assert params[name]["hidden"]["pointwise"]["kernel"].shape == (1, 1, 24, 96)
+        assert params[name]["out"]["kernel"].shape == (1, 1, 96, outputs)
+
+
+@pytest.mark.parametrize("fill", [True, False])
+def test_places_of_joints_are_x_before_y_from_the_centre_of_the_cell(fill):
+    published = jnp.array([[0.5, 1.5], [2.5, 4.5], [-1.0, 0.0]])  # y, x from the corner
+    places = jnp.broadcast_to(published.reshape(6), (1, 2, 3, 6))
+    ours = jax.jit(lambda x: CENTER.of_joints(x, fill=fill))(places)
+    neck = [2.5, 1.0] if fill else [0.0, 0.0]
+    expected = [[1.0, 0.0], [4.0, 2.0], neck, [-0.5, -1.5]]
+    np.testing.assert_allclose(ours, np.broadcast_to(expected, (1, 2, 3, 4, 2)))
+
+
+def test_heads_give_float32_whatever_they_compute_in():
+    x = jax.ShapeDtypeStruct((1, 4, 5, 24), jnp.float32)
+    out, variables = jax.eval_shape(Head(7, dtype=jnp.bfloat16).init_with_output, KEY, x)
+    assert (out.shape, out.dtype) == ((1, 4, 5, 7), jnp.float32)
+    assert {leaf.dtype for leaf in jax.tree.leaves(variables)} == {jnp.dtype(jnp.float32)}
+
+
 def test_upsampling_keeps_the_centres_of_cells():
     """A plane stays the plane: cell g at stride 2s stands for pixel 2s g + (2s - 1) / 2."""
     coarse = np.arange(6.0) * 16 + 7.5
@@ -134,6 +178,7 @@ def test_upsampling_keeps_the_centres_of_cells():
     np.testing.assert_allclose(fine[1:-1], np.arange(12)[1:-1] * 8 + 3.5)
 
 
+@compiles
 @pytest.mark.parametrize(
     "network",
     [
@@ -142,8 +187,10 @@ def test_upsampling_keeps_the_centres_of_cells():
         MultiStagePose(SEResNet("small"), stages=3, light=True, stride=4),
         MultiStagePose(EfficientNetLite0("grouped"), stages=2, light=True),
         MultiStagePose(EfficientNetLite0("grouped"), stages=2, light=True, reduction=8),
+        MultiStagePose(MobileNetV2FPN(1.75, "grouped"), stages=2, light=True, stride=4),
+        CenterPose(MobileNetV2FPN(1.5, "grouped"), tuple(range(18)), (5, 6), published=18),
     ],
-    ids=["cmu", "se", "se_small", "lite0", "se_lite0"],
+    ids=["cmu", "se", "se_small", "lite0", "se_lite0", "mobile", "center"],
 )
 def test_the_whole_network_lowers_for_every_platform(network):
     variables = jax.eval_shape(network.init, KEY, picture())
@@ -152,11 +199,13 @@ def test_the_whole_network_lowers_for_every_platform(network):
     )(variables, picture(64, 96))
     assert exported.platforms == ("cpu", "cuda", "tpu")
     stride = network.stride
-    assert exported.out_avals[0].shape == (network.stages, 1, 64 // stride, 96 // stride, 19)
+    drawn = network.stages + isinstance(network, CenterPose)  # the heads' map is the last
+    assert exported.out_avals[0].shape == (drawn, 1, 64 // stride, 96 // stride, 19)
     assert exported.out_avals[1].shape == (network.stages, 1, 64 // stride, 96 // stride, 38)
     assert jax.export.deserialize(exported.serialize()).out_avals == exported.out_avals
 
 
+@compiles
 def test_export_with_a_symbolic_batch():
     network = MultiStagePose(SEResNet("small"), stages=1, light=True, width=8)
     variables = jax.eval_shape(network.init, KEY, picture())

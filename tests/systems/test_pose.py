@@ -10,12 +10,15 @@ import optax
 import pytest
 
 from bodyjax.errors import ConfigError
+from bodyjax.models.mobilenet import MobileNetV2FPN
+from bodyjax.models.pose import CenterPose
+from bodyjax.skeleton import BODY18, COCO17
 from bodyjax.systems import build
 from bodyjax.systems.pose import cost
 from configs.pose import VARIANTS, get_config
 from tests.systems.tiny_pose import EYES, KEY, PLAIN, close, largest, scene
 
-pytestmark = pytest.mark.slow  # minutes of compiling: make test-all
+compiles = pytest.mark.slow  # minutes: make test-all
 
 HARD = dataclasses.replace(PLAIN, hard_joints=2, hard_stages=1)
 
@@ -39,6 +42,7 @@ def training_maps(variables):
 # ---- labels and masks
 
 
+@compiles
 def test_contract(variables, plain, predict):
     batch = scene()
     for name, spec in PLAIN.batch_spec(3).items():
@@ -73,6 +77,7 @@ def test_labels_are_the_codec_s_and_weights_rise_at_the_joints():
     np.testing.assert_allclose(weights, 1 + 3 * lengths, atol=1e-5)
 
 
+@compiles
 def test_a_set_without_eyes_teaches_no_eyes(variables, plain):
     batch = scene()
     batch["joint_mask"][1, EYES] = False
@@ -92,6 +97,7 @@ def test_a_set_without_eyes_teaches_no_eyes(variables, plain):
     assert close(one[2], two[2], 1e-6)
 
 
+@compiles
 def test_masked_cells_teach_nothing(variables, plain):
     batch = scene()
     batch["area_mask"][:, :, 4:] = 0
@@ -121,6 +127,7 @@ def reference(maps, target, joint_mask, k, hard):
     return total / heat.shape[1]
 
 
+@compiles
 @pytest.mark.parametrize(("system", "k", "hard"), [(PLAIN, 7, 0), (HARD, 2, 1)])
 def test_loss_equals_a_reference_in_numpy(system, k, hard, variables, training_maps):
     batch = scene()
@@ -132,6 +139,7 @@ def test_loss_equals_a_reference_in_numpy(system, k, hard, variables, training_m
     np.testing.assert_allclose(value, expected, rtol=1e-4)
 
 
+@compiles
 def test_one_batch_is_learnt(variables, plain):
     batch, optimizer = scene(rows=2), optax.adam(0.01)
     state, held, values = optimizer.init(variables["params"]), dict(variables), []
@@ -147,6 +155,7 @@ def test_one_batch_is_learnt(variables, plain):
 # ---- prediction
 
 
+@compiles
 def test_predict_finds_the_highest_peak_of_each_joint(variables, predict):
     outputs = predict(variables, {"image": scene()["image"]})
     maps = np.asarray(outputs["heatmaps"])
@@ -158,6 +167,7 @@ def test_predict_finds_the_highest_peak_of_each_joint(variables, predict):
     assert np.abs(np.asarray(outputs["xy"]) - cell).max() <= 8
 
 
+@compiles
 def test_predict_under_vmap_equals_the_batch(variables, predict):
     image = scene()["image"]
     whole = predict(variables, {"image": image})
@@ -166,6 +176,7 @@ def test_predict_under_vmap_equals_the_batch(variables, predict):
         np.testing.assert_allclose(each[name][:, 0], value, atol=1e-4)
 
 
+@compiles
 def test_predict_exports_and_gives_the_same(variables, predict):
     image = scene()["image"]
     exported = jax.export.export(jax.jit(PLAIN.predict), platforms=("cpu", "cuda", "tpu"))(
@@ -176,6 +187,7 @@ def test_predict_exports_and_gives_the_same(variables, predict):
         np.testing.assert_allclose(again.call(variables, {"image": image})[name], value, atol=1e-4)
 
 
+@compiles
 def test_cost_counts_parameters_and_products():
     found = cost(PLAIN, (64, 64))
     params = jax.eval_shape(PLAIN.init, KEY)["params"]
@@ -196,8 +208,49 @@ def test_every_variant_builds(variant):
     height, width = config.model.size
     assert spec["image"].shape == (2, height, width, 3)
     assert (system.teaching is not None) == ("distill" in config)
-    assert ("teacher_xy" in spec) == (variant == "small_distilled")
+    assert ("teacher_xy" in spec) == (variant == "imagenet_distilled")
     assert build(config.to_dict()) == system  # also from plain values
+    heads = config.model.get("heads", "stages") == "center"
+    assert isinstance(system.model, CenterPose) == heads
+
+
+@pytest.mark.parametrize(
+    ("variant", "multiplier", "weights"),
+    [("small", 1.5, "movenet_multipose.npz"), ("large", 1.75, "movenet_thunder.npz")],
+)
+def test_movenet_s_variants_train_the_stages_alone(variant, multiplier, weights):
+    config = get_config(variant)
+    assert config.start.endswith(weights)
+    system = build(config)
+    assert system.model.backbone == MobileNetV2FPN(multiplier, "shifted", 17)
+    assert isinstance(system.model, CenterPose)
+    assert system.head_weight == 0
+    params = jax.eval_shape(system.init, KEY)["params"]
+    still = {name for name, factor in config.optimizer.multipliers.items() if factor == 0}
+    assert set(params) - still == {"pyramid", "stages"}
+    assert still < set(params)
+
+
+def test_heads_know_joints_by_name():
+    model = build(get_config("small")).model
+    names = [None if c < 0 else COCO17.joints[c] for c in model.order]
+    assert names == [None if joint == "neck" else joint for joint in BODY18.joints]
+    assert [COCO17.joints[c] for c in model.between] == ["left_shoulder", "right_shoulder"]
+    config = get_config("small")
+    config.model.skeleton = "coco17"
+    assert build(config).model.order == tuple(range(17))
+
+
+def test_head_weight_adds_the_heads_losses_alone():
+    """Traced, not compiled: what a step reports, with and without them."""
+    small = build(get_config("small"))
+    variables = jax.eval_shape(small.init, KEY)
+    batch = {k: jax.ShapeDtypeStruct(s.shape, s.dtype) for k, s in small.batch_spec(2).items()}
+    for weight, more in ((0.0, set()), (0.5, {"heatmap", "center", "regress", "offset"})):
+        system = dataclasses.replace(small, head_weight=weight)
+        total, aux = jax.eval_shape(system.loss, variables, batch, KEY)
+        assert set(aux.metrics) == {"loss", "heatmaps", "pafs"} | more
+        assert total.shape == ()
 
 
 def test_the_three_of_the_patent_differ_in_one_field_each():
@@ -213,6 +266,7 @@ def test_the_three_of_the_patent_differ_in_one_field_each():
         assert {**one, "model": 0} == {**two, "model": 0}
 
 
+@compiles
 @pytest.mark.parametrize(("variant", "largest_mb"), [("small", 10), ("large", 25)])
 def test_shipped_networks_fit_their_size_in_bf16(variant, largest_mb):
     params = jax.eval_shape(build(get_config(variant)).init, KEY)["params"]
@@ -231,13 +285,36 @@ def test_shipped_networks_fit_their_size_in_bf16(variant, largest_mb):
         ("hard_joints", 19, "model.hard_joints: 19 should be 0 to 18"),
         ("hard_stages", 3, "model.hard_stages"),
         ("skeleton", "coco", "no skeleton 'coco'"),
+        (
+            "backbone",
+            "mobilenet_v2_fpn_1.4",
+            "model.backbone: 'mobilenet_v2_fpn_1.4' should be mob",
+        ),
+        ("heads", "centre", "model.heads: 'centre' should be stages or center"),
+        ("heads", "center", "model.heads: 'center' should be with mobilenet_v2_fpn_1.5 or"),
     ],
 )
 def test_mistakes_in_the_config_are_one_line(field, value, message):
-    config = get_config("small").to_dict()
+    config = get_config("imagenet").to_dict()
     config["model"][field] = value
     if field == "reduction":
         config["model"]["backbone"] = "se_resnet_small"  # has no pyramid
+    with pytest.raises(ConfigError, match=message) as caught:
+        build(config)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("stride", 8, "model.stride: 8 should be 4 with heads = center"),
+        ("skeleton", "lsp14", "model.skeleton: 'lsp14' should be coco17 or body18"),
+        ("size", (240, 256), r"model.size: .* should be \(H, W\), multiples of 32"),
+    ],
+)
+def test_mistakes_about_heads_are_one_line(field, value, message):
+    config = get_config("small").to_dict()
+    config["model"][field] = value
     with pytest.raises(ConfigError, match=message) as caught:
         build(config)
     assert "\n" not in str(caught.value)

@@ -10,7 +10,7 @@ import pytest
 from bodyjax import losses, skeleton, start
 from bodyjax.engine import checkpoint, loop
 from bodyjax.errors import CheckpointError, ConfigError
-from bodyjax.models.pose import Maps
+from bodyjax.models.pose import CenterPose, Maps
 from bodyjax.systems import build
 from bodyjax.systems.teaching import Teaching, around, common_maps
 from configs.pose import get_config
@@ -130,12 +130,97 @@ def test_total_is_the_distillation_loss_of_both_branches(taught):
     )[0]  # fmt: skip
     teacher = TAUGHT.teaching.network.apply(held["frozen"]["teacher"], batch["image"])
     target = TAUGHT.targets({name: jnp.asarray(array) for name, array in batch.items()})
+    # The teacher's maps weigh cells as the labels do: 1 + 10 x peak, 1 + 3 x length of the field.
+    joints, fields = np.asarray(teacher.heatmaps[-1]), np.asarray(teacher.pafs[-1])
+    peaks = np.where(np.arange(8) < 7, np.clip(joints, 0, 1), 0)
+    lengths = np.hypot(fields[..., ::2], fields[..., 1::2]).repeat(2, axis=-1)
     sides = (
-        (student.heatmaps, teacher.heatmaps, target.heatmaps, target.heatmap_mask),
-        (student.pafs, teacher.pafs, target.pafs, target.paf_mask),
+        (student.heatmaps, joints, target.heatmaps, target.heatmap_mask, 1 + 10 * peaks),
+        (student.pafs, fields, target.pafs, target.paf_mask, 1 + 3 * lengths),
     )
-    expected = sum(losses.distillation(*side, 0.375).total for side in sides)
+    expected = 0.0
+    for stages, taught_map, aim, mask, weight in sides:
+        for stage in np.asarray(stages):
+            expected += 0.625 * (mask * (stage - aim) ** 2).sum() / 3
+            expected += 0.375 * (weight * (stage - taught_map) ** 2).sum() / 3
     np.testing.assert_allclose(value, expected, rtol=1e-4)
+
+
+def random_maps(rows=3, heads=False):
+    rng = np.random.default_rng(5)
+    stages = 3 if heads else 2
+    maps = [rng.normal(size=(n, rows, 8, 8, c)) for n, c in ((stages, 8), (2, 6))]
+    if heads:
+        maps += [rng.random((rows, 8, 8)), *rng.normal(size=(2, rows, 8, 8, 7, 2))]
+    return Maps(*(jnp.asarray(x, jnp.float32) for x in maps))
+
+
+def label_term(system, maps, target):
+    heat = losses.stage_losses(maps.heatmaps, target.heatmaps, target.heatmap_mask)
+    fields = losses.stage_losses(maps.pafs, target.pafs, target.paf_mask)
+    return heat.sum() + system.paf_weight * fields.sum()
+
+
+def test_a_network_that_says_what_the_labels_say_costs_what_they_do():
+    system = dataclasses.replace(PLAIN, paf_weight=2.0)
+    batch = {name: jnp.asarray(array) for name, array in scene().items()}
+    maps, target = random_maps(), system.targets(batch)
+    teacher = Maps(target.heatmaps[None], target.pafs[None])
+    pairs = common_maps(maps, BONES, teacher, BONES)
+    weights = system.teacher_weights(pairs)
+    np.testing.assert_allclose(weights[0], target.heatmap_mask, rtol=1e-6)
+    np.testing.assert_allclose(weights[1], target.paf_mask, rtol=1e-6)
+    none, total = jnp.zeros((1, 1, 1, 1)), 0.0
+    for (ours, theirs), weight, factor in zip(pairs, weights, (1.0, 2.0), strict=True):
+        term = losses.distillation(ours, theirs, ours[-1], none, 1.0, teacher_mask=weight)
+        total += factor * term.teacher
+    np.testing.assert_allclose(total, label_term(system, maps, target), rtol=1e-5)
+
+
+def stored_as_labelled():
+    """A batch of one person a picture, whose stored joints are its labels."""
+    batch = scene(STORED)
+    batch["visible"][:] = 0
+    batch["visible"][:, 0] = 2
+    batch["teacher_xy"][:], batch["teacher_visible"][:] = batch["xy"][:, 0], 2
+    return {name: jnp.asarray(array) for name, array in batch.items()}
+
+
+def test_stored_joints_that_are_the_labels_cost_what_they_do():
+    system = dataclasses.replace(STORED, paf_weight=2.0)
+    batch, maps = stored_as_labelled(), random_maps()
+    near = around(batch["teacher_xy"], batch["teacher_visible"], (8, 8), 8)[..., 0]
+    target = system.targets({**batch, "area_mask": near.astype(jnp.float32)})
+    teacher, taught = system.teacher_loss({}, batch, maps)
+    np.testing.assert_allclose(teacher, label_term(system, maps, target), rtol=1e-5)
+    assert taught.tolist() == [1, 1, 1]
+
+
+def test_the_teacher_s_term_moves_stages_and_no_head():
+    """The last heat map of a network with heads is theirs, and labels leave it alone, too."""
+    batch, maps = stored_as_labelled(), random_maps(heads=True)
+    value, slope = jax.value_and_grad(lambda m: STORED.teacher_loss({}, batch, m)[0])(maps)
+    stages = Maps(maps.heatmaps[:2], maps.pafs)
+    np.testing.assert_allclose(value, STORED.teacher_loss({}, batch, stages)[0], rtol=1e-6)
+    assert np.any(slope.heatmaps[:2])
+    assert not np.any(slope.heatmaps[2])
+    for field in ("center", "regress", "offset"):
+        assert not np.any(getattr(slope, field))
+
+
+@pytest.mark.parametrize("pairing", ["last", "same"])
+@pytest.mark.parametrize("student", ["small", "imagenet"])
+def test_networks_with_heads_teach_others_and_each_other(student, pairing):
+    config = get_config(student)
+    config.unlock()
+    config.distill = get_config("ablation_distilled").distill
+    config.distill.pairing = pairing
+    system = build(config)
+    assert isinstance(system.teaching.network, CenterPose)
+    variables = jax.eval_shape(system.init, KEY)
+    batch = {k: jax.ShapeDtypeStruct(s.shape, s.dtype) for k, s in system.batch_spec(2).items()}
+    total, aux = jax.eval_shape(system.loss, variables, batch, KEY)
+    assert total.shape == aux.metrics["teacher"][0].shape == ()
 
 
 @pytest.mark.slow
@@ -168,7 +253,7 @@ def test_teachers_of_other_skeletons_teach_what_both_have():
     np.testing.assert_array_equal(fields, student.pafs[..., 2:4])  # neck-right_hip
     np.testing.assert_array_equal(turned, -teacher.pafs[..., :2])
     pairs = common_maps(student, BONES, student, BONES)
-    for ours, all_of_it in zip(student, pairs, strict=True):
+    for ours, all_of_it in zip(student[:2], pairs, strict=True):
         np.testing.assert_array_equal(all_of_it[0], ours)
         np.testing.assert_array_equal(all_of_it[1], ours)
 
@@ -217,7 +302,7 @@ def test_a_training_leaves_its_teacher_unchanged_and_the_student_can_be_taken_ou
 
 
 def test_mistakes_about_the_teacher_are_one_line(tmp_path):
-    config = get_config("small_distilled").to_dict()
+    config = get_config("imagenet_distilled").to_dict()
     config["distill"]["alpha"] = 1.5
     with pytest.raises(ConfigError, match=r"distill.alpha: 1.5 should be from 0 to 1"):
         build(config)
