@@ -58,23 +58,45 @@ def from_checkpoint(path: str, system: System) -> Variables:
 def from_published(path: str, seed: int, system: System) -> Variables:
     """Random variables with the backbone of an .npz of published weights, and with those of its
     heads that the network has; a head that the network has and the file lacks is an error."""
+    shapes = jax.eval_shape(system.init, jax.random.key(seed))
     try:
         params, statistics, heads = published.network(published.read(path))
-        fresh = jax.device_get(jax.jit(system.init)(jax.random.key(seed)))
         for head in published.HEADS:
-            if head in fresh["params"]:
-                if head not in heads:
-                    raise CheckpointError("the weights have no such head", place=head)
-                fresh["params"][head] = fitted(heads[head], fresh["params"][head], head)
-        for name, tree in (("params", params), ("batch_stats", statistics)):
-            if tree or "backbone" in fresh[name]:
-                own = fresh[name].get("backbone", {})
-                fresh[name] = {**fresh[name], "backbone": fitted(tree, own, "backbone")}
+            if head in shapes["params"] and head not in heads:
+                raise CheckpointError("the weights have no such head", place=head)
+        heads = {head: tree for head, tree in heads.items() if head in shapes["params"]}
+        given = {"params": {"backbone": params, **heads}, "batch_stats": {"backbone": statistics}}
+        if not statistics and "backbone" not in shapes["batch_stats"]:
+            given["batch_stats"] = {}
+        fresh = random_beside(system, seed, shapes, given)
+        for name, parts in given.items():
+            for part, tree in parts.items():
+                own = fresh[name].get(part, {})
+                fresh[name] = {**fresh[name], part: fitted(tree, own, part)}
     except CheckpointError as error:
         if error.file:
             raise
         raise CheckpointError(error.message, file=path, place=error.place) from None
     return {name: fresh[name] for name in ("params", "batch_stats")}
+
+
+def random_beside(system: System, seed: int, shapes: Variables, given: Variables) -> Variables:
+    """The random variables of a system, but shapes alone where `given` has an array: compiling the
+    start of a whole network takes minutes, that of the few layers that are new seconds."""
+    known = {
+        jax.tree_util.keystr(path) for path, _ in jax.tree_util.tree_leaves_with_path(given)
+    }
+    leaves, layout = jax.tree_util.tree_flatten_with_path(shapes)
+    new = [i for i, (path, _) in enumerate(leaves) if jax.tree_util.keystr(path) not in known]
+
+    def random(key: jax.Array) -> list[jax.Array]:
+        every = jax.tree.leaves(system.init(key))
+        return [every[i] for i in new]
+
+    values = [leaf for _, leaf in leaves]
+    for i, value in zip(new, jax.device_get(jax.jit(random)(jax.random.key(seed))), strict=True):
+        values[i] = value
+    return jax.tree.unflatten(layout, values)
 
 
 def fitted(tree: Any, like: Any, place: str) -> Any:

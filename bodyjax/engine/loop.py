@@ -222,7 +222,15 @@ class _Fit:
         )
 
     def _initial(self, key: jax.Array) -> Variables:
-        variables = dict(jax.jit(self.system.init)(key))
+        # Compiling what is replaced anyway takes minutes for a large network.
+        shapes = jax.eval_shape(self.system.init, key)
+        rest = [part for part in shapes if part not in self.initial_variables and shapes[part]]
+        variables = {part: {} for part in shapes}
+        if rest:
+            made = jax.jit(lambda key: {part: self.system.init(key)[part] for part in rest})(key)
+            variables |= made
+        for part in self.initial_variables:
+            variables[part] = variables[part] or shapes.get(part, {})
         for part, tree in self.initial_variables.items():
             if part != "frozen" or variables.get("frozen"):
                 ckpt.check_variables(tree, variables.get(part, {}), f"initial {part}")
