@@ -3,7 +3,7 @@
 Networks with heads of CenterNet's form (Zhou et al., "Objects as Points", 2019, section 5) give,
 beside heat maps, the places that are the middle of a person and from there a guess at each joint.
 The guess is coarse, and the fields are exact but break where bodies are cut, hidden or in pieces:
-`grouping.group_centers` takes both as evidence. All lengths here are in cells of the map.
+`group` takes both as evidence. All lengths here are in cells of the map, but of its result.
 
 J joints, L limbs, C centres, K peaks a joint.
 """
@@ -16,6 +16,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+
+from bodyjax import grouping
+from bodyjax.codec import cells_to_pixels
+from bodyjax.skeleton import COCO17, COCO_SIGMAS, Skeleton, common_name
 
 Array = jax.Array
 
@@ -101,3 +105,161 @@ def places(heatmaps: Array, pose: Array, side: Array, reach: float) -> tuple[Arr
 
     x, y = lax.map(lambda pair: best(*pair), (across, down))
     return x, y, heatmaps[y, x, jnp.arange(heatmaps.shape[-1])]
+
+
+class Settings(NamedTuple):
+    """How people are put together; lengths in sides of the person's regressed box.
+
+    max_people, max_peaks: slots; the centres have as many as the peaks of a joint. threshold: least
+    value of a peak, center_threshold of a centre. reach: sigma of the distance between a peak and
+    the regressed joint; fill_reach the same for joints without a peak, which take the best cell
+    (`places`). trust: share of the fields in a peak's fit (`supported`); min_fit: least fit.
+    min_paf, min_hits, samples: of limbs (grouping.group). min_parts: joints that a body without a
+    centre has at least. same: OKS between two people above which the lesser is dropped.
+    """
+
+    max_people: int = 20
+    max_peaks: int = 24
+    threshold: float = 0.1
+    center_threshold: float = 0.05
+    reach: float = 0.15
+    fill_reach: float = 0.25
+    trust: float = 0.5
+    min_fit: float = 0.05
+    min_paf: float = 0.15
+    min_hits: float = 0.8
+    samples: int = 10
+    min_parts: int = 5
+    same: float = 0.6
+
+
+class Bodies(NamedTuple):
+    """People in P slots, best first by a crude score, duplicates dropped.
+
+    xy (P, J, 2) pixels and score (P, J), the value of the map there, of every joint: found (P, J)
+    where a peak was attached, else the best place near the regressed joint. center (P,): score of
+    the person's middle, 0 where fields alone put it together; there (P,): slots that hold a person;
+    overflow: peaks, centres and people beyond their slots.
+    """
+
+    xy: Array
+    score: Array
+    found: Array
+    center: Array
+    there: Array
+    overflow: Array
+
+
+def group(
+    heatmaps: Array,
+    pafs: Array,
+    center: Array,
+    regress: Array,
+    offset: Array,
+    skeleton: Skeleton,
+    *,
+    stride: int,
+    settings: Settings | None = None,
+) -> Bodies:
+    """The people of one picture (for several: jax.vmap) by fields, centres and regression.
+
+    heatmaps (H, W, J) or (H, W, J + 1), pafs (H, W, 2L), center (H, W), regress and offset
+    (H, W, J, 2): models.pose.Maps of one picture. Each centre takes for each joint the free peak
+    that fits it best; then limbs join what is left, to people or to bodies of their own.
+    """
+    chosen = settings or Settings()
+    joints, slots = len(skeleton.joints), chosen.max_peaks
+    heatmaps = heatmaps[..., :joints]
+    limbs = np.asarray(skeleton.limbs, int).reshape(-1, 2)
+    peaks = grouping.find_peaks(heatmaps, slots, chosen.threshold)
+    affinity = grouping.pair_affinity(
+        peaks, pafs, limbs, chosen.samples, chosen.min_paf, chosen.min_hits
+    )
+    middles = find_centers(center, regress, slots, chosen.center_threshold)
+    fit = agreement(middles, peaks.cells, peaks.score, chosen.reach)
+    fit = supported(fit, affinity, limbs, chosen.trust)
+    fit = jnp.where(fit > chosen.min_fit, fit * jnp.sqrt(peaks.score)[:, None], 0.0)
+    # The centre is one joint more, with a limb to every other, and these limbs come first.
+    rays = np.stack([np.full(joints, joints), np.arange(joints)], axis=1)
+    partner = jnp.concatenate([grouping.assign(fit), grouping.assign(affinity)])
+    body = grouping.assemble(np.concatenate([rays, limbs]), partner, joints + 1)
+    return _bodies(heatmaps, offset, peaks, middles, body, skeleton, stride, chosen)
+
+
+def _bodies(
+    heatmaps: Array, offset: Array, peaks: grouping.Peaks, middles: Centers, body: Array,
+    skeleton: Skeleton, stride: int, chosen: Settings,
+) -> Bodies:  # fmt: skip
+    """Bodies (J + 1, K) by their numbers as people, with their open joints filled."""
+    joints = body.shape[0] - 1
+    number = jnp.arange(body.size)[:, None]
+    seen = peaks.score.reshape(-1) > 0
+    member = (body[:joints].reshape(-1) == number) & seen
+    parts = member.sum(-1)
+    total = jnp.where(member, peaks.score.reshape(-1), 0.0).sum(-1)
+    mine = (body[joints] == number) & (middles.score > 0)
+    which = jnp.where(mine.any(-1), jnp.argmax(mine, axis=-1), -1)
+    person = (which >= 0) | (parts >= chosen.min_parts)
+    crude = total / joints + jnp.where(which >= 0, middles.score[which], 0.0)
+    keep = min(2 * chosen.max_people, body.size)  # twice: duplicates are dropped below
+    _, name = lax.top_k(jnp.where(person, crude, 0.0), keep)
+    there, which = person[name], which[name]
+
+    belongs = (body[:joints] == name[:, None, None]) & (peaks.score > 0) & there[:, None, None]
+    peak, found, joint = jnp.argmax(belongs, -1), belongs.any(-1), jnp.arange(joints)
+    cells = peaks.cells[joint, peak]
+    low = jnp.min(jnp.where(found[..., None], cells, jnp.inf), axis=1)
+    high = jnp.max(jnp.where(found[..., None], cells, -jnp.inf), axis=1)
+    low, high = (jnp.where(found.any(-1)[:, None], end, 0.0) for end in (low, high))
+    # Without a centre nothing is regressed: the whole box is as likely.
+    known = which >= 0
+    pose = jnp.where(known[:, None, None], middles.pose[which], (0.5 * (low + high))[:, None])
+    box = jnp.maximum(2 * (high - low).max(-1), 2.0)
+    side = jnp.where(known, middles.side[which], box)
+    x, y, value = places(heatmaps, pose, side, chosen.fill_reach)
+    step = jnp.clip(offset[y, x, joint], -1.5, 1.5)
+    cells = jnp.where(found[..., None], cells, jnp.stack([x, y], -1) + step)
+    score = jnp.where(found, peaks.score[joint, peak], value)
+    center = jnp.where(known, middles.score[which], 0.0)
+
+    same = alike(cells, skeleton) > chosen.same
+    better = jnp.arange(keep)[:, None] > jnp.arange(keep)
+    there = lax.fori_loop(
+        0, keep, lambda i, on: on.at[i].set(on[i] & ~jnp.any(same[i] & better[i] & on)), there
+    )
+    order = jnp.argsort(~there, stable=True)[: chosen.max_people]
+    people = jnp.sum(there)
+    there = there[order]
+    shown = there[:, None]
+    overflow = peaks.overflow + middles.overflow + jnp.maximum(people - chosen.max_people, 0)
+    return Bodies(
+        jnp.where(shown[..., None], cells_to_pixels(cells[order], stride), 0.0),
+        jnp.where(shown, score[order], 0.0),
+        found[order] & shown,
+        jnp.where(there, center[order], 0.0),
+        there,
+        overflow,
+    )
+
+
+def alike(xy: Array, skeleton: Skeleton) -> Array:
+    """OKS between all pairs of people (P, J, 2), with the smaller one's area: (P, P).
+
+    Duplicates of one person are near 1; area: 0.53 x the joints' box, as for labels without one.
+    """
+    size = xy.max(1) - xy.min(1)
+    area = jnp.maximum(0.53 * size[:, 0] * size[:, 1], 1.0)
+    sigmas = jnp.asarray(joint_sigmas(skeleton))
+    apart = jnp.sum(jnp.square(xy[:, None] - xy[None]), axis=-1)
+    scale = 8 * jnp.square(sigmas) * jnp.minimum(area[:, None], area)[..., None]
+    return jnp.exp(-apart / scale).mean(-1)
+
+
+def joint_sigmas(skeleton: Skeleton) -> np.ndarray:
+    """OKS sigma of each joint (J,): the skeleton's own, else COCO's by name; joints that COCO does
+    not have take a shoulder's."""
+    if skeleton.sigmas is not None:
+        return np.asarray(skeleton.sigmas, np.float32)
+    known = dict(zip(COCO17.joints, COCO_SIGMAS, strict=True))
+    names = (common_name(joint) for joint in skeleton.joints)
+    return np.array([known.get(name, 0.079) for name in names], np.float32)

@@ -14,13 +14,13 @@ import dataclasses
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from os import PathLike
-from typing import Any, NamedTuple, Protocol, overload
+from typing import Any, NamedTuple, overload
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
-from bodyjax import codec, completion, grouping, skeleton, systems, track
+from bodyjax import canvas, skeleton, systems, track
+from bodyjax.canvas import FILL, Detections, MapNetwork, Settings, Variables, merged
 from bodyjax.data import affine
 from bodyjax.data.ahead import taken_ahead
 from bodyjax.data.images import any_picture, read_image
@@ -29,91 +29,16 @@ from bodyjax.engine import checkpoint as checkpoints
 from bodyjax.engine.checkpoint import Checkpoint
 from bodyjax.errors import ConfigError, DataError
 from bodyjax.found import Found, checked_score
+from bodyjax.models.pose import CenterPose
 from bodyjax.skeleton import COCO17, Skeleton
 
-Array = jax.Array
 Image = np.ndarray
-Variables = Any
-
-FILL = 128
-"""Grey of the canvas where the picture does not reach, as in training."""
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How a picture is read. A config may hold some of these in its section `detect`.
-
-    size: side of the canvas in pixels, a multiple of 32 (networks without a pyramid: of 8); the
-    longest side of the picture is scaled to it. flip: average with the mirrored picture. scales:
-    average over the canvas at these sizes, each rounded to a multiple of the same (`make`). refine:
-    sub-pixel rule of the joints, "parabola" (through the logarithms of the peak and its
-    neighbours), "dark" or "udp" (codec.decode).
-    max_people, max_peaks, threshold, min_paf, min_hits, min_parts, min_score: grouping.group.
-    fill_reach: joints that grouping did not attach
-    are looked for where the map, weighted with a Gaussian of the distance from the person's box, is
-    highest; its sigma in sides of the box; fill_threshold: the least value of the map there.
-    """
-
-    size: int = 256
-    flip: bool = False
-    scales: tuple[float, ...] = (1.0,)
-    refine: str = "parabola"
-    max_people: int = 20
-    max_peaks: int = 16
-    threshold: float = 0.1
-    min_paf: float = 0.05
-    min_hits: float = 0.8
-    min_parts: int = 3
-    min_score: float = 0.2
-    fill_reach: float = 0.25
-    fill_threshold: float = 0.01
-
-    def __post_init__(self) -> None:
-        if self.size < 32:
-            raise ConfigError(f"{self.size} is less than 32", place="detect.size")
-        if not self.scales or not all(0 < scale < np.inf for scale in self.scales):
-            raise ConfigError(f"scales {self.scales}", place="detect.scales", hint="all above 0")
-        if self.refine not in ("parabola", "dark", "udp"):
-            raise ConfigError(
-                f"no rule {self.refine!r}", place="detect.refine", hint="parabola, dark or udp"
-            )
-
-
-class Detections(NamedTuple):
-    """The people of a canvas: the fields of grouping.People and what was added to them.
-
-    xy (P, J, 2): canvas pixels, where score > 0. score (P, J): value of the heat map, 0: nothing.
-    person_score (P,), 0: empty slot; count; overflow. found (P, J): joints that grouping attached;
-    a joint with score > 0 that was not found is a guess, the highest free value of its map near
-    the person. maxima_xy (J, 2), maxima_score (J,): the highest point of each whole map.
-    """
-
-    xy: Array
-    score: Array
-    person_score: Array
-    count: Array  # type: ignore[assignment]  # tuple.count is a method
-    overflow: Array
-    found: Array
-    maxima_xy: Array
-    maxima_score: Array
-
-
-class MapNetwork(Protocol):
-    """What a detector needs of a system; systems.pose.Pose has it."""
-
-    @property
-    def bones(self) -> Skeleton: ...
-
-    @property
-    def model(self) -> Any: ...
-
-    def maps(self, variables: Variables, image: Array) -> Any: ...
 
 
 @dataclass(frozen=True)
 class Detector:
     """A restored detector. `predict(variables, canvas (S, S, 3) uint8) -> Detections` is jitted and
-    pure: vmap it for batches, or call it inside another program."""
+    pure: vmap it for batches, or call it inside another program. S is `side`."""
 
     variables: Variables
     predict: Callable[[Variables, Any], Detections]
@@ -121,15 +46,30 @@ class Detector:
     settings: Settings
     config: Any = None
     name: str = ""
+    system: MapNetwork | None = None
+    second: Detector | None = None
+
+    @property
+    def side(self) -> int:
+        """Of the canvas in pixels: twice `settings.size` where a second look needs the detail."""
+        return self.settings.size * (2 if self.second else 1)
 
 
-def load(checkpoint: str | PathLike[str] | Checkpoint = "small", **settings: Any) -> Detector:
+def load(
+    checkpoint: str | PathLike[str] | Checkpoint = "small",
+    *,
+    second: str | PathLike[str] | Checkpoint | Detector | None = None,
+    **settings: Any,
+) -> Detector:
     """A detector from a run's folder, exported weights, or the name of shipped ones.
 
-    settings: fields of `Settings`, over those of the config's section `detect`. Raises
-    CheckpointError where there is no checkpoint or it is no detector, ConfigError for settings
-    that are none.
+    second: another one, as "large", that looks again at a crop around each person found
+    (bodyjax.second). settings: fields of `Settings`, over those of the config's section `detect`.
+    Raises CheckpointError where there is no checkpoint or it is no detector, ConfigError for
+    settings that are none.
     """
+    if second is not None and not isinstance(second, Detector):
+        second = load(second)
     if not isinstance(checkpoint, Checkpoint):
         checkpoint = checkpoints.load(checkpoint, system="pose")
     system: Any = systems.build(checkpoint.config)
@@ -140,22 +80,10 @@ def load(checkpoint: str | PathLike[str] | Checkpoint = "small", **settings: Any
         system,
         jax.device_put(checkpoint.variables),
         merged(stored | settings),
+        second=second,
         config=checkpoint.config,
         name=str(checkpoint.path),
     )
-
-
-def merged(fields: dict[str, Any]) -> Settings:
-    """Settings from some of their fields; ConfigError names a field that is not there."""
-    known = [field.name for field in dataclasses.fields(Settings)]
-    for name in fields:
-        if name not in known:
-            raise ConfigError(
-                "there is no such field", place=f"detect.{name}", hint=f"fields: {', '.join(known)}"
-            )
-    if "scales" in fields:
-        fields = fields | {"scales": tuple(float(scale) for scale in fields["scales"])}
-    return Settings(**fields)
 
 
 def make(
@@ -163,96 +91,29 @@ def make(
     variables: Variables,
     settings: Settings | None = None,
     *,
+    second: Detector | None = None,
     config: Any = None,
     name: str = "",
 ) -> Detector:
     """A detector from a system and its variables. Its settings name the scales that are taken:
-    multiples of the network's cell."""
+    multiples of the network's cell. second: of a network with centres, for a second look."""
     settings, cell = settings or Settings(), system.model.cell
     if settings.size % cell:
         raise ConfigError(f"{settings.size} is not a multiple of {cell}", place="detect.size")
     sides = (max(cell, round(settings.size * scale / cell) * cell) for scale in settings.scales)
     scales = tuple(side / settings.size for side in dict.fromkeys(sides))
     settings = dataclasses.replace(settings, scales=scales)
-
-    def predict(variables: Variables, canvas: Array) -> Detections:
-        heatmaps, pafs = averaged_maps(system, variables, canvas, settings)
-        return detections(heatmaps, pafs, system.bones, system.model.stride, settings)
-
-    return Detector(variables, jax.jit(predict), system.bones, settings, config, name)
-
-
-def averaged_maps(
-    system: MapNetwork, variables: Variables, canvas: Array, settings: Settings
-) -> tuple[Array, Array]:
-    """Heat maps (H, W, J) and fields (H, W, 2L) of a canvas (S, S, 3), the mean over the mirror and
-    the scales of the settings, whose sizes are multiples of the network's cell."""
-    bones, stride = system.bones, system.model.stride
-    cells, heatmaps, pafs = settings.size // stride, [], []
-    for scale in settings.scales:
-        side = round(settings.size * scale)
-        image = canvas[None]
-        if side != settings.size:
-            # Pixel and cell centres lie at halves in jax.image.resize: all grids stay in step.
-            image = jax.image.resize(image.astype(jnp.float32), (1, side, side, 3), "linear")
-        if settings.flip:
-            image = jnp.concatenate([image, jnp.flip(image, axis=2)])
-        maps = system.maps(variables, image)
-        heat, field = maps.heatmaps[-1][..., : len(bones.joints)], maps.pafs[-1]
-        if settings.flip:
-            mirrored = codec.flip_heatmaps(heat[1], bones.mirror)
-            heat = 0.5 * (heat[:1] + mirrored)
-            field = 0.5 * (field[:1] + codec.flip_pafs(field[1], bones.limbs, bones.mirror))
-        if side != settings.size:
-            heat = jax.image.resize(heat, (1, cells, cells, heat.shape[-1]), "linear")
-            field = jax.image.resize(field, (1, cells, cells, field.shape[-1]), "linear")
-        heatmaps.append(heat[0])
-        pafs.append(field[0])
-    return sum(heatmaps[1:], heatmaps[0]) / len(heatmaps), sum(pafs[1:], pafs[0]) / len(pafs)
-
-
-def detections(
-    heatmaps: Array, pafs: Array, bones: Skeleton, stride: int, settings: Settings
-) -> Detections:
-    """Maps (H, W, J), (H, W, 2L) of one picture to its people, in pixels of the maps' picture."""
-    people = grouping.group(
-        heatmaps, pafs, bones, stride=stride, max_people=settings.max_people,
-        max_peaks=settings.max_peaks, threshold=settings.threshold, min_paf=settings.min_paf,
-        min_hits=settings.min_hits, min_parts=settings.min_parts, min_score=settings.min_score,
-    )  # fmt: skip
-    rule = settings.refine
-    if rule != "parabola":
-        xy = _refined(heatmaps, people, stride, rule)
-        people = grouping.People(
-            xy, people.score, people.person_score, people.count, people.overflow
-        )
-    people = completion.without_fragments(people, stride, settings.fill_reach)
-    found = people.score > 0
-    guess_xy, guess = completion.guesses(
-        heatmaps, people, stride, settings.fill_reach, settings.fill_threshold
-    )
-    maxima_xy, maxima = codec.decode_near(heatmaps, stride, "dark")
-    return Detections(
-        jnp.where(found[..., None], people.xy, guess_xy),
-        jnp.where(found, people.score, guess),
-        people.person_score,
-        people.count,
-        people.overflow,
-        found,
-        maxima_xy,
-        maxima,
-    )
-
-
-def _refined(heatmaps: Array, people: grouping.People, stride: int, rule: str) -> Array:
-    """The people's joints, moved from their cells by DARK's or UDP's step."""
-    height, width = heatmaps.shape[:2]
-    cells = jnp.round(codec.pixels_to_cells(people.xy, stride)).astype(jnp.int32)
-    x, y = jnp.clip(cells[..., 0], 0, width - 1), jnp.clip(cells[..., 1], 0, height - 1)
-    step = jax.vmap(codec.STEPS[rule], in_axes=(None, 0, 0))(heatmaps, x, y)
-    # Where people stand close the smoothed map may have no top near the peak.
-    exact = codec.cells_to_pixels(jnp.stack([x, y], -1) + step, stride)
-    return jnp.where(codec.is_near(step), exact, people.xy)
+    if second is None:
+        predict = canvas.predictor(system, settings)
+        return Detector(variables, jax.jit(predict), system.bones, settings, config, name, system)
+    other = second.system
+    centred = other is not None and isinstance(other.model, CenterPose)
+    if other is None or not centred or second.skeleton != system.bones:
+        what = "a second look takes a network with centres and the same joints"
+        raise ConfigError(what, place="second", hint="large")
+    both = {"first": variables, "second": second.variables}
+    predict = canvas.second_predictor(system, other, settings)
+    return Detector(both, jax.jit(predict), system.bones, settings, config, name, system, second)
 
 
 class PicturePeople(NamedTuple):
@@ -280,10 +141,10 @@ def canvas_map(size: tuple[int, int], side: int) -> np.ndarray:
 def detect(detector: Detector, image: str | PathLike[str] | bytes | Image) -> PicturePeople:
     """The people of one picture in the detector's own joints."""
     picture = as_picture(image)
-    matrix = canvas_map(picture.shape[:2], detector.settings.size)
-    side = detector.settings.size
-    canvas = affine.warp(picture, matrix, (side, side), fill=FILL)
-    out = jax.device_get(detector.predict(detector.variables, canvas))
+    side = detector.side
+    matrix = canvas_map(picture.shape[:2], side)
+    pixels = affine.warp(picture, matrix, (side, side), fill=FILL)
+    out = jax.device_get(detector.predict(detector.variables, pixels))
     filled = out.person_score > 0
     back = affine.inverse(matrix)
     score = out.score[filled]

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bodyjax import codec, detect
+from bodyjax import canvas, codec, detect
 from bodyjax.data.encode import write_video
 from bodyjax.errors import CheckpointError, ConfigError, DataError
 from bodyjax.skeleton import BODY18, COCO17, LSP14
@@ -260,7 +260,7 @@ def test_networks_without_a_pyramid_take_368_pixels():
     )
     chosen = detect.Settings(size=368, scales=(0.5, 1.0))
     picture = jnp.zeros((368, 368, 3), jnp.uint8)
-    heat, pafs = detect.averaged_maps(network, 1.0, picture, chosen)
+    heat, pafs, *_ = canvas.averaged_maps(network, 1.0, picture, chosen)
     assert (heat.shape, pafs.shape) == ((46, 46, 18), (46, 46, 38))
 
 
@@ -278,7 +278,7 @@ def test_dark_and_udp_find_the_same_places(detector, rule):
     heat = variables["heatmaps"]
     grouped = detector.predict(variables, BLACK)
     base = jax.device_get(detect.grouping.People(*(grouped[i] for i in range(5))))
-    xy = jax.jit(lambda h: detect._refined(h, base, STRIDE, rule))(heat)
+    xy = jax.jit(lambda h: canvas._refined(h, base, STRIDE, rule))(heat)
     for person in people:
         row = int(np.argmin(np.abs(np.asarray(xy)[:2, 0, 0] - person[0, 0])))
         assert np.abs(np.asarray(xy)[row] - person).max() < 0.35 * STRIDE
@@ -301,7 +301,7 @@ EVEN = SimpleNamespace(bones=BODY18, model=MODEL, maps=_equivariant)
 
 def _averaged(system, picture, **settings):
     chosen = detect.Settings(size=SIZE, **settings)
-    return jax.jit(lambda image: detect.averaged_maps(system, 1.0, image, chosen))(picture)
+    return jax.jit(lambda image: canvas.averaged_maps(system, 1.0, image, chosen)[:2])(picture)
 
 
 def test_mirror_and_scales_average_in_step():

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from bodyjax import detect
+from bodyjax import canvas
 from bodyjax import grouping as grouper
 from bodyjax.bench import scenes, timing, training
 from bodyjax.bench.rows import Row, attempt
@@ -57,13 +57,10 @@ def _network(variant: str, config: Mapping[str, Any], rate: float, every: bool) 
         )
 
 
-def _people(system: Any, variables: Any, image: jax.Array) -> detect.Detections:
+def _people(system: Any, variables: Any, image: jax.Array) -> canvas.Detections:
     """What `detect` computes of a canvas: maps, grouping, completion and refinement."""
-    maps, bones = system.maps(variables, image), system.bones
-    heatmaps = maps.heatmaps[-1][0, ..., : len(bones.joints)]
-    return detect.detections(
-        heatmaps, maps.pafs[-1][0], bones, system.model.stride, detect.Settings()
-    )
+    settings = canvas.Settings(size=image.shape[1])
+    return canvas.predictor(system, settings)(variables, image[0])
 
 
 def labels(

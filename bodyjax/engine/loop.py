@@ -225,7 +225,7 @@ class _Fit:
         # Compiling what is replaced anyway takes minutes for a large network.
         shapes = jax.eval_shape(self.system.init, key)
         rest = [part for part in shapes if part not in self.initial_variables and shapes[part]]
-        variables = {part: {} for part in shapes}
+        variables: Variables = {part: {} for part in shapes}
         if rest:
             made = jax.jit(lambda key: {part: self.system.init(key)[part] for part in rest})(key)
             variables |= made

@@ -1,0 +1,336 @@
+"""From a canvas to people in one compiled program: network, mirror and scales, grouping, score.
+
+`bodyjax.detect` fits pictures into canvases and takes the joints back. Networks without centres
+(`models.pose.MultiStagePose`) group by affinity fields alone (`grouping`, `completion`), those with
+them (`models.pose.CenterPose`) by all that their maps know (`centers`).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from bodyjax import centers, codec, completion, grouping, ranking, second
+from bodyjax.errors import ConfigError
+from bodyjax.models.pose import Maps
+from bodyjax.skeleton import Skeleton
+
+Array = jax.Array
+Variables = Any
+
+FILL = 128
+"""Grey of the canvas where the picture does not reach, as in training."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a picture is read. A config may hold some of these in its section `detect`.
+
+    size: side of the canvas in pixels, a multiple of 32 (networks without a pyramid: of 8); the
+    longest side of the picture is scaled to it. flip: average with the mirrored picture. scales:
+    average over the canvas at these sizes, each rounded to a multiple of the same (`detect.make`).
+    refine: sub-pixel rule of the joints where fields alone group, "parabola" (through the
+    logarithms of the peak and its neighbours), "dark" or "udp" (codec.decode).
+    max_people, max_peaks, threshold, min_paf, min_hits, min_parts, min_score: grouping.group;
+    by_fields: group by these alone also where the network has centres.
+    center_threshold, reach, trust, same: centers.Settings.
+    fill_reach: joints that grouping did not attach are looked for where the map, weighted with a
+    Gaussian of the distance from the person's box (with centres: from the regressed joint), is
+    highest; its sigma in sides of the box; fill_threshold: the least value of the map there.
+    second_size: side of the crops of a second look; turns: people whose joints are unsure there are
+    looked at turned by 90, 180 and 270 degrees as well; second_flip: and mirrored; agree: the first
+    joints stay where the second look's lie further off, in sides of the crop (second.look).
+    ranking, ranking_second: weights of the person score without and with a second look, () for a
+    plain product (ranking.probability). min_person: people of a lower score are not shown by
+    default (launch.evaluate measures all).
+    """
+
+    size: int = 256
+    flip: bool = False
+    scales: tuple[float, ...] = (1.0,)
+    refine: str = "parabola"
+    max_people: int = 20
+    max_peaks: int = 16
+    threshold: float = 0.1
+    min_paf: float = 0.05
+    min_hits: float = 0.8
+    min_parts: int = 3
+    min_score: float = 0.2
+    by_fields: bool = False
+    center_threshold: float = 0.05
+    reach: float = 0.15
+    trust: float = 0.5
+    same: float = 0.6
+    fill_reach: float = 0.25
+    fill_threshold: float = 0.01
+    second_size: int = 256
+    second_flip: bool = False
+    turns: bool = False
+    agree: float = 0.25
+    ranking: tuple[float, ...] = ()
+    ranking_second: tuple[float, ...] = ()
+    min_person: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.size < 32:
+            raise ConfigError(f"{self.size} is less than 32", place="detect.size")
+        if self.second_size < 32 or self.second_size % 32:
+            what = f"{self.second_size} is not a multiple of 32"
+            raise ConfigError(what, place="detect.second_size")
+        if not self.scales or not all(0 < scale < np.inf for scale in self.scales):
+            raise ConfigError(f"scales {self.scales}", place="detect.scales", hint="all above 0")
+        if self.refine not in ("parabola", "dark", "udp"):
+            raise ConfigError(
+                f"no rule {self.refine!r}", place="detect.refine", hint="parabola, dark or udp"
+            )
+        if not 0 <= self.min_person <= 1:
+            what = f"{self.min_person} is not from 0 to 1"
+            raise ConfigError(what, place="detect.min_person")
+
+
+def merged(fields: dict[str, Any]) -> Settings:
+    """Settings from some of their fields; ConfigError names a field that is not there."""
+    known = [field.name for field in dataclasses.fields(Settings)]
+    for name in fields:
+        if name not in known:
+            raise ConfigError(
+                "there is no such field", place=f"detect.{name}", hint=f"fields: {', '.join(known)}"
+            )
+    lists = {name: value for name, value in fields.items() if isinstance(value, list | tuple)}
+    return Settings(**fields | {name: tuple(map(float, value)) for name, value in lists.items()})
+
+
+class Detections(NamedTuple):
+    """The people of a canvas, best first.
+
+    xy (P, J, 2): canvas pixels, where score > 0. score (P, J): value of the heat map, 0: nothing.
+    person_score (P,), 0: empty slot; count; overflow. found (P, J): joints that grouping attached;
+    a joint with score > 0 that was not found is a guess, the highest free value of its map near
+    the person. maxima_xy (J, 2), maxima_score (J,): the highest point of each whole map.
+    """
+
+    xy: Array
+    score: Array
+    person_score: Array
+    count: Array  # type: ignore[assignment]  # tuple.count is a method
+    overflow: Array
+    found: Array
+    maxima_xy: Array
+    maxima_score: Array
+
+
+class MapNetwork(Protocol):
+    """What a detector needs of a system; systems.pose.Pose has it."""
+
+    @property
+    def bones(self) -> Skeleton: ...
+
+    @property
+    def model(self) -> Any: ...
+
+    def maps(self, variables: Variables, image: Array) -> Any: ...
+
+
+def predictor(system: MapNetwork, settings: Settings) -> Callable[[Variables, Any], Detections]:
+    """predict(variables, canvas (S, S, 3)) -> Detections, pure; S = settings.size."""
+
+    def predict(variables: Variables, canvas: Array) -> Detections:
+        maps = averaged_maps(system, variables, canvas, settings)
+        return detections(maps, system.bones, system.model.stride, settings)
+
+    return predict
+
+
+def second_predictor(
+    system: MapNetwork, other: MapNetwork, settings: Settings
+) -> Callable[[Variables, Any], Detections]:
+    """predict(variables, canvas (2 S, 2 S, 3)) -> Detections in that canvas, with a second look.
+
+    variables: {"first": ..., "second": ...}. `system` sees the canvas at half its size, S =
+    settings.size; `other` the crops of the people at up to its full size.
+    """
+
+    def predict(variables: Variables, canvas: Array) -> Detections:
+        full = canvas.astype(jnp.float32)
+        half, quarter = halved(full), halved(halved(full))
+        maps = averaged_maps(system, variables["first"], half, settings)
+        first = detections(maps, system.bones, system.model.stride, settings)
+        xy = jnp.where((first.score > 0)[..., None], 2 * first.xy + 0.5, 0.0)
+        see = seer(other, variables["second"], settings)
+        looked = second.look(
+            see, (full, half, quarter), xy, first.score, first.person_score > 0,
+            size=settings.second_size, least=settings.second_size / 8, fill=FILL,
+            agree=settings.agree,
+        )  # fmt: skip
+        person = ranking.second_score(first.person_score, looked, settings.ranking_second)
+        order = jnp.argsort(-person, stable=True)
+        found = first.found | (looked.taken[:, None] & (looked.score > settings.threshold))
+        return Detections(
+            looked.xy[order],
+            looked.score[order],
+            person[order],
+            first.count,
+            first.overflow,
+            found[order],
+            2 * first.maxima_xy + 0.5,
+            first.maxima_score,
+        )
+
+    return predict
+
+
+def halved(picture: Array) -> Array:
+    """(2 H, 2 W, 3) -> (H, W, 3), the mean of 2 x 2 pixels."""
+    height, width, channels = picture.shape
+    return picture.reshape(height // 2, 2, width // 2, 2, channels).mean((1, 3))
+
+
+def seer(
+    other: MapNetwork, variables: Variables, settings: Settings
+) -> Callable[[Array], tuple[Array, Array]]:
+    """see(crop (S, S, 3)) -> joints (J, 2) in its pixels and scores (J,), for `second.look`."""
+    one = dataclasses.replace(settings, size=settings.second_size, scales=(1.0,))
+    one = dataclasses.replace(one, flip=settings.second_flip)
+
+    def straight(crop: Array) -> tuple[Array, Array]:
+        maps = averaged_maps(other, variables, crop, one)
+        return second.single(maps, other.model.stride, settings.fill_reach)
+
+    return second.turned(straight) if settings.turns else straight
+
+
+def averaged_maps(
+    system: MapNetwork, variables: Variables, canvas: Array, settings: Settings
+) -> Maps:
+    """Maps of a canvas (S, S, 3) without stages and batch: heatmaps (H, W, J), pafs (H, W, 2L) and,
+    where the network has them, center (H, W), regress and offset (H, W, J, 2); the mean over the
+    mirror and the scales of the settings, whose sizes are multiples of the network's cell."""
+    cells, each = settings.size // system.model.stride, []
+    for scale in settings.scales:
+        side = round(settings.size * scale)
+        image = canvas[None]
+        if side != settings.size:
+            # Pixel and cell centres lie at halves in jax.image.resize: all grids stay in step.
+            image = jax.image.resize(image.astype(jnp.float32), (1, side, side, 3), "linear")
+        maps = last_stage(system.maps(variables, image), system.bones)
+        if settings.flip:
+            other = last_stage(system.maps(variables, jnp.flip(image, axis=2)), system.bones)
+            back = mirrored(other, system.bones)
+            maps = jax.tree.map(lambda a, b: 0.5 * (a + b), maps, back)
+        if side != settings.size:
+            maps = resized(maps, cells)
+        each.append(jax.tree.map(lambda leaf: leaf[0], maps))
+    return jax.tree.map(lambda *leaves: sum(leaves[1:], leaves[0]) / len(leaves), *each)
+
+
+def last_stage(maps: Any, bones: Skeleton) -> Maps:
+    """The result of a network: heat maps (B, H, W, J) without background, fields (B, H, W, 2L)."""
+    heat = maps.heatmaps[-1][..., : len(bones.joints)]
+    return Maps(heat, maps.pafs[-1], *maps[2:])
+
+
+def mirrored(maps: Maps, bones: Skeleton) -> Maps:
+    """Maps (B, ...) of the mirrored picture as those of the picture."""
+    heat = codec.flip_heatmaps(maps.heatmaps, bones.mirror)
+    field = codec.flip_pafs(maps.pafs, bones.limbs, bones.mirror)
+    if maps.center is None or maps.regress is None or maps.offset is None:
+        return Maps(heat, field)
+    joints, turn = np.asarray(bones.mirror), np.array([-1.0, 1.0], np.float32)
+    places = (jnp.flip(part, axis=2)[..., joints, :] * turn for part in (maps.regress, maps.offset))
+    return Maps(heat, field, jnp.flip(maps.center, axis=2), *places)
+
+
+def resized(maps: Maps, cells: int) -> Maps:
+    """Maps (B, H, W, ...) at cells x cells; regression and offsets are in cells, so they grow."""
+    ratio = cells / maps.heatmaps.shape[1]
+
+    def to(part: Array) -> Array:
+        return jax.image.resize(part, (len(part), cells, cells, *part.shape[3:]), "linear")
+
+    heat, field = to(maps.heatmaps), to(maps.pafs)
+    if maps.center is None or maps.regress is None or maps.offset is None:
+        return Maps(heat, field)
+    return Maps(heat, field, to(maps.center), ratio * to(maps.regress), ratio * to(maps.offset))
+
+
+def detections(maps: Maps, bones: Skeleton, stride: int, settings: Settings) -> Detections:
+    """Maps of one picture (`averaged_maps`) to its people, in pixels of the maps' picture."""
+    maxima = codec.decode_near(maps.heatmaps, stride, "dark")
+    if maps.center is None or maps.regress is None or maps.offset is None or settings.by_fields:
+        return by_fields(maps.heatmaps, maps.pafs, bones, stride, settings, maxima)
+    chosen = centers.Settings(
+        max_people=settings.max_people, max_peaks=settings.max_peaks,
+        threshold=settings.threshold, center_threshold=settings.center_threshold,
+        reach=settings.reach, fill_reach=settings.fill_reach, trust=settings.trust,
+        min_paf=settings.min_paf, min_hits=settings.min_hits, min_parts=settings.min_parts,
+        same=settings.same,
+    )  # fmt: skip
+    bodies = centers.group(
+        maps.heatmaps, maps.pafs, maps.center, maps.regress, maps.offset, bones, stride=stride,
+        settings=chosen,
+    )  # fmt: skip
+    person = ranking.first_score(bodies, settings.size, settings.ranking)
+    order = jnp.argsort(-person, stable=True)
+    score = jnp.where(bodies.score >= settings.fill_threshold, bodies.score, 0.0)
+    return Detections(
+        bodies.xy[order],
+        score[order],
+        person[order],
+        jnp.sum(person > 0),
+        bodies.overflow,
+        bodies.found[order],
+        *maxima,
+    )
+
+
+def by_fields(
+    heatmaps: Array,
+    pafs: Array,
+    bones: Skeleton,
+    stride: int,
+    settings: Settings,
+    maxima: tuple[Array, Array],
+) -> Detections:
+    """People by affinity fields alone, as OpenPose groups them, with open joints guessed."""
+    people = grouping.group(
+        heatmaps, pafs, bones, stride=stride, max_people=settings.max_people,
+        max_peaks=settings.max_peaks, threshold=settings.threshold, min_paf=settings.min_paf,
+        min_hits=settings.min_hits, min_parts=settings.min_parts, min_score=settings.min_score,
+    )  # fmt: skip
+    rule = settings.refine
+    if rule != "parabola":
+        xy = _refined(heatmaps, people, stride, rule)
+        people = grouping.People(
+            xy, people.score, people.person_score, people.count, people.overflow
+        )
+    people = completion.without_fragments(people, stride, settings.fill_reach)
+    found = people.score > 0
+    guess_xy, guess = completion.guesses(
+        heatmaps, people, stride, settings.fill_reach, settings.fill_threshold
+    )
+    return Detections(
+        jnp.where(found[..., None], people.xy, guess_xy),
+        jnp.where(found, people.score, guess),
+        people.person_score,
+        people.count,
+        people.overflow,
+        found,
+        *maxima,
+    )
+
+
+def _refined(heatmaps: Array, people: grouping.People, stride: int, rule: str) -> Array:
+    """The people's joints, moved from their cells by DARK's or UDP's step."""
+    height, width = heatmaps.shape[:2]
+    cells = jnp.round(codec.pixels_to_cells(people.xy, stride)).astype(jnp.int32)
+    x, y = jnp.clip(cells[..., 0], 0, width - 1), jnp.clip(cells[..., 1], 0, height - 1)
+    step = jax.vmap(codec.STEPS[rule], in_axes=(None, 0, 0))(heatmaps, x, y)
+    # Where people stand close the smoothed map may have no top near the peak.
+    exact = codec.cells_to_pixels(jnp.stack([x, y], -1) + step, stride)
+    return jnp.where(codec.is_near(step), exact, people.xy)
