@@ -48,7 +48,7 @@ class Settings:
     joints stay where the second look's lie further off, in sides of the crop (second.look).
     ranking, ranking_second: weights of the person score without and with a second look, () for a
     plain product (ranking.probability). min_person: people of a lower score are not shown by
-    default (launch.evaluate measures all).
+    default in detect.find and launch.detect (launch.evaluate measures all).
     """
 
     size: int = 256
@@ -112,7 +112,8 @@ class Detections(NamedTuple):
     xy (P, J, 2): canvas pixels, where score > 0. score (P, J): value of the heat map, 0: nothing.
     person_score (P,), 0: empty slot; count; overflow. found (P, J): joints that grouping attached;
     a joint with score > 0 that was not found is a guess, the highest free value of its map near
-    the person. maxima_xy (J, 2), maxima_score (J,): the highest point of each whole map.
+    the person. maxima_xy (J, 2), maxima_score (J,): the highest point of each whole map. evidence
+    (P, F): what the person score was made of (ranking.FIRST or SECOND); F = 0 by fields alone.
     """
 
     xy: Array
@@ -123,6 +124,7 @@ class Detections(NamedTuple):
     found: Array
     maxima_xy: Array
     maxima_score: Array
+    evidence: Array
 
 
 class MapNetwork(Protocol):
@@ -168,7 +170,9 @@ def second_predictor(
             size=settings.second_size, least=settings.second_size / 8, fill=FILL,
             agree=settings.agree,
         )  # fmt: skip
-        person = ranking.second_score(first.person_score, looked, settings.ranking_second)
+        evidence = ranking.second_evidence(first.person_score, looked)
+        there = first.person_score > 0
+        person = ranking.second_score(evidence, there, settings.ranking_second)
         order = jnp.argsort(-person, stable=True)
         found = first.found | (looked.taken[:, None] & (looked.score > settings.threshold))
         return Detections(
@@ -180,6 +184,7 @@ def second_predictor(
             found[order],
             2 * first.maxima_xy + 0.5,
             first.maxima_score,
+            evidence[order],
         )
 
     return predict
@@ -275,7 +280,8 @@ def detections(maps: Maps, bones: Skeleton, stride: int, settings: Settings) -> 
         maps.heatmaps, maps.pafs, maps.center, maps.regress, maps.offset, bones, stride=stride,
         settings=chosen,
     )  # fmt: skip
-    person = ranking.first_score(bodies, settings.size, settings.ranking)
+    evidence = ranking.first_evidence(bodies, settings.size)
+    person = ranking.first_score(evidence, bodies.there, settings.ranking)
     order = jnp.argsort(-person, stable=True)
     score = jnp.where(bodies.score >= settings.fill_threshold, bodies.score, 0.0)
     return Detections(
@@ -286,6 +292,7 @@ def detections(maps: Maps, bones: Skeleton, stride: int, settings: Settings) -> 
         bodies.overflow,
         bodies.found[order],
         *maxima,
+        evidence[order],
     )
 
 
@@ -322,6 +329,7 @@ def by_fields(
         people.overflow,
         found,
         *maxima,
+        jnp.zeros((len(people.person_score), 0)),
     )
 
 

@@ -121,7 +121,8 @@ class PicturePeople(NamedTuple):
 
     xy (P, J, 2), NaN where there is not even a guess; score (P, J); found (P, J) bool;
     person_score (P,); overflow: peaks and people beyond the maxima; maxima_xy (J, 2) and
-    maxima_score (J,): the highest point of each map, as if there were one person.
+    maxima_score (J,): the highest point of each map, as if there were one person; evidence (P, F):
+    see canvas.Detections.
     """
 
     xy: np.ndarray
@@ -131,6 +132,7 @@ class PicturePeople(NamedTuple):
     overflow: int
     maxima_xy: np.ndarray
     maxima_score: np.ndarray
+    evidence: np.ndarray = np.zeros((0, 0))
 
 
 def canvas_map(size: tuple[int, int], side: int) -> np.ndarray:
@@ -157,6 +159,7 @@ def detect(detector: Detector, image: str | PathLike[str] | bytes | Image) -> Pi
         int(out.overflow),
         affine.move(out.maxima_xy, back),
         out.maxima_score,
+        out.evidence[filled],
     )
 
 
@@ -290,11 +293,12 @@ def find(
     """The people of a picture as one object, which counts, draws and saves itself (bodyjax.found).
 
     image: a file's name, its bytes, a PIL picture or an array (data.images.any_picture); a list of
-    them gives a list. min_score: people below it are left out, and counted in `left_out`. joints:
-    the skeleton of the result. Raises DataError for what is no picture, ConfigError for a score
-    outside 0 to 1.
+    them gives a list. min_score: people below it are left out, and counted in `left_out`; by
+    default the detector's `settings.min_person`. joints: the skeleton of the result. Raises
+    DataError for what is no picture, ConfigError for a score outside 0 to 1.
     """
-    least = 0.0 if min_score is None else checked_score(min_score, "min_score")
+    chosen = detector.settings.min_person if min_score is None else min_score
+    least = checked_score(chosen, "min_score")
     several = isinstance(image, list | tuple)
     out = []
     for i, one in enumerate(image if several else [image]):

@@ -21,22 +21,24 @@ Array = jax.Array
 
 LONE = 0.15
 """Stands for the middle's score of a person that fields alone put together."""
+LEAST = 1e-6
+"""Of a slot that holds a person: 0 is an empty one."""
 FIRST = ("one", "log middle", "mean joint", "share found", "log size")
 SECOND = ("one", "logit of the first score", "mean joint", "apart", "taken")
 """Names of the evidences, in the order of their weights."""
 
 
-def first_score(bodies: Bodies, size: int, weights: Sequence[float]) -> Array:
-    """Score (P,) of bodies on a canvas of `size` pixels, 0 in empty slots."""
+def first_score(evidence: Array, there: Array, weights: Sequence[float]) -> Array:
+    """Score (P,) of people with `first_evidence`, 0 in empty slots (there (P,) False)."""
     if weights:
-        score = probability(first_evidence(bodies, size), weights, FIRST)
+        score = probability(evidence, weights, FIRST)
     else:
-        score = jnp.where(bodies.center > 0, bodies.center, LONE) * bodies.score.mean(-1)
-    return jnp.where(bodies.there, jnp.maximum(score, 1e-6), 0.0)
+        score = jnp.exp(evidence[:, 1]) * evidence[:, 2]
+    return jnp.where(there, jnp.maximum(score, LEAST), 0.0)
 
 
 def first_evidence(bodies: Bodies, size: int) -> Array:
-    """(P, len(FIRST)) float32."""
+    """(P, len(FIRST)) float32 of bodies on a canvas of `size` pixels."""
     middle = jnp.where(bodies.center > 0, bodies.center, LONE)
     box = (bodies.xy.max(1) - bodies.xy.min(1)).max(-1)
     columns = (
@@ -49,17 +51,18 @@ def first_evidence(bodies: Bodies, size: int) -> Array:
     return jnp.stack(columns, axis=-1)
 
 
-def second_score(first: Array, looked: Look, weights: Sequence[float]) -> Array:
-    """Score (P,) after a second look; first (P,): the score before it, 0 in empty slots."""
+def second_score(evidence: Array, there: Array, weights: Sequence[float]) -> Array:
+    """Score (P,) of people with `second_evidence`, 0 in empty slots (there (P,) False)."""
     if weights:
-        score = probability(second_evidence(first, looked), weights, SECOND)
+        score = probability(evidence, weights, SECOND)
     else:
-        score = jnp.sqrt(first) * looked.mean * (1 - jnp.clip(looked.apart, 0.0, 1.0))
-    return jnp.where(first > 0, jnp.maximum(score, 1e-6), 0.0)
+        first = jax.nn.sigmoid(evidence[:, 1])
+        score = jnp.sqrt(first) * evidence[:, 2] * (1 - evidence[:, 3])
+    return jnp.where(there, jnp.maximum(score, LEAST), 0.0)
 
 
 def second_evidence(first: Array, looked: Look) -> Array:
-    """(P, len(SECOND)) float32."""
+    """(P, len(SECOND)) float32; first (P,): the score before the second look."""
     p = jnp.clip(first, 1e-4, 1 - 1e-4)
     apart = jnp.clip(looked.apart, 0.0, 0.5)
     taken = looked.taken.astype(jnp.float32)
