@@ -92,13 +92,15 @@ def load(
     checkpoint: FilePath | Checkpoint,
     detector: Detector | None = None,
     condition: str | None = None,
+    settings: Mapping[str, Any] | None = None,
 ) -> Scorer:
     """The scorer of a run's folder or of shipped weights by name ("pushup").
 
-    condition: the exercise, where it is the model's input; the config's section `score` may name
-    it too, beside detector ("small") and seconds. CheckpointError where the checkpoint can't score
-    videos: another system, 3D joints, joints that no detector finds, or an exercise that is not
-    named; ConfigError for a name that is none, or a model that takes none.
+    settings: what detect.load takes beside the name of the detector, where none is given, as
+    {"second": "large"}. condition: the exercise, where it is the model's input; the config's
+    section `score` may name it too, beside detector ("small") and seconds. CheckpointError where
+    the checkpoint can't score videos: another system, 3D joints, joints that no detector finds, or
+    an exercise that is not named; ConfigError for a name that is none, or a model that takes none.
     """
     if not isinstance(checkpoint, Checkpoint):
         checkpoint = checkpoints.load(checkpoint, system="sequence")
@@ -116,21 +118,21 @@ def load(
         )
     expected = jax.eval_shape(system.init, jax.random.key(0))
     checkpoints.check_variables(checkpoint.variables, expected, place)
-    settings = dict(checkpoint.config.get("score", {}) or {})
-    check_settings(settings)
+    section = dict(checkpoint.config.get("score", {}) or {})
+    check_settings(section)
     data = dict(checkpoint.config.get("data", {}) or {})
-    named = condition if condition is not None else settings.get("condition")
+    named = condition if condition is not None else section.get("condition")
     number = _condition(system, named, checkpoint.meta.get("conditions"), place)
     good = [i for i, label in enumerate(system.labels) if label in GOOD]
     return Scorer(
         system,
         jax.device_put(checkpoint.variables),
-        detector or detect.load(str(settings.get("detector", "small"))),
+        detector or detect.load(str(section.get("detector", "small")), **(settings or {})),
         jax.jit(system.predict),
         jax.jit(partial(joint_share, system), static_argnums=2),
         good[0] if len(good) == 1 and len(system.labels) == 2 else None,
         **{name: data[name] for name in ("window", "hop", "rate", "every") if data.get(name)},
-        seconds=float(settings.get("seconds", SECONDS)),
+        seconds=float(section.get("seconds", SECONDS)),
         condition=number,
     )
 

@@ -1,5 +1,5 @@
 """People in pictures and videos: python -m launch.detect --checkpoint NAME --input FILE|FOLDER
-[--out overlay] [--json result.json] [--min-score S] [--max-people N].
+[--out overlay] [--json result.json] [--min-score S] [--max-people N] [--second NAME].
 
 --out is a file for one picture or video, a folder for a folder. The JSON is a COCO results list:
 each person has image_id (number of the file among those of the folder, or of the video's frame),
@@ -50,7 +50,9 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--input", required=True, help="a picture, a video, or a folder of them")
     parser.add_argument("--out", help="overlay: a file, or a folder for a folder")
     parser.add_argument("--json", help="file for the result")
-    parser.add_argument("--min-score", help="leave out people below this score, 0 to 1")
+    parser.add_argument(
+        "--min-score", help="leave out people below this score, 0 to 1 (default: the detector's)"
+    )
     parser.add_argument("--max-people", help="the most people of a picture (default: 20)")
     add_detector_flags(parser)
     options = parser.parse_args(arguments)
@@ -71,6 +73,7 @@ def main(arguments: list[str]) -> int:
     if settings.get("max_people", 0) > detect.Settings.max_peaks:
         settings["max_peaks"] = settings["max_people"]  # as many of each joint
     detector = detect.load(options.checkpoint, **settings)
+    least = detector.settings.min_person if least is None else least
     people: list[dict[str, Any]] = []
     bad: list[str] = []
     weak = full = 0
@@ -178,7 +181,7 @@ def overlay_files(root: Path, files: list[Path], out: Path) -> dict[Path, Path]:
     return targets
 
 
-def _picture(detector: Any, file: Path, target: Path | None, least: float | None) -> Read:
+def _picture(detector: Any, file: Path, target: Path | None, least: float) -> Read:
     from bodyjax import detect
 
     found = detect.find(detector, file, min_score=least)
@@ -188,14 +191,14 @@ def _picture(detector: Any, file: Path, target: Path | None, least: float | None
     return Read(found.coco(), found.left_out, int(found.overflow > 0))
 
 
-def _video(detector: Any, file: Path, target: Path | None, least: float | None) -> Read:
+def _video(detector: Any, file: Path, target: Path | None, least: float) -> Read:
     from bodyjax import detect, found
     from bodyjax.data.encode import write_video
     from bodyjax.data.video import open_video
 
     frames = detect.video(detector, file, progress=lambda it, count: _bar(it, count, "frame"))
     full = sum(any(person["overflow"] for person in people) for people in frames)
-    frames, left_out = found.frames_at_least(frames, 0.0 if least is None else least)
+    frames, left_out = found.frames_at_least(frames, least)
     clip = open_video(file)
     width, height = clip.size
     if target is not None:

@@ -91,16 +91,19 @@ def evaluation(system: str) -> Callable[..., dict[str, Any]] | None:
 
 
 def add_detector_flags(parser: argparse.ArgumentParser) -> None:
-    """Test-time settings of a detector (bodyjax.detect.Settings)."""
+    """Test-time settings of a detector (bodyjax.detect.Settings), and its second look."""
     group = parser.add_argument_group("detector")
     group.add_argument("--size", type=int, help="side of the canvas (docs/detecting.md)")
     group.add_argument("--flip", action="store_true", help="average with the mirrored picture")
     group.add_argument("--scales", help="average over these, e.g. 0.75,1,1.25")
     group.add_argument("--refine", choices=("parabola", "dark", "udp"), help="sub-pixel rule")
+    group.add_argument("--second", help="another detector, as large, looks again at each person")
+    group.add_argument("--turns", action="store_true", help="there: unsure people turned as well")
+    group.add_argument("--second-flip", action="store_true", help="there: mirrored as well")
 
 
 def detector_settings(options: argparse.Namespace) -> dict[str, Any]:
-    """The settings that were given, as fields of bodyjax.detect.Settings."""
+    """What was given, as bodyjax.detect.load takes it; ConfigError for a mistake."""
     given: dict[str, Any] = {}
     if options.size is not None:
         given["size"] = options.size
@@ -108,6 +111,14 @@ def detector_settings(options: argparse.Namespace) -> dict[str, Any]:
         given["flip"] = True
     if options.refine is not None:
         given["refine"] = options.refine
+    if options.second is not None:
+        given["second"] = options.second
+    for name in ("turns", "second_flip"):
+        if getattr(options, name):
+            if options.second is None:
+                flag = name.replace("_", "-")
+                raise ConfigError(f"--{flag} belongs to a second look", hint="--second large")
+            given[name] = True
     if options.scales is not None:
         try:
             given["scales"] = tuple(float(word) for word in options.scales.split(","))

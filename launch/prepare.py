@@ -1,5 +1,6 @@
 """Makes a prepared set: python -m launch.prepare --source PATH --out DIR [--name NAME]
-[--split-number 1] [--on-bad skip|raise] [--label LABEL] [--joints JOINTS] [--count PICTURES].
+[--split-number 1] [--on-bad skip|raise] [--label LABEL] [--joints JOINTS] [--count PICTURES]
+[--detect NAME].
 
 PATH: folders of clips, pictures with labels, COCO folders, array sets, folders of joint tables; or
 the word simulated: drawn pictures of people, 1000 to train, 100 valid and 100 test (--count N: N
@@ -8,8 +9,9 @@ DIR/NAME/1.0.0. What was left out is counted and named.
 
 --detect NAME (shipped weights, or a run's folder): PATH holds videos; the detector's joints of
 every 6th frame (--every FRAMES, or --rate PER_SECOND) are written as joint tables below
-DIR/csv/NAME, and the set is made of them. The same command goes on where it was stopped; tables of
-another source, detector or rate are refused.
+DIR/csv/NAME, and the set is made of them; --second NAME and the other flags of launch.detect's
+detector hold here too. The same command goes on where it was stopped; tables of another source,
+detector, setting or rate are refused.
 Exit codes: 0 done, 2 a mistake in the input.
 """
 
@@ -23,6 +25,7 @@ from typing import Any
 
 from bodyjax.errors import ConfigError, DataError
 from launch import flags
+from launch.evaluate import add_detector_flags, detector_settings
 
 
 def main(arguments: list[str]) -> int:
@@ -38,11 +41,15 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--detect", help="videos to joint tables by this detector first")
     parser.add_argument("--every", type=int, help="detect in every so many frames (6)")
     parser.add_argument("--rate", type=float, help="detect in so many frames a second")
+    add_detector_flags(parser)
     options = parser.parse_args(arguments)
+    settings = detector_settings(options)
     if options.every is not None and options.rate is not None:
         raise ConfigError("give --every or --rate, not both")
     if not options.detect and (options.every is not None or options.rate is not None):
         raise ConfigError("--every and --rate belong to --detect")
+    if not options.detect and settings:
+        raise ConfigError(f"--{next(iter(settings)).replace('_', '-')} belongs to --detect")
     from bodyjax.data import prepare
 
     drawn = str(options.source) == prepare.SIMULATED and not options.detect
@@ -51,7 +58,7 @@ def main(arguments: list[str]) -> int:
     name, source = options.name or prepare.set_name(options.source), options.source
     if options.detect:
         source = options.out / "csv" / name
-        detect_joints(options, source)
+        detect_joints(options, source, settings)
     extra = {key: getattr(options, key) for key in ("label", "joints") if getattr(options, key)}
     report = prepare.prepare(
         source,
@@ -86,11 +93,11 @@ def check_same(file: Path, made_of: dict[str, Any]) -> None:
     file.write_text(json.dumps(made_of, indent=1) + "\n")
 
 
-def detect_joints(options: argparse.Namespace, out: Path) -> None:
-    """Writes the joint tables of all videos and says which have none."""
+def detect_joints(options: argparse.Namespace, out: Path, settings: dict[str, Any]) -> None:
+    """Writes the joint tables of all videos and says which have none; settings: the detector's."""
     from bodyjax import detect, joint_tables
 
-    detector = detect.load(options.detect)
+    detector = detect.load(options.detect, **settings)
     every = joint_tables.EVERY if options.every is None else options.every
     joint_tables.check_rate(every, options.rate)
     check_same(
@@ -98,6 +105,7 @@ def detect_joints(options: argparse.Namespace, out: Path) -> None:
         {
             "source": str(options.source.resolve()), "detector": options.detect, "every": every,
             "rate": options.rate, "split_number": options.split_number,
+            **{name: settings[name] for name in sorted(settings)},
         },
     )  # fmt: skip
     written, missing = 0, 0

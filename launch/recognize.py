@@ -1,9 +1,11 @@
 """Recognises what people do in videos: python -m launch.recognize --checkpoint DIR|NAME
---video FILE|FOLDER [--out overlay.mp4] [--json result.json] [--window SECONDS] [--exercise NAME].
+--video FILE|FOLDER [--out overlay.mp4] [--json result.json] [--window SECONDS] [--exercise NAME]
+[--second NAME].
 
 Prints JSON. A folder gives a result a video and names the files that could not be read; --out is
-then a folder. Exit codes: 0 done; 1 some files could not be read, the others are done; 2 a mistake
-in the input.
+then a folder. Flags of the detector (--second and the others of launch.detect) are for scorers,
+whose detector is not part of the model. Exit codes: 0 done; 1 some files could not be read, the
+others are done; 2 a mistake in the input.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,7 @@ from typing import Any
 from bodyjax import whole_file
 from bodyjax.errors import ConfigError, DataError, VideoError
 from launch import flags
+from launch.evaluate import add_detector_flags, detector_settings
 
 Result = dict[str, Any]
 
@@ -36,9 +39,11 @@ def main(arguments: list[str]) -> int:
         "--window", type=float, help="seconds of the sliding windows of long videos"
     )
     parser.add_argument("--exercise", help="which one is done, for scorers that need to know it")
+    add_detector_flags(parser)
     options = parser.parse_args(arguments)
+    settings = detector_settings(options)
     check_outputs(options.video, options.out, options.json, options.window)
-    task = open_task(options.checkpoint, options.window, options.exercise)
+    task = open_task(options.checkpoint, options.window, options.exercise, settings)
     if options.video.is_dir():
         result = folder(task, options.video, options.out)
     else:
@@ -117,8 +122,14 @@ class Task:
     line: Callable[[Result], str]
 
 
-def open_task(checkpoint: str, window: float | None, exercise: str | None = None) -> Task:
-    """What to do with each video: a movement, or a score where the checkpoint is a sequence's."""
+def open_task(
+    checkpoint: str,
+    window: float | None,
+    exercise: str | None = None,
+    settings: Mapping[str, Any] | None = None,
+) -> Task:
+    """What to do with each video: a movement, or a score where the checkpoint is a sequence's;
+    settings: of the scorer's detector, as detect.load takes them."""
     from bodyjax import compiled
     from bodyjax.engine import checkpoint as checkpoints
 
@@ -127,11 +138,14 @@ def open_task(checkpoint: str, window: float | None, exercise: str | None = None
     if found.system != "sequence":
         if exercise is not None:
             raise ConfigError("is for scorers of exercises", place="--exercise")
+        for name in settings or {}:
+            flag = f"--{name.replace('_', '-')}"
+            raise ConfigError("is for scorers: a classifier brings its detector", place=flag)
         return recognition(found, window)
     if window is not None:
         hint = "a scorer's stretches are its config's score.seconds"
         raise ConfigError("is for classifiers of movements", place="--window", hint=hint)
-    return scoring(found, exercise)
+    return scoring(found, exercise, settings)
 
 
 def recognition(found: Any, window: float | None) -> Task:
@@ -153,13 +167,13 @@ def recognition(found: Any, window: float | None) -> Task:
     )
 
 
-def scoring(found: Any, exercise: str | None) -> Task:
+def scoring(found: Any, exercise: str | None, settings: Mapping[str, Any] | None = None) -> Task:
     """Standard or not, per person and repetition: the checkpoint of a classifier on sequences;
-    exercise: which one is done, where the model takes it as input."""
+    exercise: which one is done, where the model takes it as input; settings: of the detector."""
     from bodyjax import score
     from bodyjax.recognize import video_files
 
-    scorer = score.load(found, condition=exercise)
+    scorer = score.load(found, condition=exercise, settings=settings)
 
     def every(videos: Path) -> Iterator[Result]:
         for file in video_files(videos):

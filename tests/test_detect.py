@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bodyjax import canvas, codec, detect
+from bodyjax import canvas, codec, detect, grouping
 from bodyjax.data.encode import write_video
 from bodyjax.errors import CheckpointError, ConfigError, DataError
+from bodyjax.models.pose import Maps
 from bodyjax.skeleton import BODY18, COCO17, LSP14
 
 SIZE, STRIDE, CELLS = 128, 8, 16
@@ -36,7 +37,7 @@ def _colours(variables, image):
     heat = heat + variables["heatmaps"]
     heat = jnp.concatenate([heat, codec.background(heat)], axis=-1)
     pafs = jnp.broadcast_to(variables["pafs"], (*cells.shape[:3], 38))
-    return SimpleNamespace(heatmaps=heat[None], pafs=pafs[None])
+    return Maps(heat[None], pafs[None])
 
 
 COLOURS: Any = SimpleNamespace(bones=BODY18, model=MODEL, maps=_colours)
@@ -277,7 +278,7 @@ def test_dark_and_udp_find_the_same_places(detector, rule):
     variables = _scene(people)
     heat = variables["heatmaps"]
     grouped = detector.predict(variables, BLACK)
-    base = jax.device_get(detect.grouping.People(*(grouped[i] for i in range(5))))
+    base = jax.device_get(grouping.People(*(grouped[i] for i in range(5))))
     xy = jax.jit(lambda h: canvas._refined(h, base, STRIDE, rule))(heat)
     for person in people:
         row = int(np.argmin(np.abs(np.asarray(xy)[:2, 0, 0] - person[0, 0])))
@@ -293,7 +294,7 @@ def _equivariant(variables, image):
     slope = padded[:, :, 2:] - padded[:, :, :-2]
     heat = jnp.repeat(light[..., None], 19, -1)
     pafs = jnp.stack([slope, light], -1)[..., None, :].repeat(19, axis=-2)
-    return SimpleNamespace(heatmaps=heat[None], pafs=pafs.reshape(*light.shape, 38)[None])
+    return Maps(heat[None], pafs.reshape(*light.shape, 38)[None])
 
 
 EVEN = SimpleNamespace(bones=BODY18, model=MODEL, maps=_equivariant)
@@ -322,7 +323,7 @@ def test_flip_averages_what_is_not_symmetric():
     def lopsided(variables, image):
         out = _equivariant(variables, image)
         first = jnp.arange(19) == BODY18.index("left_knee")
-        return SimpleNamespace(heatmaps=out.heatmaps + first, pafs=out.pafs)
+        return Maps(out.heatmaps + first, out.pafs)
 
     system = SimpleNamespace(bones=BODY18, model=MODEL, maps=lopsided)
     heat, _ = _averaged(system, BLACK, flip=True)
@@ -377,6 +378,11 @@ def test_settings_that_are_none(fields, place):
 def test_no_such_checkpoint():
     with pytest.raises(CheckpointError, match="no such checkpoint"):
         detect.load("no/such/run")
+
+
+def test_a_second_look_by_a_network_that_cannot_is_one_line(detector):
+    with pytest.raises(ConfigError, match="second: a second look takes a network with centres"):
+        detect.make(COLOURS, _variables(), detect.Settings(size=SIZE), second=detector)
 
 
 def test_other_skeletons(detector):

@@ -88,6 +88,10 @@ def test_people_below_a_score_are_left_out_and_counted(detector, two):
     same = detect.find(detector, picture(2), min_score=0.95)
     assert (len(same), same.left_out) == (1, 1)
     assert len(detect.find(detector, picture(2), min_score=0)) == 2
+    settings = dataclasses.replace(detector.settings, min_person=0.95)
+    strict = dataclasses.replace(detector, settings=settings)
+    assert detect.find(strict, picture(2)).left_out == 1
+    assert len(detect.find(strict, picture(2), min_score=0)) == 2
 
 
 @pytest.mark.parametrize("score", [-0.1, 1.1, float("nan"), float("inf")])

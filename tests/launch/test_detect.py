@@ -85,6 +85,18 @@ def test_only_bad_files_are_an_error(folder):
     assert detect.main(["--input", str(folder / "broken.jpg")]) == 2
 
 
+def test_the_detector_says_which_people_are_shown(folder, capsys, monkeypatch):
+    """Scores are 1.0 and 0.9, in the video as well."""
+    two = detector_module.load("small")
+    settings = dataclasses.replace(two.settings, min_person=0.95)
+    strict = dataclasses.replace(two, settings=settings)
+    monkeypatch.setattr(detector_module, "load", lambda name, **settings: strict)
+    for name, counts in (("deep/a.png", (1, 2)), ("v.mp4", (5, 10))):
+        for extra, count in zip(([], ["--min-score", "0"]), counts, strict=True):
+            assert detect.main(["--input", str(folder / name), *extra]) == 0
+            assert len(json.loads(capsys.readouterr().out)) == count
+
+
 def test_input_and_output_are_checked_first(folder, tmp_path):
     with pytest.raises(DataError, match="no such file or folder"):
         detect.main(["--input", str(tmp_path / "nothing")])

@@ -1,5 +1,6 @@
 """Flags, files and exit codes of launch.evaluate; the figures are tested in test_picture_eval."""
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -53,6 +54,26 @@ def test_split_and_settings_reach_the_detector(lsp, capsys):
     assert evaluate.main(words) == 0
     assert lsp.given == {"size": 192, "flip": True, "scales": (0.5, 1.0), "refine": "udp"}
     assert json.loads(capsys.readouterr().out)["split"] == {"train": 0, "test": 2}
+
+
+def test_a_second_look_reaches_the_detector(lsp, capsys):
+    words = ["--checkpoint", "small", "--data", lsp.data, "--samples", "0", "--second", "large"]
+    assert evaluate.main([*words, "--turns", "--second-flip"]) == 0
+    assert lsp.given == {"second": "large", "turns": True, "second_flip": True}
+    capsys.readouterr()
+    for flag in ("--turns", "--second-flip"):
+        with pytest.raises(ConfigError, match=f"{flag} belongs to a second look; --second large"):
+            evaluate.main([*words[:-2], flag])
+
+
+def test_people_below_the_score_that_is_shown_are_measured_too(lsp, capsys, monkeypatch):
+    one = detect.load("small")
+    settings = dataclasses.replace(one.settings, min_person=1.0)
+    hidden = dataclasses.replace(one, settings=settings)
+    monkeypatch.setattr(detect, "load", lambda name, **settings: hidden)
+    words = ["--checkpoint", "small", "--data", lsp.data, "--samples", "0"]
+    assert evaluate.main(words) == 0
+    assert json.loads(capsys.readouterr().out)["pck_limbs"] == 1
 
 
 def test_options_of_another_system_are_refused(monkeypatch):

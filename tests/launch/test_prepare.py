@@ -254,7 +254,13 @@ def test_videos_become_tables_and_a_set(tmp_path, capsys, monkeypatch):
         make_videos.encode(tmp_path / "v" / label / "clip.mp4", 20, *make_videos.X264)
     (tmp_path / "v" / "up" / "bad.mp4").write_bytes(b"")
     stand_in = FoundPeople(2)
-    monkeypatch.setattr(detect, "load", lambda name: stand_in)
+    given: dict = {}
+
+    def load(name, **settings):
+        given.update(settings)
+        return stand_in
+
+    monkeypatch.setattr(detect, "load", load)
     monkeypatch.setattr(detect, "detect", stand_in)
     arguments = ["--source", str(tmp_path / "v"), "--detect", "small", "--out"]
     assert prepare.main([*arguments, str(tmp_path / "out"), "--every", "5"]) == 0
@@ -275,6 +281,11 @@ def test_videos_become_tables_and_a_set(tmp_path, capsys, monkeypatch):
     prepare.main([*arguments, str(tmp_path / "out"), "--every", "5"])
     with pytest.raises(ConfigError, match="every: 5 -> 4"):
         prepare.main([*arguments, str(tmp_path / "out"), "--every", "4"])
+    with pytest.raises(ConfigError, match="second: None -> large"):
+        prepare.main([*arguments, str(tmp_path / "out"), "--every", "5", "--second", "large"])
+    assert given == {"second": "large"}
+    with pytest.raises(ConfigError, match="--second belongs to --detect"):
+        prepare.main(["--source", str(tmp_path), "--out", str(tmp_path), "--second", "large"])
     # a mistake leaves nothing behind that the corrected command would stumble over
     with pytest.raises(ConfigError, match="above 0"):
         prepare.main([*arguments, str(tmp_path / "mistaken"), "--every", "0"])

@@ -9,7 +9,7 @@ import jax
 import numpy as np
 import pytest
 
-from bodyjax import score, systems
+from bodyjax import detect, score, systems
 from bodyjax.data.video import open_video
 from bodyjax.engine import checkpoint as checkpoints
 from bodyjax.errors import UserError
@@ -161,6 +161,23 @@ def test_checkpoints_of_other_models_are_refused(weights, video, tmp_path):
         with pytest.raises(UserError, match=message) as caught:
             recognize.main(["--checkpoint", str(name), "--video", str(video)])
         assert "\n" not in str(caught.value)
+
+
+def test_flags_of_the_detector_are_for_scorers(weights, scorer, video, monkeypatch):
+    words = ["--video", str(video), "--second", "large", "--turns"]
+    with pytest.raises(UserError, match="--second: is for scorers") as caught:
+        recognize.main(["--checkpoint", str(weights), *words])
+    assert "\n" not in str(caught.value)
+    given: list[Any] = []
+
+    def load(*names: str, **settings: Any) -> Any:
+        given.append((names, settings))
+        raise UserError("enough")
+
+    monkeypatch.setattr(detect, "load", load)
+    with pytest.raises(UserError, match="enough"):
+        recognize.main(["--checkpoint", str(scorer), "--exercise", "squat", *words])
+    assert given == [(("small",), {"second": "large", "turns": True})]
 
 
 @pytest.fixture(scope="module")
