@@ -1,7 +1,8 @@
 """A detector on labelled pictures: PCK, PCKh and OKS AP through the whole path of `detect`.
 
 LSP arrays: PCK@0.2 (metrics.lsp_pck). COCO folders: AP and AR over the complete pictures,
-recall on the others. Rendered people: both, PCK over the pictures that show one person.
+recall on the others, PCK@0.2 of people (`people_pck`). Rendered people: both, and PCK over the
+pictures that show one person.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import json
 import sys
 import time
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import asdict
 from os import PathLike
 from pathlib import Path
@@ -28,6 +30,8 @@ from bodyjax.skeleton import BODY18, COCO17, LSP14, Skeleton
 
 LEVEL = 0.8
 """Share of the bootstrap's values that an interval holds."""
+LEAST_TORSO = 10.0
+"""Pixels; of smaller people a fifth is less than labels are exact."""
 
 
 class Pass(NamedTuple):
@@ -78,7 +82,7 @@ def evaluate(
     if kind == "lsp":
         report = lsp_report(detector, source, found, samples)
     else:
-        labels = _labels(kind, data, source)
+        labels = coco_labels(kind, data, source)
         report = people_report(detector, found, labels, samples, on_bad=on_bad, results=results)
         if kind == "people":
             report |= _single_report(detector, source, found, samples)
@@ -116,7 +120,7 @@ def _detector(
 def run(detector: Detector, source: Pictures, *, on_bad: str, progress: bool) -> Pass:
     """The people on every picture of a source; labels are not looked at."""
     rows, people, unread = [], [], []
-    side = detector.settings.size
+    side = detector.side
     detector.predict(detector.variables, np.zeros((side, side, 3), np.uint8))  # compiles
     start = time.perf_counter()
     bar = tqdm(range(len(source)), disable=not progress or not sys.stderr.isatty(), unit="picture")
@@ -189,7 +193,7 @@ def _pck(
         limbs = [i for i, j in enumerate(bones.joints) if j.split("_")[-1] in metrics.LIMB_PARTS]
         first, second = (bones.index(joint) for joint in metrics.TORSO)
         torso = np.linalg.norm(joints[:, first] - joints[:, second], axis=-1)
-        usable = labelled[:, first] & labelled[:, second] & (torso >= 10)
+        usable = labelled[:, first] & labelled[:, second] & (torso >= LEAST_TORSO)
         counted = (labelled & usable[:, None])[:, limbs]
         with np.errstate(invalid="ignore"):
             near = np.linalg.norm(ours - joints, axis=-1) <= 0.2 * torso[:, None]
@@ -258,7 +262,7 @@ def _single_report(
     }
 
 
-def _labels(kind: str, data: str | PathLike[str], source: Pictures) -> dict[str, Any]:
+def coco_labels(kind: str, data: str | PathLike[str], source: Pictures) -> dict[str, Any]:
     """COCO labels of the pictures of a source; `images` has one entry a row, in its order."""
     if kind == "people":
         return labels_of(source)
@@ -310,9 +314,11 @@ def people_report(
     read = {image["id"] for image in images}
     truth = [person for person in labels["annotations"] if person["image_id"] in read]
     labels = {**labels, "images": images, "annotations": truth}
+    category = coco_eval.read_labels(labels, COCO17, on_bad=on_bad).category
     people = []
     for image, picture in zip(images, found.people, strict=True):
-        people += detect.coco_results(picture, detector.skeleton, image["id"])
+        mine = detect.coco_results(picture, detector.skeleton, image["id"])
+        people += [person | {"category_id": category} for person in mine]
     if results is not None:
         Path(results).write_text(json.dumps(people))
     report = coco_eval.evaluate(labels, people, on_bad=on_bad, samples=samples, level=LEVEL)
@@ -321,6 +327,7 @@ def people_report(
     report["results"] = len(people)
     report["overflow"] = sum(picture.overflow > 0 for picture in found.people)
     report["per_joint"] = joint_similarity(labels, people, on_bad)
+    report |= people_pck(labels, people, on_bad)
     return report
 
 
@@ -330,14 +337,54 @@ def joint_similarity(
     """Per joint the mean keypoint similarity of labelled joints (0 where the person was missed):
     each labelled person of the complete pictures with the result that pycocotools matched to it at
     OKS 0.5."""
+    sigmas = metrics.sigmas(COCO17)
+    total, counted = np.zeros(len(sigmas)), np.zeros(len(sigmas))
+    complete = [i["id"] for i in labels["images"] if i.get("persons_complete", True)]
+    for label, area, result in matched(labels, people, complete, on_bad):
+        labelled = label[:, 2] > 0
+        counted += labelled
+        if result is not None:
+            squared = ((result - label)[:, :2] ** 2).sum(1)
+            scale = 2 * (2 * sigmas) ** 2 * (area + np.spacing(1))
+            total += np.where(labelled, np.exp(-squared / scale), 0)
+    return {
+        name: float(total[j] / counted[j]) if counted[j] else None
+        for j, name in enumerate(COCO17.joints)
+    }
+
+
+def people_pck(
+    labels: dict[str, Any], people: list[dict[str, Any]], on_bad: str
+) -> dict[str, float | int | None]:
+    """PCK@0.2 over the 12 limb joints of the labelled people of all pictures, each with the result
+    that pycocotools matched to it at OKS 0.5: without one all its joints are wrong. People without
+    a labelled torso are left out."""
+    right = total = persons = 0
+    limbs = [i for i, j in enumerate(COCO17.joints) if j.split("_")[-1] in metrics.LIMB_PARTS]
+    first, second = (COCO17.index(joint) for joint in metrics.TORSO)
+    every = [image["id"] for image in labels["images"]]
+    for label, _, result in matched(labels, people, every, on_bad):
+        torso = float(np.linalg.norm(label[first, :2] - label[second, :2]))
+        if not (label[[first, second], 2] > 0).all() or torso < LEAST_TORSO:
+            continue
+        labelled = label[limbs, 2] > 0
+        persons, total = persons + 1, total + int(labelled.sum())
+        if result is not None:
+            away = np.linalg.norm((result - label)[limbs, :2], axis=-1)
+            right += int((labelled & (result[limbs, 2] > 0) & (away <= 0.2 * torso)).sum())
+    return {"pck_people": right / total if total else None, "n_pck_people": persons}
+
+
+def matched(
+    labels: dict[str, Any], people: list[dict[str, Any]], images: list[Any], on_bad: str
+) -> Iterator[tuple[np.ndarray, float, np.ndarray | None]]:
+    """(label (17, 3), its area, result (17, 3)) of each labelled person that counts on the pictures
+    `images`; the result is what pycocotools matched to it at OKS 0.5, None where there is none."""
+    if not images:
+        return
     checked = coco_eval.read_labels(labels, COCO17, on_bad=on_bad)
     known, _ = coco_eval.read_results(people, checked, len(COCO17.joints))
-    complete = [i["id"] for i in labels["images"] if i.get("persons_complete", True)]
-    if not complete:
-        return dict.fromkeys(COCO17.joints)
-    sigmas = metrics.sigmas(COCO17)
-    evaluation = coco_eval.match(checked, known, sigmas, complete)
-    total, counted = np.zeros(len(sigmas)), np.zeros(len(sigmas))
+    evaluation = coco_eval.match(checked, known, metrics.sigmas(COCO17), images)
     for picture in evaluation.evalImgs[: len(evaluation.params.imgIds)]:
         if picture is None:
             continue
@@ -346,17 +393,6 @@ def joint_similarity(
         found = {result["id"]: result for result in evaluation._dts[image, category]}
         ignored, matches = picture["gtIgnore"], picture["gtMatches"][0]
         for number, ignore, match in zip(picture["gtIds"], ignored, matches, strict=True):
-            if ignore:
-                continue
-            label = np.reshape(truth[number]["keypoints"], (-1, 3))
-            labelled = label[:, 2] > 0
-            counted += labelled
-            if int(match):
-                result = np.reshape(found[int(match)]["keypoints"], (-1, 3))
-                squared = ((result - label)[:, :2] ** 2).sum(1)
-                scale = 2 * (2 * sigmas) ** 2 * (truth[number]["area"] + np.spacing(1))
-                total += np.where(labelled, np.exp(-squared / scale), 0)
-    return {
-        name: float(total[j] / counted[j]) if counted[j] else None
-        for j, name in enumerate(COCO17.joints)
-    }
+            if not ignore:
+                result = np.reshape(found[int(match)]["keypoints"], (-1, 3)) if int(match) else None
+                yield np.reshape(truth[number]["keypoints"], (-1, 3)), truth[number]["area"], result

@@ -88,7 +88,7 @@ def knowing(poses: dict[int, list[np.ndarray]], score=lambda person: 1.0 - 0.1 *
         zero = np.int32(0)
         return detect.Detections(
             xy, value, person_score, np.int32(len(people)), zero, value > 0,
-            np.full((18, 2), 32, np.float32), np.full(18, 0.3, np.float32),
+            np.full((18, 2), 32, np.float32), np.full(18, 0.3, np.float32), np.zeros((4, 0)),
         )  # fmt: skip
 
     return detect.Detector(None, predict, BODY18, detect.Settings(size=SIDE), name="known")

@@ -134,6 +134,49 @@ def test_ap_of_perfect_and_of_missing_people(tmp_path):
     assert all(value == pytest.approx(9 / 12, abs=1e-3) for value in missing["per_joint"].values())
 
 
+def test_pck_of_people_counts_limb_joints_within_a_fifth_of_the_torso(tmp_path):
+    people = _coco()
+    people[0][0][:, :2] *= 0.3  # a torso of less than ten pixels: left out
+    people[1][0][COCO17.index("right_hip"), 2] = 0  # no torso
+    data = coco_set(tmp_path / "coco", people, persons_complete=[True] * 5 + [False])
+    rng = np.random.default_rng(1)
+    moved = [[t + np.pad(rng.uniform(-3, 3, (17, 2)), ((0, 0), (0, 1))) for t in p] for p in people]
+    poses = {row: [body(table) for table in tables] for row, tables in enumerate(moved)}
+    del poses[3]
+    right = total = persons = 0
+    for row, tables in enumerate(people):
+        for table, found in zip(tables, moved[row], strict=True):
+            shoulder, hip = (table[COCO17.index(name)] for name in ("left_shoulder", "right_hip"))
+            torso = np.hypot(*(shoulder - hip)[:2])
+            if torso < 10 or not shoulder[2] * hip[2]:
+                continue
+            persons += 1
+            for joint in range(5, 17):
+                total += table[joint, 2] > 0
+                away = np.hypot(*(found - table)[joint, :2])
+                right += bool(row != 3 and table[joint, 2] > 0 and away <= 0.2 * torso)
+    assert 0 < right < total
+    assert persons < 12
+    report = picture_eval.evaluate(knowing(poses), data, samples=0)
+    assert report["n_pck_people"] == persons
+    assert report["pck_people"] == pytest.approx(right / total)
+
+
+def test_a_category_of_any_number_is_the_person(tmp_path):
+    people = _coco()
+    data = coco_set(tmp_path / "coco", people)
+    content = json.loads((data / "annotations.json").read_text())
+    content["categories"][0]["id"] = 7
+    for label in content["annotations"]:
+        label["category_id"] = 7
+    (data / "annotations.json").write_text(json.dumps(content))
+    poses = {row: [body(table) for table in tables] for row, tables in enumerate(people)}
+    file = tmp_path / "results.json"
+    report = picture_eval.evaluate(knowing(poses), data, samples=0, results=file)
+    assert report["AP"] == pytest.approx(1)
+    assert {person["category_id"] for person in json.loads(file.read_text())} == {7}
+
+
 def test_joints_in_another_order_are_known_by_their_names(tmp_path):
     people = _coco()
     data = coco_set(tmp_path / "coco", people)

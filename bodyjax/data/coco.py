@@ -23,6 +23,9 @@ from bodyjax.data.labelled import (
 )
 from bodyjax.errors import DataError
 
+VALID = ("val", "valid")
+"""Names of the split for validation."""
+
 
 def coco(
     path: FilePath, part: str, *, on_bad: str = "raise", check_pictures: bool = False
@@ -31,9 +34,10 @@ def coco(
 
     PATH may also be the JSON file itself. Crowds and people without joints become `ignore` boxes;
     `complete` is the picture's `persons_complete` (absent: True); joints that a `source` of
-    pictures hardly ever labels are masked for it. A picture's `split` is "train" (or absent) or
-    "test"; "valid" is a fixed tenth of the training side. A file with other splits is read as a
-    whole only: parts other than "all" raise DataError, and pictures of those splits are held out.
+    pictures hardly ever labels are masked for it. A picture's `split` is "train" (or absent),
+    "test", or "val" ("valid"); without the last, "valid" is a fixed tenth of the training side, a
+    third where that has fewer than 1,000 pictures. A file with other splits is read as a whole
+    only: parts other than "all" raise DataError. There all but "train" are held out.
     Boxes that reach over the picture's edge stay as they are: hidden parts have boxes too.
     Categories without joints are passed over.
     Unknown categories, missing pictures, wrong joint counts, numbers that are none and boxes
@@ -48,13 +52,15 @@ def coco(
     joints = {key: _coco_skeleton(called, file) for key, called in order.items() if called}
     if not joints:
         raise DataError("no category has keypoints", file=file, hint="give a keypoint file")
-    splits = [str(image.get("split", "train")) for image in images]
-    strange = sorted(set(splits) - {"train", "test"})
+    splits = splits_of(images)
+    strange = sorted(set(splits) - {"train", "test", *VALID})
     if strange and part != "all":
-        hint = 'the splits "train" and "test" alone make parts; read all pictures instead'
+        hint = 'the splits "train", "val" and "test" alone make parts; read all pictures instead'
         raise DataError(f"no split {strange[0]!r}", file=file, hint=hint)
-    heldout_all = np.array([split != "train" for split in splits], bool)
-    wanted = np.flatnonzero(named_part(part, names, heldout_all))
+    fixed = ("train",) if part == "all" else ("train", *VALID)
+    heldout_all = np.array([split not in fixed for split in splits], bool)
+    valid = np.array([split in VALID for split in splits], bool)
+    wanted = np.flatnonzero(named_part(part, names, heldout_all, valid))
     files = open_files(file.parent)
     manifest = Manifest(file, on_bad)
     for place, reason in astray:
@@ -87,6 +93,11 @@ class CocoFile(NamedTuple):
     annotations: dict[Any, list[dict[str, Any]]]
     categories: dict[Any, dict[str, Any]]
     astray: list[tuple[str, str]]
+
+
+def splits_of(images: list[dict[str, Any]]) -> list[str]:
+    """The `split` of each picture, "train" where it has none."""
+    return [str(image.get("split", "train")) for image in images]
 
 
 def read_coco(file: Path) -> CocoFile:

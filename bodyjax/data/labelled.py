@@ -187,10 +187,14 @@ def check_part(part: str) -> None:
         raise ConfigError(f"no part {part!r}", hint=f"known: {', '.join(PARTS)}")
 
 
-def named_part(part: str, names: list[str], heldout: np.ndarray) -> np.ndarray:
-    """Which pictures belong to a part, by held-out flag and a share for validation by name."""
+def named_part(
+    part: str, names: list[str], heldout: np.ndarray, valid: np.ndarray | None = None
+) -> np.ndarray:
+    """Which pictures belong to a part, by held-out flag and a share for validation by name; `valid`
+    names those for validation where a set does."""
     check_part(part)
-    valid = seeded_share(names, 3 if (~heldout).sum() < FEW else 10)
+    if valid is None or not valid.any():
+        valid = seeded_share(names, 3 if (~heldout).sum() < FEW else 10)
     if part == "test" and not heldout.any():
         raise DataError("no picture is marked as test", hint='use part "all"')
     return {

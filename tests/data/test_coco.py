@@ -155,6 +155,25 @@ def test_coco_files_with_splits_of_other_names_are_read_whole(tmp_path):
             pictures.coco(tmp_path, part)
 
 
+@pytest.mark.parametrize("name", ["val", "valid"])
+def test_coco_files_may_name_what_is_for_validation(tmp_path, name):
+    write_coco(tmp_path, [person()], images=6)
+    content = json.loads((tmp_path / "labels.json").read_text())
+    for image, split in zip(content["images"], ["train"] * 3 + [name] * 2 + ["test"], strict=True):
+        image["split"] = split
+    (tmp_path / "labels.json").write_text(json.dumps(content))
+
+    def rows(part):
+        source = pictures.coco(tmp_path, part)
+        return [int(name[0]) - 1 for name in source.names], source.heldout.tolist()
+
+    assert rows("train") == ([0, 1, 2], [False] * 3)
+    assert rows("valid") == ([3, 4], [False] * 2)
+    assert rows("trainvalid") == ([0, 1, 2, 3, 4], [False] * 5)
+    assert rows("test") == ([5], [True])
+    assert rows("all") == ([0, 1, 2, 3, 4, 5], [False] * 3 + [True] * 3)
+
+
 def test_coco_files_that_are_none(tmp_path):
     with pytest.raises(DataError, match=r"0 \.json files"):
         pictures.coco(tmp_path, "all")
