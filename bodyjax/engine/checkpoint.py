@@ -446,7 +446,7 @@ def export(
             dtypes[name], value = "bfloat16", value.view(np.uint16)
         stored[name] = value
     folder.mkdir(parents=True, exist_ok=True)
-    np.savez(folder / "params.npz", **stored)
+    np.savez_compressed(folder / "params.npz", **stored)
     config = {
         "format": FORMAT,
         "system": checkpoint.system,
