@@ -3,7 +3,7 @@
 Networks with heads of CenterNet's form (Zhou et al., "Objects as Points", 2019, section 5) give,
 beside heat maps, the places that are the middle of a person and from there a guess at each joint.
 The guess is coarse, and the fields are exact but break where bodies are cut, hidden or in pieces:
-`group` takes both as evidence. All lengths here are in cells of the map, but of its result.
+`group` takes both as evidence. All lengths here are in cells of the map, but those of its result.
 
 J joints, L limbs, C centres, K peaks a joint.
 """
@@ -15,16 +15,19 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import lax
+from jax import export, lax
 
 from bodyjax import grouping
 from bodyjax.codec import cells_to_pixels
+from bodyjax.errors import ConfigError
 from bodyjax.skeleton import COCO17, COCO_SIGMAS, Skeleton, common_name
 
 Array = jax.Array
 
 WINDOW = 5
 """Cells on a side in which a centre must be the highest (MoveNet takes 5)."""
+FLOOR = 1e-6
+"""Of heat maps where a joint is looked for: in a map that is 0 all around, near is better."""
 
 
 class Centers(NamedTuple):
@@ -39,13 +42,17 @@ class Centers(NamedTuple):
 
 def find_centers(center: Array, regress: Array, count: int, threshold: float) -> Centers:
     """The `count` highest local maxima of center (H, W) above `threshold`, with their poses from
-    regress (H, W, J, 2)."""
+    regress (H, W, J, 2). Of equal ones in a window the first in reading order is the maximum: two
+    middles of one person would share its peaks."""
     height, width = center.shape
     pad = WINDOW // 2
     padded = jnp.pad(center, pad, constant_values=-jnp.inf)
     rows = jnp.stack([padded[:, d : d + width] for d in range(WINDOW)]).max(0)
-    highest = jnp.stack([rows[d : d + height] for d in range(WINDOW)]).max(0)
-    found = jnp.where((center >= highest) & (center > threshold), center, 0.0).reshape(-1)
+    across = [rows[d : d + height] for d in range(WINDOW)]
+    left = [padded[pad : pad + height, d : d + width] for d in range(pad)]
+    earlier, highest = jnp.stack([*across[:pad], *left]).max(0), jnp.stack(across).max(0)
+    top = (center > threshold) & (center > earlier) & (center >= highest)
+    found = jnp.where(top, center, 0.0).reshape(-1)
     score, index = lax.top_k(found, min(count, found.size))
     y, x = index // width, index % width
     pose = jnp.stack([x, y], axis=-1).astype(jnp.float32)[:, None] + regress[y, x]
@@ -89,18 +96,25 @@ def places(heatmaps: Array, pose: Array, side: Array, reach: float) -> tuple[Arr
     """For each person and joint the cell where the map, weighted with a Gaussian around the
     regressed place, is highest: x, y (P, J) and the map's value there (MoveNet's own decoding).
 
-    heatmaps (H, W, J), pose (P, J, 2), side (P,); sigma: `reach` x side.
+    heatmaps (H, W, J), pose (P, J, 2), side (P,); sigma: `reach` x side. Where the map has nothing
+    (`FLOOR`) for some five sigmas around: the cell that is nearest to the regressed place.
     """
     height, width, _ = heatmaps.shape
+    floored = jnp.maximum(heatmaps, FLOOR)
     sigma = (reach * side)[:, None, None]
-    across = jnp.exp(-0.5 * jnp.square((jnp.arange(width) - pose[..., :1]) / sigma))  # (P, J, W)
-    down = jnp.exp(-0.5 * jnp.square((jnp.arange(height) - pose[..., 1:]) / sigma))
+
+    def nearness(count: int, place: Array) -> Array:
+        """(P, J, count), 1 at the nearest cell: far outside the map all would underflow to 0."""
+        squared = jnp.square((jnp.arange(count) - place) / sigma)
+        return jnp.exp(-0.5 * (squared - squared.min(-1, keepdims=True)))
+
+    across, down = nearness(width, pose[..., :1]), nearness(height, pose[..., 1:])
 
     def best(across: Array, down: Array) -> tuple[Array, Array]:
         """Rows first, then within the best row: an argmax over whole maps is slow on CPUs."""
-        in_row = jnp.max(across.T[None] * heatmaps, axis=1)  # (H, J)
+        in_row = jnp.max(across.T[None] * floored, axis=1)  # (H, J)
         y = jnp.argmax(down.T * in_row, axis=0)
-        row = heatmaps[y, :, jnp.arange(heatmaps.shape[-1])]  # (J, W)
+        row = floored[y, :, jnp.arange(floored.shape[-1])]  # (J, W)
         return jnp.argmax(across * row, axis=-1), y
 
     x, y = lax.map(lambda pair: best(*pair), (across, down))
@@ -134,7 +148,8 @@ class Settings(NamedTuple):
 
 
 class Bodies(NamedTuple):
-    """People in P slots, best first by a crude score, duplicates dropped.
+    """People in P slots (max_people; fewer where the peaks can't be as many), best first by a crude
+    score, duplicates dropped.
 
     xy (P, J, 2) pixels and score (P, J), the value of the map there, of every joint: found (P, J)
     where a peak was attached, else the best place near the regressed joint. center (P,): score of
@@ -148,6 +163,9 @@ class Bodies(NamedTuple):
     center: Array
     there: Array
     overflow: Array
+
+
+export.register_namedtuple_serialization(Bodies, serialized_name="bodyjax.centers.Bodies")
 
 
 def group(
@@ -165,12 +183,19 @@ def group(
 
     heatmaps (H, W, J) or (H, W, J + 1), pafs (H, W, 2L), center (H, W), regress and offset
     (H, W, J, 2): models.pose.Maps of one picture. Each centre takes for each joint the free peak
-    that fits it best; then limbs join what is left, to people or to bodies of their own.
+    that fits it best; then limbs join what is left, to people or to bodies of their own. Raises
+    ConfigError for maps of another skeleton.
     """
     chosen = settings or Settings()
     joints, slots = len(skeleton.joints), chosen.max_peaks
-    heatmaps = heatmaps[..., :joints]
-    limbs = np.asarray(skeleton.limbs, int).reshape(-1, 2)
+    heatmaps, pafs, limbs = grouping.checked(heatmaps, pafs, skeleton)
+    center, regress, offset = (
+        jnp.asarray(part).astype(jnp.float32) for part in (center, regress, offset)
+    )
+    cells = heatmaps.shape[:2]
+    if center.shape != cells or {regress.shape, offset.shape} != {(*cells, joints, 2)}:
+        what = f"centres {center.shape}, regression {regress.shape}, offsets {offset.shape}"
+        raise ConfigError(f"{what} for {joints} joints: (H, W), (H, W, J, 2) twice")
     peaks = grouping.find_peaks(heatmaps, slots, chosen.threshold)
     affinity = grouping.pair_affinity(
         peaks, pafs, limbs, chosen.samples, chosen.min_paf, chosen.min_hits
@@ -228,7 +253,7 @@ def _bodies(
         0, keep, lambda i, on: on.at[i].set(on[i] & ~jnp.any(same[i] & better[i] & on)), there
     )
     order = jnp.argsort(~there, stable=True)[: chosen.max_people]
-    people = jnp.sum(there)
+    people = jnp.sum(there) + jnp.maximum(jnp.sum(person) - keep, 0)
     there = there[order]
     shown = there[:, None]
     overflow = peaks.overflow + middles.overflow + jnp.maximum(people - chosen.max_people, 0)

@@ -85,16 +85,27 @@ def group(
     A person has at least `min_parts` joints, with a mean score of at least `min_score`.
     A joint that no limb joins to another belongs to nobody.
     """
-    heatmaps, pafs = (jnp.asarray(a).astype(jnp.float32) for a in (heatmaps, pafs))
-    joints, limbs = len(skeleton.joints), np.asarray(skeleton.limbs, int).reshape(-1, 2)
-    if heatmaps.ndim != 3 or heatmaps.shape[-1] not in (joints, joints + 1):
-        raise ConfigError(f"heat maps {heatmaps.shape} for {joints} joints: (H, W, J or J + 1)")
-    if pafs.shape != (*heatmaps.shape[:2], 2 * len(limbs)):
-        raise ConfigError(f"fields {pafs.shape} for {len(limbs)} limbs: (H, W, 2L)")
-    peaks = find_peaks(heatmaps[..., :joints], max_peaks, threshold)
+    heatmaps, pafs, limbs = checked(heatmaps, pafs, skeleton)
+    peaks = find_peaks(heatmaps, max_peaks, threshold)
     affinity = pair_affinity(peaks, pafs, limbs, samples, min_paf, min_hits)
-    owner = assemble(limbs, assign(affinity), joints)
+    owner = assemble(limbs, assign(affinity), heatmaps.shape[-1])
     return _people(peaks, owner, stride, max_people, min_parts, min_score)
+
+
+def checked(
+    heatmaps: ArrayLike, pafs: ArrayLike, skeleton: Skeleton
+) -> tuple[jax.Array, jax.Array, np.ndarray]:
+    """Heat maps (H, W, J) without background and fields (H, W, 2L) in float32, limbs (L, 2).
+
+    Raises ConfigError where they are another skeleton's: indices are not checked later.
+    """
+    heat, field = (jnp.asarray(a).astype(jnp.float32) for a in (heatmaps, pafs))
+    joints, limbs = len(skeleton.joints), np.asarray(skeleton.limbs, int).reshape(-1, 2)
+    if heat.ndim != 3 or heat.shape[-1] not in (joints, joints + 1):
+        raise ConfigError(f"heat maps {heat.shape} for {joints} joints: (H, W, J or J + 1)")
+    if field.shape != (*heat.shape[:2], 2 * len(limbs)):
+        raise ConfigError(f"fields {field.shape} for {len(limbs)} limbs: (H, W, 2L)")
+    return heat[..., :joints], field, limbs
 
 
 def find_peaks(heatmaps: jax.Array, max_peaks: int, threshold: float) -> Peaks:
