@@ -159,19 +159,14 @@ def second_predictor(
     """
 
     def predict(variables: Variables, canvas: Array) -> Detections:
-        full = canvas.astype(jnp.float32)
-        half, quarter = halved(full), halved(halved(full))
-        maps = averaged_maps(system, variables["first"], half, settings)
+        levels = pyramid(canvas)
+        maps = averaged_maps(system, variables["first"], levels[1], settings)
         first = detections(maps, system.bones, system.model.stride, settings)
         xy = jnp.where((first.score > 0)[..., None], 2 * first.xy + 0.5, 0.0)
         see = seer(other, variables["second"], settings)
-        looked = second.look(
-            see, (full, half, quarter), xy, first.score, first.person_score > 0,
-            size=settings.second_size, least=settings.second_size / 8, fill=FILL,
-            agree=settings.agree,
-        )  # fmt: skip
-        evidence = ranking.second_evidence(first.person_score, looked)
         there = first.person_score > 0
+        looked = look_again(see, levels, xy, first.score, there, settings)
+        evidence = ranking.second_evidence(first.person_score, looked)
         person = ranking.second_score(evidence, there, settings.ranking_second)
         order = jnp.argsort(-person, stable=True)
         found = first.found | (looked.taken[:, None] & (looked.score > settings.threshold))
@@ -188,6 +183,71 @@ def second_predictor(
         )
 
     return predict
+
+
+FALLEN = 0.6
+"""A person who is followed is lost where the mean joint score falls below this share of the one in
+the frame before."""
+
+
+def follower(
+    other: MapNetwork, settings: Settings
+) -> Callable[[Variables, Any, Any, Any, Any], Detections]:
+    """follow(variables, canvas, xy (P, J, 2), score (P, J), person_score (P,)) -> Detections: the
+    second look alone, at people of the frame before on a canvas as `second_predictor` takes it.
+
+    person_score: 0 in empty slots, which cost nothing. Slots keep their people and these their
+    person score, 0 where the second look lost one: it disagrees, the joint scores have fallen
+    (`FALLEN`), or a better person is at the same place. maxima: the best person's joints.
+    """
+
+    def follow(
+        variables: Variables, canvas: Array, xy: Array, score: Array, person_score: Array
+    ) -> Detections:
+        levels, there = pyramid(canvas), person_score > 0
+        see = seer(other, variables["second"], settings)
+        looked = look_again(see, levels, xy, score, there, settings)
+        same = centers.alike(looked.xy, other.bones) > settings.same
+        better = there & (person_score > person_score[:, None])
+        kept = there & looked.taken & (looked.mean >= FALLEN * score.mean(-1))
+        kept &= ~(same & better & kept).any(1)
+        shown = jnp.where(kept[:, None], looked.score, 0.0)
+        best = jnp.argmax(jnp.where(kept, person_score, 0.0))
+        return Detections(
+            looked.xy,
+            shown,
+            jnp.where(kept, person_score, 0.0),
+            kept.sum(),
+            jnp.int32(0),
+            shown > settings.threshold,
+            looked.xy[best],
+            shown[best],
+            ranking.second_evidence(person_score, looked),
+        )
+
+    return follow
+
+
+def pyramid(canvas: Array) -> tuple[Array, ...]:
+    """A canvas in float32, the same at half and at a quarter of its size."""
+    full = canvas.astype(jnp.float32)
+    half = halved(full)
+    return full, half, halved(half)
+
+
+def look_again(
+    see: Callable[[Array], tuple[Array, Array]],
+    levels: tuple[Array, ...],
+    xy: Array,
+    score: Array,
+    there: Array,
+    settings: Settings,
+) -> second.Look:
+    """`second.look` by the settings."""
+    return second.look(
+        see, levels, xy, score, there, size=settings.second_size, least=settings.second_size / 8,
+        fill=FILL, agree=settings.agree,
+    )  # fmt: skip
 
 
 def halved(picture: Array) -> Array:
@@ -234,8 +294,9 @@ def averaged_maps(
     return jax.tree.map(lambda *leaves: sum(leaves[1:], leaves[0]) / len(leaves), *each)
 
 
-def last_stage(maps: Any, bones: Skeleton) -> Maps:
-    """The result of a network: heat maps (B, H, W, J) without background, fields (B, H, W, 2L)."""
+def last_stage(maps: Maps, bones: Skeleton) -> Maps:
+    """The result of a network: heat maps (B, H, W, J) without background, fields (B, H, W, 2L), and
+    what heads of CenterNet's form add, as it is."""
     heat = maps.heatmaps[-1][..., : len(bones.joints)]
     return Maps(heat, maps.pafs[-1], *maps[2:])
 

@@ -11,7 +11,7 @@ through the inverse of the canvas' affine map.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from os import PathLike
 from typing import Any, NamedTuple, overload
@@ -19,7 +19,7 @@ from typing import Any, NamedTuple, overload
 import jax
 import numpy as np
 
-from bodyjax import canvas, skeleton, systems, track
+from bodyjax import canvas, ranking, skeleton, systems, track
 from bodyjax.canvas import FILL, Detections, MapNetwork, Settings, Variables, merged
 from bodyjax.data import affine
 from bodyjax.data.ahead import taken_ahead
@@ -33,12 +33,17 @@ from bodyjax.models.pose import CenterPose
 from bodyjax.skeleton import COCO17, Skeleton
 
 Image = np.ndarray
+TAKEN = ranking.SECOND.index("taken")
 
 
 @dataclass(frozen=True)
 class Detector:
     """A restored detector. `predict(variables, canvas (S, S, 3) uint8) -> Detections` is jitted and
-    pure: vmap it for batches, or call it inside another program. S is `side`."""
+    pure: vmap it for batches, or call it inside another program. S is `side`.
+
+    second: the one that looks again; with it `follow` looks where people were in the frame before
+    (canvas.follower), jitted and pure too.
+    """
 
     variables: Variables
     predict: Callable[[Variables, Any], Detections]
@@ -48,6 +53,7 @@ class Detector:
     name: str = ""
     system: MapNetwork | None = None
     second: Detector | None = None
+    follow: Callable[[Variables, Any, Any, Any, Any], Detections] | None = None
 
     @property
     def side(self) -> int:
@@ -113,7 +119,10 @@ def make(
         raise ConfigError(what, place="second", hint="large")
     both = {"first": variables, "second": second.variables}
     predict = canvas.second_predictor(system, other, settings)
-    return Detector(both, jax.jit(predict), system.bones, settings, config, name, system, second)
+    follow = jax.jit(canvas.follower(other, settings))
+    return Detector(
+        both, jax.jit(predict), system.bones, settings, config, name, system, second, follow
+    )
 
 
 class PicturePeople(NamedTuple):
@@ -142,11 +151,19 @@ def canvas_map(size: tuple[int, int], side: int) -> np.ndarray:
 
 def detect(detector: Detector, image: str | PathLike[str] | bytes | Image) -> PicturePeople:
     """The people of one picture in the detector's own joints."""
-    picture = as_picture(image)
-    side = detector.side
-    matrix = canvas_map(picture.shape[:2], side)
-    pixels = affine.warp(picture, matrix, (side, side), fill=FILL)
-    out = jax.device_get(detector.predict(detector.variables, pixels))
+    pixels, matrix = on_canvas(detector, as_picture(image))
+    return in_picture(jax.device_get(detector.predict(detector.variables, pixels)), matrix)
+
+
+def on_canvas(detector: Detector, picture: Image) -> tuple[Image, np.ndarray]:
+    """The detector's canvas of a picture, and the (2, 3) map from the picture to it."""
+    matrix = canvas_map(picture.shape[:2], detector.side)
+    return affine.warp(picture, matrix, (detector.side, detector.side), fill=FILL), matrix
+
+
+def in_picture(out: Any, matrix: np.ndarray) -> PicturePeople:
+    """The people of a canvas, Detections in NumPy, in pixels of the picture that `matrix` maps to
+    it."""
     filled = out.person_score > 0
     back = affine.inverse(matrix)
     score = out.score[filled]
@@ -233,31 +250,75 @@ def as_skeleton(
     return joints[..., :2], np.where(missing, 0.0, joints[..., 2]), seen == skeleton.SEEN
 
 
+EVERY = 5
+"""With a second look the first network sees one in so many frames of a video."""
+FAINT = 0.1
+"""People of a lower score come and go: one who goes makes nobody look again."""
+
+
+def followed(
+    detector: Detector, frames: Iterable[Image], every: int = EVERY
+) -> Iterator[PicturePeople]:
+    """The people of frames (H, W, 3) uint8 that follow each other, as `detect` gives them.
+
+    With a second look the first network sees every `every`-th frame, and those in which somebody
+    of at least `settings.min_person`, and FAINT, is lost (canvas.follower); in between the second
+    one looks where people were in the frame before. Whoever comes into the picture is found up to
+    every - 1 frames later. Without a second look, or with every = 1, each frame is looked at as a
+    whole.
+    """
+    if detector.follow is None or every == 1:
+        yield from (detect(detector, frame) for frame in frames)
+        return
+    least = max(detector.settings.min_person, FAINT)
+    out: Any = None
+    people, size, since = np.zeros(0), (0, 0), 0
+    for frame in frames:
+        pixels, matrix = on_canvas(detector, as_picture(frame))
+        since, before = since + 1, out
+        out = None
+        if before is not None and since < every and frame.shape[:2] == size:
+            out = jax.device_get(
+                detector.follow(detector.variables, pixels, before.xy, before.score, people)
+            )
+            lost = (people > 0) & (out.person_score == 0)
+            out = None if (lost & (people >= least)).any() else out
+        if out is not None:
+            people = out.person_score
+        else:
+            out = jax.device_get(detector.predict(detector.variables, pixels))
+            # Whom the second look does not confirm it can't follow.
+            people = np.where(out.evidence[:, TAKEN] > 0, out.person_score, 0)
+            size, since = frame.shape[:2], 0
+        yield in_picture(out, matrix)
+
+
 def video(
     detector: Detector,
     path: str | PathLike[str],
     *,
     tracking: track.Settings | None = None,
+    every: int = EVERY,
     progress: Callable[[Iterable[Image], int], Iterable[Image]] = lambda frames, count: frames,
 ) -> list[list[dict[str, Any]]]:
     """The people of every frame of a video, as `people` gives them, image_id = frame number.
 
     Beside that: frame, time (seconds), identity (the same number is the same person, from 0 on) and
     bridged (True: not found in this frame, but before and after it; the place is between). Joints
-    are smoothed by `track`. Raises VideoError where the file can't be read to its end.
-    `progress` wraps the frames, with their number.
+    are smoothed by `track`. every: with a second look, how often the first network looks
+    (`followed`). Raises VideoError where the file can't be read to its end. `progress` wraps the
+    frames, with their number.
     """
     clip = open_video(path)
-    frames = [
-        detect(detector, frame) for frame in progress(taken_ahead(clip.iter_frames()), clip.frames)
-    ]
+    images = progress(taken_ahead(clip.iter_frames()), clip.frames)
+    frames = list(followed(detector, images, every))
     converted = [as_skeleton(found, detector.skeleton, COCO17) for found in frames]
-    followed = track.follow(
+    people_of = track.follow(
         clip.times, [xy for xy, _, _ in converted], [score for _, score, _ in converted], tracking
     )
     out = []
     for number, (time, found, (_, _, flags), tracked) in enumerate(
-        zip(clip.times, frames, converted, followed, strict=True)
+        zip(clip.times, frames, converted, people_of, strict=True)
     ):
         people = []
         for identity, row, xy, score in zip(*tracked, strict=True):

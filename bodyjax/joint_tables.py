@@ -60,7 +60,8 @@ def joint_table(
     detector: Detector, path: FilePath, every: int = EVERY, rate: float | None = None
 ) -> JointTable | None:
     """The people of a video in COCO17; None where nobody is found. A person's number is the
-    identity that bodyjax.track gives; places are as detected, not smoothed."""
+    identity that bodyjax.track gives; places are as detected, not smoothed. With a second look
+    people are followed through frames that lie close (detect.followed)."""
     video = open_video(path)
     numbers = frame_numbers(video, every, rate)
 
@@ -69,8 +70,9 @@ def joint_table(
             yield from video.read(numbers[first : first + READ_AT_ONCE], threads=1)
 
     places, scores = [], []
-    for image in taken_ahead(frames()):
-        found = detect.detect(detector, image)
+    step = int(np.median(np.diff(numbers))) if len(numbers) > 1 else 1
+    looks = max(1, detect.EVERY // step)
+    for found in detect.followed(detector, taken_ahead(frames()), looks):
         xy, score, _ = detect.as_skeleton(found, detector.skeleton, COCO17)
         places.append(xy)
         scores.append(score)

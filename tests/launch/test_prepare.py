@@ -231,7 +231,7 @@ def test_frames_are_taken_by_number_or_by_rate(tmp_path):
 class FoundPeople:
     """Stands for the network: the joints of one person move right by a pixel a frame."""
 
-    skeleton = COCO17
+    skeleton, follow = COCO17, None
 
     def __init__(self, people: int) -> None:
         self.people = people
