@@ -47,8 +47,9 @@ class Settings:
     looked at turned by 90, 180 and 270 degrees as well; second_flip: and mirrored; agree: the first
     joints stay where the second look's lie further off, in sides of the crop (second.look).
     ranking, ranking_second: weights of the person score without and with a second look, () for a
-    plain product (ranking.probability). min_person: people of a lower score are not shown by
-    default in detect.find and launch.detect (launch.evaluate measures all).
+    plain product (ranking.probability). min_person, min_person_second: people of a lower score are
+    not shown by default in detect.find and launch.detect (launch.evaluate measures all), without
+    and with a second look.
     """
 
     size: int = 256
@@ -76,6 +77,7 @@ class Settings:
     ranking: tuple[float, ...] = ()
     ranking_second: tuple[float, ...] = ()
     min_person: float = 0.0
+    min_person_second: float = 0.0
 
     def __post_init__(self) -> None:
         if self.size < 32:
@@ -89,9 +91,13 @@ class Settings:
             raise ConfigError(
                 f"no rule {self.refine!r}", place="detect.refine", hint="parabola, dark or udp"
             )
-        if not 0 <= self.min_person <= 1:
-            what = f"{self.min_person} is not from 0 to 1"
-            raise ConfigError(what, place="detect.min_person")
+        for field, names in (("ranking", ranking.FIRST), ("ranking_second", ranking.SECOND)):
+            if weights := getattr(self, field):
+                ranking.check(weights, names, place=f"detect.{field}")
+        for field in ("min_person", "min_person_second"):
+            if not 0 <= getattr(self, field) <= 1:
+                what = f"{getattr(self, field)} is not from 0 to 1"
+                raise ConfigError(what, place=f"detect.{field}")
 
 
 def merged(fields: dict[str, Any]) -> Settings:
@@ -136,7 +142,7 @@ class MapNetwork(Protocol):
     @property
     def model(self) -> Any: ...
 
-    def maps(self, variables: Variables, image: Array) -> Any: ...
+    def maps(self, variables: Variables, image: Array) -> Maps: ...
 
 
 def predictor(system: MapNetwork, settings: Settings) -> Callable[[Variables, Any], Detections]:

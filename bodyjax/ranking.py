@@ -69,11 +69,16 @@ def second_evidence(first: Array, looked: Look) -> Array:
     return jnp.stack([jnp.ones_like(p), jnp.log(p / (1 - p)), looked.mean, apart, taken], axis=-1)
 
 
-def probability(evidence: Array, weights: Sequence[float], names: Sequence[str]) -> Array:
-    """Logistic of the weighted sum: (P, F) -> (P,) in 0..1."""
+def check(weights: Sequence[float], names: Sequence[str], place: str = "detect.ranking") -> None:
+    """ConfigError where there is not one weight for each evidence; place: of the setting."""
     if len(weights) != len(names):
         what = f"{len(weights)} weights for {len(names)} evidences ({', '.join(names)})"
-        raise ConfigError(what, place="detect.ranking")
+        raise ConfigError(what, place=place)
+
+
+def probability(evidence: Array, weights: Sequence[float], names: Sequence[str]) -> Array:
+    """Logistic of the weighted sum: (P, F) -> (P,) in 0..1."""
+    check(weights, names)
     return jax.nn.sigmoid(evidence @ jnp.asarray(weights, jnp.float32))
 
 

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax import lax
+from jax import export, lax
 
 from bodyjax import centers, codec
 from bodyjax.models.pose import Maps
@@ -40,8 +40,12 @@ class Look(NamedTuple):
     apart: Array
 
 
+export.register_namedtuple_serialization(Look, serialized_name="bodyjax.second.Look")
+
+
 def crop_boxes(xy: Array, score: Array, least: float) -> tuple[Array, Array]:
-    """Middle (P, 2) and side (P,) of the square about each person, at least `least` pixels."""
+    """Middle (P, 2) and side (P,) of the square about each person, at least `least` pixels, by
+    joints xy (P, J, 2) in pixels and score (P, J); without any joint about the place 0, 0."""
     sure = score > SURE
     sure = jnp.where(sure.sum(-1, keepdims=True) >= 3, sure, score > 0)[..., None]
     low = jnp.min(jnp.where(sure, xy, jnp.inf), axis=1)
@@ -55,14 +59,15 @@ def crop(levels: tuple[Array, ...], middle: Array, side: Array, size: int, fill:
     """The square of a picture as (size, size, 3) float32, bilinear; `fill` beyond the edge.
 
     levels: the picture (H, W, 3) and the same at half the size, a quarter ...; each is used where
-    it is not shrunk by more than two, so that nothing is skipped between samples.
-    middle (2,) and side (): pixels of the first level.
+    it is not shrunk by more than two, so that nothing is skipped between samples (the last one for
+    all that is larger). middle (2,), a pixel's centre being a whole number, and side (): pixels of
+    the first level.
     """
     shrink = side / size
     which = jnp.clip(jnp.floor(jnp.log2(jnp.maximum(shrink, 1.0))), 0, len(levels) - 1)
 
     def cut(level: int) -> Array:
-        picture, scale = levels[level].astype(jnp.float32), 2.0**level
+        picture, scale = jnp.asarray(levels[level]).astype(jnp.float32), 2.0**level
         # Pixel centres: pixel p of the first level is (p + 0.5) / scale - 0.5 of this one.
         first = (middle - 0.5 * side + 0.5 * side / size + 0.5) / scale - 0.5
         step = side / size / scale
