@@ -82,6 +82,8 @@ def load(
     expected = jax.eval_shape(system.init, jax.random.key(0))
     checkpoints.check_variables(checkpoint.variables, expected, checkpoint.path)
     stored = dict(checkpoint.config.get("detect", {}))
+    if second is not None:  # a second look has scores of its own
+        stored["min_person"] = stored.get("min_person_second", 0.0)
     return make(
         system,
         jax.device_put(checkpoint.variables),
