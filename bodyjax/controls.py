@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from bodyjax import movement_eval
+from bodyjax import clip_joints, movement_eval
 from bodyjax.data import clip_feed, clips
 from bodyjax.data.body_region import body_region
 from bodyjax.data.clip_feed import Clips
@@ -25,7 +25,7 @@ def controls(checkpoint: Checkpoint) -> dict[str, Any]:
     data = checkpoint.config.data
     if checkpoint.config.model.several:
         raise ConfigError("controls are of one movement a clip", place="model.several")
-    joints = checkpoint.config.model.input == "joints"
+    joints = clip_joints.known(checkpoint.config)
     test = clip_feed.open_clips(data, "test", joints=joints)
     result: dict[str, Any] = {}
     for order in ("kept", "shuffled", "middle"):

@@ -1,7 +1,8 @@
 """Evaluation of a movement classifier on clips: as launch.evaluate and the end of training show it.
 
 A classifier of frames or stored maps is evaluated on the frames themselves: detector, maps and
-classifier in one program, as in recognition. A classifier of joints reads the set's stored joints.
+classifier in one program, as in recognition. A classifier of joints reads the set's stored joints,
+or where it has a detector with a second look those that this finds.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ import jax
 import numpy as np
 from tqdm import tqdm
 
-from bodyjax import systems
+from bodyjax import clip_joints, systems
+from bodyjax.contract import Source
 from bodyjax.data import clip_feed, clips, sets
 from bodyjax.data.clip_feed import Clips, WholeClip
 from bodyjax.data.clips import ClipFolder
@@ -50,7 +52,8 @@ def evaluate(
         data = clip_feed.simulated_folder({**dict(checkpoint.config.data), "path": str(data)})
     if split is None and str(checkpoint.config.data.split) in clips.numbers_of_splits(Path(data)):
         split = f"{checkpoint.config.data.split}:all"
-    source = open_source(Path(data), split, runnable(checkpoint), on_bad)
+    joints = clip_joints.known(checkpoint.config)
+    source = open_source(Path(data), split, runnable(checkpoint), on_bad, joints)
     return measure(checkpoint, source, order=order, samples=samples)
 
 
@@ -61,7 +64,11 @@ def measure(
     system = runnable(checkpoint)
     check_classes(source, system, checkpoint.path)
     seen = transform(checkpoint, system, order=order, samples=samples)
-    probability = predict(system, checkpoint.variables, source, seen)
+    examples: Source = source
+    if checkpoint.config.get("second"):
+        detector = clip_joints.detector_of(checkpoint.config)
+        examples = clip_joints.ensure(source, detector, seen.frames * seen.samples)
+    probability = predict(system, checkpoint.variables, examples, seen)
     measures = several_report if system.several else report
     return {**measures(probability, source, system.labels), **counts(source)}
 
@@ -82,11 +89,13 @@ def runnable(checkpoint: Checkpoint) -> Movement:
     return replace(system, input="frames") if system.input == "maps" else system
 
 
-def open_source(path: Path, split: str | None, system: Movement, on_bad: str) -> Clips:
-    """The clips of one part, with the checkpoint's classes in its order."""
+def open_source(
+    path: Path, split: str | None, system: Movement, on_bad: str, joints: bool
+) -> Clips:
+    """The clips of one part, with the checkpoint's classes in its order, and with `joints` those
+    that lie beside them."""
     if split == "test" and (path / "splits.json").exists():
         raise DataError("has numbered splits", file=path, hint="name one: --split 1:test")
-    joints = system.input == "joints"
     if path.is_dir() and sets.recognise(path) == "prepared":
         source = clip_feed.open_part(path, split or "all", on_bad, joints, system.several)
         check_classes(source, system, path)
@@ -104,7 +113,7 @@ def check_classes(source: Clips, system: Movement, file: str | Path | None) -> N
         raise DataError(f"the data's classes are {', '.join(source.classes)}", file=file, hint=hint)
 
 
-def predict(system: Movement, variables: Any, source: Clips, transform: WholeClip) -> np.ndarray:
+def predict(system: Movement, variables: Any, source: Source, transform: WholeClip) -> np.ndarray:
     """Probabilities (N, classes) of all clips; shows progress."""
     size = max(1, FRAMES_AT_ONCE // (transform.samples * transform.frames))
     size = 32 if system.input == "joints" else size
@@ -127,7 +136,7 @@ def predict(system: Movement, variables: Any, source: Clips, transform: WholeCli
 
 
 def batch(
-    source: Clips, transform: WholeClip, first: int, size: int
+    source: Source, transform: WholeClip, first: int, size: int
 ) -> tuple[dict[str, np.ndarray], int]:
     """`size` clips from the `first` on, and how many of them are not filling."""
     rng = np.random.default_rng(0)  # the transform draws nothing

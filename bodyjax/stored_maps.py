@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -77,12 +78,22 @@ def make(
             padded = np.zeros((FRAMES_AT_ONCE, *part.shape[1:]), np.uint8)
             padded[: len(part)] = part
             parts.append(np.asarray(one(detector, padded))[: len(part)])
-        temporary = temporary_name(files[index])  # other processes may make the same maps now
-        np.save(temporary, np.concatenate(parts))
-        temporary.replace(files[index])
+        save(files[index], np.concatenate(parts))
 
+    make_all(write, missing, "heat maps")
+
+
+def save(file: Path, array: np.ndarray) -> None:
+    """Writes a clip's file whole or not at all: other processes may make the same one now."""
+    temporary = temporary_name(file)
+    np.save(temporary, array)
+    temporary.replace(file)
+
+
+def make_all(write: Callable[[int], None], missing: list[int], what: str) -> None:
+    """Calls `write` with the number of each clip whose file is missing, with a progress bar."""
     write(missing[0])  # compiles, once for all threads
-    bar = tqdm(total=len(missing), initial=1, desc="heat maps", unit="clip", disable=None)
+    bar = tqdm(total=len(missing), initial=1, desc=what, unit="clip", disable=None)
     pool = ThreadPoolExecutor(CLIPS_AT_ONCE)
     try:
         for _ in pool.map(write, missing[1:]):

@@ -14,6 +14,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from bodyjax import (
+    clip_joints,
     crossval,
     draw,
     movement_eval,
@@ -61,7 +62,7 @@ def train(config: ConfigDict, workdir: Path) -> dict[str, Any]:
     lines = [f"checkpoint ({result.reason}): {result.checkpoint}"]
     if config.system == "movement":
         lines = test_movement(config, result.checkpoint, workdir, again=result.again) + lines
-        if config.model.input != "joints":
+        if not clip_joints.known(config):
             python = os.path.relpath(sys.executable)  # as it can be typed, .venv active or not
             command = f"{python} -m launch.recognize --checkpoint {workdir} --video FILE"
             lines.append(f"recognise a video: {command}")
@@ -176,7 +177,7 @@ def prepare_movement(config: ConfigDict) -> tuple[System, Feed, Variables, dict[
     take_labels(config, clips["train"].classes)
     fit_to_data(config)
     initial: Variables = {}
-    if config.start:
+    if config.start and not config.get("second"):
         detector = checkpoint.load(config.start, system="pose")
         config.detector = detector.config.model
         parts = start.of_network(detector.variables)
@@ -195,7 +196,7 @@ def prepare_movement(config: ConfigDict) -> tuple[System, Feed, Variables, dict[
 
 def kind_of_clips(config: ConfigDict) -> dict[str, bool]:
     """With what a classifier's clips are opened: joints, several labels."""
-    return {"joints": config.model.input == "joints", "several": config.model.several}
+    return {"joints": clip_joints.known(config), "several": config.model.several}
 
 
 def open_all(config: ConfigDict) -> dict[str, Clips]:
@@ -237,8 +238,11 @@ def sources(
     """What the feed reads of the parts "train" and "valid": clips, with simulated copies if the
     config says so, or their stored maps."""
     parts: dict[str, Source] = {k: clips[k] for k in ("train", "valid") if k in clips}
+    count = config.data.stored_frames
+    if config.get("second"):
+        found = clip_joints.detector_of(config)
+        return {k: clip_joints.ensure(clips[k], found, count) for k in parts}
     if config.model.input == "maps":
-        count = config.data.stored_frames
         assert isinstance(system, Movement)
         return {k: stored_maps.ensure(clips[k], system, detector, count) for k in parts}
     if config.data.simulated_copies:

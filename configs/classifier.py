@@ -4,8 +4,9 @@
     python -m launch.train --config configs/classifier.py:jhmdb      (21 actions, real clips)
 
 Variants: commands; commands_joints (the known joints); commands_shuffled and commands_middle
-(controls); jhmdb (heat maps of our detector); jhmdb_maps and jhmdb_joints (Gaussian maps of the
-stored joints, without and with coordinates beside them); tiny (for tests).
+(controls); jhmdb (heat maps of our detector); jhmdb_second (Gaussian maps of the joints that our
+detector with a second look finds); jhmdb_maps and jhmdb_joints (Gaussian maps of the stored joints,
+without and with coordinates beside them); tiny (for tests).
 --config.data=PATH takes other clips of the same layout (CLASS/NAME.mp4, or train/ valid/ test/).
 """
 
@@ -33,6 +34,7 @@ def commands() -> ConfigDict:
     config.system = "movement"
     config.seed = 0
     config.start = "small"
+    config.second = ""  # a detector that looks again at people: input is the joints that they find
     config.labels = ()
     config.detector = ConfigDict()
     config.operations = ConfigDict(
@@ -121,6 +123,16 @@ def jhmdb() -> ConfigDict:
     return config
 
 
+def jhmdb_second() -> ConfigDict:
+    """JHMDB split 1, Gaussian maps of the joints that `small` and `large`, which looks again at
+    each person, find of the best person; coordinates beside them. Works on videos."""
+    config = jhmdb()
+    config.second = "large"
+    config.model.input = "joints"
+    config.data.stored_frames = 40  # all: clips have no more
+    return config
+
+
 def jhmdb_joints() -> ConfigDict:
     """JHMDB split 1, Gaussian maps of the stored joints with their coordinates beside them."""
     config = jhmdb()
@@ -159,7 +171,8 @@ def tiny() -> ConfigDict:
 VARIANTS = {
     "commands": commands, "commands_joints": commands_joints,
     "commands_shuffled": commands_shuffled, "commands_middle": commands_middle,
-    "jhmdb": jhmdb, "jhmdb_joints": jhmdb_joints, "jhmdb_maps": jhmdb_maps, "tiny": tiny,
+    "jhmdb": jhmdb, "jhmdb_second": jhmdb_second, "jhmdb_joints": jhmdb_joints,
+    "jhmdb_maps": jhmdb_maps, "tiny": tiny,
 }  # fmt: skip
 
 

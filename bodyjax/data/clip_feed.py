@@ -248,6 +248,42 @@ class StoredMaps:
 
 
 @dataclass(frozen=True)
+class StoredJoints:
+    """Joints that a detector found in K evenly spread frames of each clip, which stand for the
+    clip: tables (N, K, 18, 3), x and y in pixels of the clip and the score, 0: absent."""
+
+    clips: Clips
+    tables: np.ndarray
+    fingerprint: str
+
+    @property
+    def labels(self) -> np.ndarray:
+        return np.asarray(self.clips.labels)
+
+    @property
+    def groups(self) -> np.ndarray:
+        return np.asarray(self.clips.groups)
+
+    @property
+    def heldout(self) -> np.ndarray:
+        return self.clips.heldout
+
+    def __len__(self) -> int:
+        return len(self.clips)
+
+    def __getitem__(self, index: int) -> Example:
+        example = {k: v for k, v in self.clips[index].items() if k in ("label", "size", "id")}
+        table = self.tables[index][:, None]
+        return {
+            **example,
+            "length": np.asarray(len(table), np.int32),
+            "xy": table[..., :2],
+            "visible": (2 * (table[..., 2] > 0)).astype(np.uint8),
+            "score": table[..., 2],
+        }
+
+
+@dataclass(frozen=True)
 class SampleMaps:
     """`frames` of the K stored maps of a clip, for training, by the rule `sampling`; `shuffle` puts
     them out of order."""

@@ -65,7 +65,10 @@ def check_training(config: Any) -> None:
     if model["input"] != "joints" and not config["start"]:
         hint = "a run's folder or shipped weights, as small; or model.input = 'joints'"
         raise ConfigError(f"{model['input']} need a trained detector", place="start", hint=hint)
-    if model["input"] == "maps":
+    if config.get("second") and (model["input"] != "joints" or not config["start"]):
+        hint = "start = 'small' and model.input = 'joints', or second = ''"
+        raise ConfigError("needs a first look, and gives joints", place="second", hint=hint)
+    if model["input"] == "maps" or config.get("second"):
         fits = model["frames"] <= data["stored_frames"]
         wanted = f"at most data.stored_frames ({data['stored_frames']})"
         check(fits, "frames", model["frames"], wanted)

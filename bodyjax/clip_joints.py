@@ -1,0 +1,86 @@
+"""Joints of the person whom a clip is about, found by a detector with a second look (system A).
+
+`config.start` and `config.second` name its two networks; they stay as they are, so the joints of a
+set's clips are found once and stored, a file a clip, and an epoch costs what the classifier costs.
+Recognition finds them in the same way (`of_frames`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+from bodyjax import detect, stored_maps, track
+from bodyjax.data import clip_feed, clips
+from bodyjax.data.clip_feed import Clips, StoredJoints
+from bodyjax.detect import Detector, Image
+from bodyjax.skeleton import BODY18
+
+STEP = 0.1
+"""Seconds from frame to frame for `track`: who is who must not hang on how densely frames lie."""
+
+
+def known(config: Mapping[str, Any]) -> bool:
+    """Whether a classifier takes joints that lie beside its clips."""
+    return config["model"]["input"] == "joints" and not config.get("second")
+
+
+def detector_of(config: Mapping[str, Any]) -> Detector:
+    """The detector that `config.start` and `config.second` name."""
+    return detect.load(config["start"], second=config["second"])
+
+
+def of_frames(detector: Detector, frames: Iterable[Image]) -> tuple[np.ndarray, np.ndarray]:
+    """xy (T, 18, 2) pixels and score (T, 18) of one person of T frames, in BODY18.
+
+    The person whose scores have the highest sum over the clip. Joints that are absent, or all where
+    the person is not seen, are 0 with score 0; over short gaps both are between those around them.
+    """
+    people = list(detect.followed(detector, frames))
+    each = [detect.as_skeleton(found, detector.skeleton, BODY18) for found in people]
+    places, scores = [xy for xy, _, _ in each], [score for _, score, _ in each]
+    times, plain = STEP * np.arange(len(people)), track.Settings(min_cutoff=0.0)
+    followed = track.follow(times, places, scores, plain)
+    total: dict[int, float] = {}
+    for found, frame in zip(people, followed, strict=True):
+        for identity, row in zip(frame.identity, frame.source, strict=True):
+            gained = float(found.person_score[row]) if row >= 0 else 0.0
+            total[int(identity)] = total.get(int(identity), 0.0) + gained
+    xy = np.zeros((len(people), len(BODY18.joints), 2), np.float32)
+    score = np.zeros(xy.shape[:2], np.float32)
+    best = max(total, key=lambda identity: total[identity], default=-1)
+    for number, frame in enumerate(followed):
+        for row in np.flatnonzero(frame.identity == best):
+            there = np.isfinite(frame.xy[row]).all(-1)
+            xy[number] = np.where(there[:, None], frame.xy[row], 0)
+            score[number] = np.where(there, frame.score[row], 0)
+    return xy, score
+
+
+def ensure(source: Clips, detector: Detector, count: int) -> StoredJoints:
+    """The joints in `count` evenly spread frames of each clip, from the cache or found now; a
+    stopped run goes on where it was. Shows progress."""
+    words = (stored_maps.digest(detector.variables), repr(detector.settings), count)
+    name = hashlib.sha256(repr(words).encode()).hexdigest()[:24]
+    place = stored_maps.default_cache() / "joints" / name
+    place.mkdir(parents=True, exist_ok=True)
+    shape = (count, len(BODY18.joints), 3)
+    files = [place / f"{stored_maps.clip_key(source, i)}.npy" for i in range(len(source))]
+    missing = [i for i, file in enumerate(files) if not stored_maps.whole(file, shape)]
+
+    def write(index: int) -> None:
+        example = source[index]
+        numbers = clip_feed.spread(int(example["length"]), count, 1)[0]
+        distinct, inverse = np.unique(numbers, return_inverse=True)
+        xy, score = of_frames(detector, clips.read_frames(example, distinct))
+        stored_maps.save(files[index], np.concatenate([xy, score[..., None]], -1)[inverse])
+
+    if missing:
+        stored_maps.remove_leftovers(place)
+        stored_maps.make_all(write, missing, "joints")
+    tables = np.stack([np.load(file, allow_pickle=False) for file in files])
+    print_of = hashlib.sha256(repr((words, source.fingerprint)).encode()).hexdigest()
+    return StoredJoints(source, tables, print_of)
