@@ -116,8 +116,8 @@ def make(
         return Detector(variables, jax.jit(predict), system.bones, settings, config, name, system)
     other = second.system
     centred = other is not None and isinstance(other.model, CenterPose)
-    if other is None or not centred or second.skeleton != system.bones:
-        what = "a second look takes a network with centres and the same joints"
+    if other is None or not centred or second.second or second.skeleton != system.bones:
+        what = "a second look takes a network with centres and the same joints, itself without one"
         raise ConfigError(what, place="second", hint="large")
     both = {"first": variables, "second": second.variables}
     predict = canvas.second_predictor(system, other, settings)

@@ -14,7 +14,7 @@ from PIL import Image
 from bodyjax import canvas, codec, detect, grouping
 from bodyjax.data.encode import write_video
 from bodyjax.errors import CheckpointError, ConfigError, DataError
-from bodyjax.models.pose import Maps
+from bodyjax.models.pose import CenterPose, Maps
 from bodyjax.skeleton import BODY18, COCO17, LSP14
 
 SIZE, STRIDE, CELLS = 128, 8, 16
@@ -380,9 +380,23 @@ def test_no_such_checkpoint():
         detect.load("no/such/run")
 
 
+def _center_pose(bones: Any) -> Any:
+    """A system with a network of CenterPose's form, whose maps nobody asks for."""
+    model: Any = CenterPose(backbone=None, order=(), between=(0, 1))  # type: ignore[arg-type]
+    return SimpleNamespace(bones=bones, model=model, maps=None)
+
+
 def test_a_second_look_by_a_network_that_cannot_is_one_line(detector):
-    with pytest.raises(ConfigError, match="second: a second look takes a network with centres"):
-        detect.make(COLOURS, _variables(), detect.Settings(size=SIZE), second=detector)
+    fits = detect.make(_center_pose(BODY18), {})
+    assert detect.make(COLOURS, {}, detect.Settings(size=SIZE), second=fits).side == 2 * SIZE
+    other = detect.make(_center_pose(LSP14), {})
+    twice = detect.make(_center_pose(BODY18), {}, second=fits)
+    for second in (detector, other, twice):  # without centres, of other joints, with a second look
+        with pytest.raises(ConfigError, match="second: a second look takes") as caught:
+            detect.load("small", second=second)
+        assert "\n" not in str(caught.value)
+    with pytest.raises(CheckpointError, match="no such checkpoint"):
+        detect.load("small", second="no/such/run")
 
 
 def test_other_skeletons(detector):
