@@ -168,7 +168,7 @@ def second_predictor(
         levels = pyramid(canvas)
         maps = averaged_maps(system, variables["first"], levels[1], settings)
         first = detections(maps, system.bones, system.model.stride, settings)
-        xy = jnp.where((first.score > 0)[..., None], 2 * first.xy + 0.5, 0.0)
+        xy = jnp.where((first.score > 0)[..., None], codec.cells_to_pixels(first.xy, 2), 0.0)
         see = seer(other, variables["second"], settings)
         there = first.person_score > 0
         looked = look_again(see, levels, xy, first.score, there, settings)
@@ -183,7 +183,7 @@ def second_predictor(
             first.count,
             first.overflow,
             found[order],
-            2 * first.maxima_xy + 0.5,
+            codec.cells_to_pixels(first.maxima_xy, 2),
             first.maxima_score,
             evidence[order],
         )
