@@ -208,6 +208,7 @@ def open_all(config: ConfigDict) -> dict[str, Clips]:
             feeds.say_left_out(part, source)
     parts = clip_feed.with_validation(opened, config.data.holdout)
     if "valid" in parts:
+        parts["valid"] = clip_feed.few(parts["valid"], config.data.get("watched", 0))
         there = set(np.asarray(parts["valid"].labels).tolist())
         absent = [name for k, name in enumerate(parts["train"].classes) if k not in there]
         if absent:

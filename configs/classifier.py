@@ -48,7 +48,7 @@ def commands() -> ConfigDict:
         dict(
             input="maps", frames=12,
             sampling="random",  # docs/training.md; evaluation and recognition take the middles
-            size=(224, 288), grid=24, sigma=1.5,
+            size=(192, 256), grid=24, sigma=1.5,
             threshold=0.15, channels=(16, 32, 64), embedding=128, hidden=128, dropout=0.2,
             coordinates=True,
             several=False,  # several movements at once, told by labels.json: docs/training.md
@@ -64,7 +64,9 @@ def commands() -> ConfigDict:
             stored_frames=16, samples=1, batch=32, workers=0,
             simulated_copies=False,  # zoomed or moved by the body's region; needs input "frames"
             shuffle=False,  # frames out of order, in training and evaluation: a control
-            simulated=dict(train=40, valid=8, test=12),
+            # Half the frames a second of other simulated sets: 16 of 20 to 32 are looked at.
+            simulated=dict(train=40, valid=56, test=56, fps=7.5, length=(20, 32)),
+            watched=72,  # validation clips that a training looks at meanwhile; 0: all
             augment=dict(rotation=10.0, scale=(0.8, 1.2), shift=0.08, colour=0.2),
         )
     )  # fmt: skip

@@ -126,9 +126,17 @@ class Movement:
     # -- from a batch to the clip on its grid --
 
     def heatmaps(self, detector: Variables, frames: Array) -> Array:
-        """Frames (B, T, H, W, 3) -> joint heat maps (B, T, h, w, J) clipped to 0..1."""
+        """Frames (B, T, H, W, 3) -> joint heat maps (B, T, h, w, J) clipped to 0..1; on a CPU one
+        frame after the other, which is a fifth faster there than all at once."""
+
+        def together(flat: Array) -> Array:
+            return self.detector.maps(detector, flat).heatmaps[-1, ..., :JOINTS]
+
+        def in_turn(flat: Array) -> Array:
+            return jax.lax.map(lambda frame: together(frame[None])[0], flat)
+
         flat = frames.reshape(-1, *frames.shape[-3:])
-        maps = self.detector.maps(detector, flat).heatmaps[-1, ..., :JOINTS]
+        maps = jax.lax.platform_dependent(flat, cpu=in_turn, default=together)
         return jnp.clip(maps, 0.0, 1.0).reshape(*frames.shape[:2], *maps.shape[1:])
 
     def joints(self, maps: Array) -> tuple[Array, Array]:

@@ -54,6 +54,8 @@ def check_training(config: Any) -> None:
     for field, least in {"batch": 1, "samples": 1, "stored_frames": 1, "workers": 0}.items():
         wanted = f"a whole number from {least} on"
         check(whole(data[field], least), field, data[field], wanted, "data")
+    watched = data.get("watched", 0)
+    check(whole(watched, 0), "watched", watched, "a whole number from 0 on", "data")
     check(number(data["holdout"], 0, 0.5), "holdout", data["holdout"], "from 0 to 0.5", "data")
     for field, value in dict(data["augment"]).items():
         if field == "scale":

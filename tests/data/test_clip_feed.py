@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from bodyjax import ConfigError
-from bodyjax.data import clip_feed
+from bodyjax.data import clip_feed, clips
 from bodyjax.data.clip_feed import SampleMaps, WholeClip, spread
 from bodyjax.data.sampling import random_frames, segment_frames
 from configs.classifier import get_config
@@ -144,3 +144,10 @@ def test_maps_are_sampled_in_order():
     numbers = out["maps"][:, 0, 0, 0]
     assert (np.diff(numbers.astype(int)) > 0).all()
     assert (numbers // 4 == np.arange(6)).all()
+
+
+def test_few_clips_are_spread_over_the_classes(tmp_path):
+    names = [f"train/{label}/{i}" for label in ("rest", "walk", "wave") for i in range(4)]
+    source = clips.clips(labelled_clips.write(tmp_path, *names), "train")
+    assert clip_feed.few(source, 6).labels.tolist() == [0, 0, 1, 1, 2, 2]
+    assert clip_feed.few(source, 0) is clip_feed.few(source, 12) is source
