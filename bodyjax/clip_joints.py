@@ -8,13 +8,16 @@ Recognition finds them in the same way (`of_frames`).
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 
 from bodyjax import detect, stored_maps, track
-from bodyjax.data import clip_feed, clips
+from bodyjax.contract import Variables
+from bodyjax.data import affine, clip_feed, clips
 from bodyjax.data.clip_feed import Clips, StoredJoints
 from bodyjax.detect import Detector, Image
 from bodyjax.skeleton import BODY18
@@ -84,3 +87,35 @@ def ensure(source: Clips, detector: Detector, count: int) -> StoredJoints:
     tables = np.stack([np.load(file, allow_pickle=False) for file in files])
     print_of = hashlib.sha256(repr((words, source.fingerprint)).encode()).hexdigest()
     return StoredJoints(source, tables, print_of)
+
+
+def predictor(
+    system: Any, detector: Detector, samples: int
+) -> Callable[[Variables, Any], tuple[Any, ...]]:
+    """Video frames to the fields of recognize.Result, as recognize.predictor, on the joints that a
+    detector finds."""
+    classify = jax.jit(system.predict)
+
+    def predict(variables: Variables, frames: Any) -> tuple[Any, ...]:
+        frames = np.asarray(frames)
+        if frames.ndim == 5:
+            each = [predict(variables, clip) for clip in frames]
+            return tuple(jnp.stack(parts) for parts in zip(*each, strict=True))
+        if frames.ndim != 4 or frames.shape[-1] != 3 or frames.dtype != np.uint8:
+            raise ValueError(f"frames are {frames.dtype} {frames.shape}, not uint8 (N, H, W, 3)")
+        one = samples == 1 or len(frames) == system.frames
+        wanted = system.frames * (1 if one else samples)
+        if len(frames) != wanted:
+            frames = frames[clips.chosen(len(frames), wanted, system.sampling)]
+        xy, score = of_frames(detector, frames)
+        matrix = affine.fit(frames.shape[1:3], system.size)
+        batch = {"xy": affine.move(xy, matrix).astype(np.float32), "score": score}
+        lead = (system.frames, wanted // system.frames)
+        # Frame t of sampling s is number t * samples + s.
+        batch = {k: v.reshape(*lead, *v.shape[1:]).swapaxes(0, 1) for k, v in batch.items()}
+        out = classify(variables, {name: value[None] for name, value in batch.items()})
+        logits = out["logits"][0]
+        places = jnp.asarray(xy[:: lead[1]]), jnp.asarray(score[:: lead[1]])
+        return logits.argmax(), out["probability"][0], logits, *places
+
+    return predict

@@ -28,7 +28,6 @@ from bodyjax.data import affine
 from bodyjax.data.ahead import taken_ahead
 from bodyjax.data.clips import ENDINGS, chosen
 from bodyjax.data.video import Video, open_video
-from bodyjax.detect import Detector
 from bodyjax.engine import checkpoint as checkpoints
 from bodyjax.engine.checkpoint import Checkpoint
 from bodyjax.errors import CheckpointError, DataError, VideoError
@@ -136,10 +135,11 @@ def of_joints(
     on the detector's canvas."""
     detector = clip_joints.detector_of(config)
     samples = int((config.get("data") or {}).get("samples", 1))
+    find = clip_joints.predictor(system, detector, samples)
     checkpoints.check_variables(variables, jax.eval_shape(system.init, jax.random.key(0)), place)
     return Recognizer(
         jax.device_put(variables),
-        joints_predictor(system, detector, samples),
+        lambda variables, frames: Result(*find(variables, frames)),
         system.labels,
         system.frames,
         samples,
@@ -148,37 +148,6 @@ def of_joints(
         system.several,
         read_operations(config.get("operations") or {}, system.labels, place),
     )
-
-
-def joints_predictor(
-    system: Any, detector: Detector, samples: int
-) -> Callable[[Variables, Any], Result]:
-    """As `predictor`, on the joints that a detector finds (clip_joints.of_frames)."""
-    classify = jax.jit(system.predict)
-
-    def predict(variables: Variables, frames: Any) -> Result:
-        frames = np.asarray(frames)
-        if frames.ndim == 5:
-            each = [predict(variables, clip) for clip in frames]
-            return jax.tree.map(lambda *leaves: jnp.stack(leaves), *each)
-        if frames.ndim != 4 or frames.shape[-1] != 3 or frames.dtype != np.uint8:
-            raise ValueError(f"frames are {frames.dtype} {frames.shape}, not uint8 (N, H, W, 3)")
-        one = samples == 1 or len(frames) == system.frames
-        wanted = system.frames * (1 if one else samples)
-        if len(frames) != wanted:
-            frames = frames[chosen(len(frames), wanted, system.sampling)]
-        xy, score = clip_joints.of_frames(detector, frames)
-        matrix = affine.fit(frames.shape[1:3], system.size)
-        batch = {"xy": affine.move(xy, matrix).astype(np.float32), "score": score}
-        lead = (system.frames, wanted // system.frames)
-        # Frame t of sampling s is number t * samples + s.
-        batch = {k: v.reshape(*lead, *v.shape[1:]).swapaxes(0, 1) for k, v in batch.items()}
-        out = classify(variables, {name: value[None] for name, value in batch.items()})
-        logits = out["logits"][0]
-        places = jnp.asarray(xy[:: lead[1]]), jnp.asarray(score[:: lead[1]])
-        return Result(logits.argmax(), out["probability"][0], logits, *places)
-
-    return predict
 
 
 # ---- the compiled program ----
