@@ -17,6 +17,7 @@ from bodyjax import (
     clip_joints,
     crossval,
     draw,
+    gain,
     movement_eval,
     scorer,
     start,
@@ -26,7 +27,7 @@ from bodyjax import (
     windows,
 )  # fmt: skip
 from bodyjax.contract import Feed, Source, System, Variables
-from bodyjax.data import clip_feed, feeds, sequences
+from bodyjax.data import clip_feed, feeds, own_pictures, sequences
 from bodyjax.data.clip_feed import Clips
 from bodyjax.data.folds import TEST, TRAIN
 from bodyjax.data.stream import Stream
@@ -60,6 +61,8 @@ def train(config: ConfigDict, workdir: Path) -> dict[str, Any]:
     system, feed, initial, meta = prepare(config)
     result = loop.fit(system, feed, config, workdir, initial_variables=initial, meta=meta)
     lines = [f"checkpoint ({result.reason}): {result.checkpoint}"]
+    if config.data.get("kind") == own_pictures.KIND and host()[0] == 0:
+        lines = test_pictures(config, result.checkpoint, workdir, again=result.again) + lines
     if config.system == "movement":
         lines = test_movement(config, result.checkpoint, workdir, again=result.again) + lines
         if not clip_joints.known(config):
@@ -113,6 +116,21 @@ def test_movement(config: ConfigDict, path: Path, workdir: Path, *, again: bool)
     ]
 
 
+def test_pictures(config: ConfigDict, path: Path, workdir: Path, *, again: bool) -> list[str]:
+    """Start and result on the pictures held back: lines to print, test.json.
+
+    again: the run was finished before, and what it then measured stands."""
+    file = workdir / "test.json"
+    if again and file.exists():
+        measures = json.loads(file.read_text())
+    else:
+        measures = gain.measure(config.start, path, config.data.path, workdir)
+        whole_file.write_text(file, json.dumps(measures, indent=1))
+    python = os.path.relpath(sys.executable)
+    command = f"{python} -m launch.detect --checkpoint {workdir} --input FILE --out overlay.jpg"
+    return [*gain.lines(measures), f"find people: {command}"]
+
+
 def prepare(config: ConfigDict) -> tuple[System, Feed, Variables, dict[str, Any]]:
     """(system, feed, initial variables, what the checkpoint records beside the config)."""
     if config.system == "movement":
@@ -120,8 +138,21 @@ def prepare(config: ConfigDict) -> tuple[System, Feed, Variables, dict[str, Any]
     if config.system == "sequence":
         return prepare_sequence(config)
     system = systems.build(config)
+    feed = feeds.open_feed(config, host=host())
+    if config.data.get("kind") == own_pictures.KIND:
+        gain.check(config.data.path, config.data.on_bad)
+        take_settings(config)
     meta = {"skeleton": config.model.get("skeleton", "")}
-    return system, feeds.open_feed(config, host=host()), start.variables(config, system), meta
+    return system, feed, start.variables(config, system), meta
+
+
+def take_settings(config: ConfigDict) -> None:
+    """Fills in test-time settings that the config leaves out and the start has: so start and result
+    are measured alike."""
+    if config.start and not config.start.endswith(".npz"):
+        stored = checkpoint.load(config.start, system="pose").config.get("detect", {})
+        with config.unlocked(), config.ignore_type():
+            config.detect = ConfigDict({**stored, **config.get("detect", {})})
 
 
 def host() -> tuple[int, int]:
