@@ -39,7 +39,7 @@ class Settings:
     logarithms of the peak and its neighbours), "dark" or "udp" (codec.decode).
     max_people, max_peaks, threshold, min_paf, min_hits, min_parts, min_score: grouping.group;
     by_fields: group by these alone also where the network has centres.
-    center_threshold, reach, trust, same: centers.Settings.
+    center_threshold, reach, near, trust, same: centers.Settings.
     fill_reach: joints that grouping did not attach are looked for where the map, weighted with a
     Gaussian of the distance from the person's box (with centres: from the regressed joint), is
     highest; its sigma in sides of the box; fill_threshold: the least value of the map there.
@@ -65,7 +65,8 @@ class Settings:
     min_score: float = 0.2
     by_fields: bool = False
     center_threshold: float = 0.05
-    reach: float = 0.15
+    reach: float = 0.4
+    near: float = 0.15
     trust: float = 0.5
     same: float = 0.6
     fill_reach: float = 0.25
@@ -339,7 +340,8 @@ def detections(maps: Maps, bones: Skeleton, stride: int, settings: Settings) -> 
     chosen = centers.Settings(
         max_people=settings.max_people, max_peaks=settings.max_peaks,
         threshold=settings.threshold, center_threshold=settings.center_threshold,
-        reach=settings.reach, fill_reach=settings.fill_reach, trust=settings.trust,
+        reach=settings.reach, near=settings.near, fill_reach=settings.fill_reach,
+        trust=settings.trust,
         min_paf=settings.min_paf, min_hits=settings.min_hits, min_parts=settings.min_parts,
         same=settings.same,
     )  # fmt: skip

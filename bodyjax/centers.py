@@ -75,6 +75,20 @@ def agreement(centers: Centers, cells: Array, score: Array, reach: float) -> Arr
     return jnp.where(there & (squared < 9.0), jnp.exp(-0.5 * squared), 0.0)
 
 
+def ownership(centers: Centers, cells: Array, near: float) -> Array:
+    """To which centre a peak belongs by distance alone: (J, C, K), over the centres a sum of 1.
+
+    cells (J, K, 2). The share that each centre has of Gaussians with a sigma of `near` times the
+    side, weighted with the centres' scores: far from all others a centre owns what is there, so
+    that `agreement` may reach far where nobody else stands.
+    """
+    apart = jnp.sum(jnp.square(centers.pose.swapaxes(0, 1)[:, :, None] - cells[:, None]), axis=-1)
+    squared = apart / jnp.square(near * centers.side)[None, :, None]
+    weight = jnp.log(jnp.maximum(centers.score, 1e-6))[None, :, None]
+    known = (centers.score > 0)[None, :, None]
+    return jax.nn.softmax(jnp.where(known, weight - 0.5 * squared, -1e9), axis=1)
+
+
 def supported(fit: Array, affinity: Array, limbs: np.ndarray, trust: float) -> Array:
     """`fit` (J, C, K) with what the fields add: a peak fits a centre also as far as a field leads
     from it to a neighbouring joint's peak that does.
@@ -126,18 +140,20 @@ class Settings(NamedTuple):
 
     max_people, max_peaks: slots; the centres have as many as the peaks of a joint. threshold: least
     value of a peak, center_threshold of a centre. reach: sigma of the distance between a peak and
-    the regressed joint; fill_reach the same for joints without a peak, which take the best cell
-    (`places`). trust: share of the fields in a peak's fit (`supported`); min_fit: least fit.
-    min_paf, min_hits, samples: of limbs (grouping.group). min_parts: joints that a body without a
-    centre has at least. same: OKS between two people above which the lesser is dropped.
+    the regressed joint (`agreement`); near: by which centres compete for a peak (`ownership`);
+    fill_reach: by which joints without a peak take the best cell (`places`). trust: share of the
+    fields in a peak's fit (`supported`); min_fit: least fit. min_paf, min_hits, samples: of limbs
+    (grouping.group). min_parts: joints that a body without a centre has at least. same: OKS between
+    two people above which the lesser is dropped.
     """
 
     max_people: int = 20
     max_peaks: int = 24
     threshold: float = 0.1
     center_threshold: float = 0.05
-    reach: float = 0.15
-    fill_reach: float = 0.25
+    reach: float = 0.4
+    near: float = 0.15
+    fill_reach: float = 0.4
     trust: float = 0.5
     min_fit: float = 0.05
     min_paf: float = 0.15
@@ -202,6 +218,7 @@ def group(
     )
     middles = find_centers(center, regress, slots, chosen.center_threshold)
     fit = agreement(middles, peaks.cells, peaks.score, chosen.reach)
+    fit = fit * ownership(middles, peaks.cells, chosen.near)
     fit = supported(fit, affinity, limbs, chosen.trust)
     fit = jnp.where(fit > chosen.min_fit, fit * jnp.sqrt(peaks.score)[:, None], 0.0)
     # The centre is one joint more, with a limb to every other, and these limbs come first.

@@ -168,13 +168,15 @@ def _small() -> dict[str, Any]:
     config["detect"] = {
         "size": 384,
         "max_peaks": 24,
+        "threshold": 0.15,
+        "fill_reach": 0.4,
         "min_paf": 0.15,
         "min_parts": 5,
         # Fitted on 63 validation pictures at this size: bodyjax.calibration.
-        "ranking": (0.35238, 1.4683, 7.13689, -0.48976, 0.99794),
-        "ranking_second": (-1.39844, 0.6488, 4.70671, -3.77791, 0.46408),
-        "min_person": 0.483,
-        "min_person_second": 0.409,
+        "ranking": (-0.09311, 1.26831, 3.52994, 2.17317, 1.31977),
+        "ranking_second": (-2.44907, 0.59082, 5.01011, -0.09311, 0.9842),
+        "min_person": 0.514,
+        "min_person_second": 0.473,
     }
     return config
 
@@ -199,7 +201,8 @@ def _finetune() -> dict[str, Any]:
     )
     data = {name: config["data"][name] for name in ("on_bad", "workers", "augment")}
     config["data"] = {"kind": "own_pictures", "path": "", "batch": 8, **data}
-    return {**config, "start": "small"}
+    # Test-time settings that are not here are those of the start.
+    return {**config, "start": "small", "detect": {"size": 384}}
 
 
 def _changed(base: dict[str, Any], **sections: dict[str, Any]) -> dict[str, Any]:
@@ -227,8 +230,9 @@ def _teacher(teacher: str, model: dict[str, Any]) -> dict[str, Any]:
 
 
 def _large() -> dict[str, Any]:
-    """MoveNet Thunder as it is, the stages trained as those of `small`."""
-    return {**_changed(_small(), model={"backbone": "mobilenet_v2_fpn_1.75"}), "start": THUNDER}
+    """MoveNet Thunder as it is, the stages trained as those of `small`; for people who are large."""
+    config = _changed(_small(), model={"backbone": "mobilenet_v2_fpn_1.75"}, detect={"size": 256})
+    return {**config, "start": THUNDER}
 
 
 def _imagenet_distilled() -> dict[str, Any]:
@@ -286,8 +290,8 @@ def _se_okhm() -> dict[str, Any]:
 
 
 def _ablation_baseline() -> dict[str, Any]:
-    """From the start of `small`, its backbone frozen, heat maps by the stages alone: minutes a run on
-    a CPU. What is compared is the trunk."""
+    """From the start of `small`, its backbone frozen, heat maps by the stages alone: minutes a run
+    on a CPU. What is compared is the trunk."""
     config = _changed(
         _small(),
         model={

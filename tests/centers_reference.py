@@ -171,6 +171,20 @@ def agreement(middles, peaks, reach):
     return fit
 
 
+def ownership(middles, peaks, near):
+    """share[j][c][k]: which part of a peak belongs to a middle, by Gaussians of the distance."""
+    share = [np.zeros((len(middles), len(of_joint))) for of_joint in peaks]
+    for j, of_joint in enumerate(peaks):
+        for k, (_, x, y) in enumerate(of_joint):
+            logs = []
+            for score, pose, side in middles:
+                squared = ((pose[j, 0] - x) ** 2 + (pose[j, 1] - y) ** 2) / (near * side) ** 2
+                logs.append(np.log(score) - 0.5 * squared)
+            for c, value in enumerate(logs):
+                share[j][c, k] = 1 / sum(np.exp(min(other - value, 500.0)) for other in logs)
+    return share
+
+
 def supported(fit, links, limbs, trust):
     """(1 - trust) x fit + trust x the best fit of a neighbour times the field that leads to it."""
     best = [np.zeros_like(one) for one in fit]
@@ -228,7 +242,9 @@ def group(maps, limbs, sigmas, chosen) -> Result:
         )
         for n, (a, b) in enumerate(limbs)
     ]  # fmt: skip
-    fit = supported(agreement(middles, peaks, chosen.reach), links, limbs, chosen.trust)
+    fit, share = agreement(middles, peaks, chosen.reach), ownership(middles, peaks, chosen.near)
+    fit = [one * part for one, part in zip(fit, share, strict=True)]
+    fit = supported(fit, links, limbs, chosen.trust)
 
     # A body is a set of (joint, number); a middle is ("middle", number).
     bodies = {("middle", c): {("middle", c)} for c in range(len(middles))}

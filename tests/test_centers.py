@@ -179,6 +179,24 @@ def test_agreement_and_supported_are_the_reference():
         )
 
 
+def test_ownership_is_the_reference_and_sums_to_one():
+    rng = np.random.default_rng(13)
+    for _ in range(5):
+        cells, score, middles = peaks_and_middles(rng)
+        ours = np.asarray(centers.ownership(middles, cells, 0.2))
+        known = np.asarray(middles.score) > 0
+        some = [
+            (float(s), pose, float(side))
+            for s, pose, side in zip(middles.score, middles.pose, middles.side, strict=True)
+            if s > 0
+        ]
+        joints, slots = score.shape
+        every = [[(score[j, k], *cells[j, k]) for k in range(slots)] for j in range(joints)]
+        theirs = np.stack(reference.ownership(some, every, 0.2))
+        np.testing.assert_allclose(ours[:, known], theirs, atol=1e-5)
+        np.testing.assert_allclose(ours[:, known].sum(1), 1, atol=1e-5)
+
+
 def test_places_are_the_reference():
     rng = np.random.default_rng(12)
     heat, _ = noisy(rng)
