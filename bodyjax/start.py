@@ -83,9 +83,7 @@ def from_published(path: str, seed: int, system: System) -> Variables:
 def random_beside(system: System, seed: int, shapes: Variables, given: Variables) -> Variables:
     """The random variables of a system, but shapes alone where `given` has an array: compiling the
     start of a whole network takes minutes, that of the few layers that are new seconds."""
-    known = {
-        jax.tree_util.keystr(path) for path, _ in jax.tree_util.tree_leaves_with_path(given)
-    }
+    known = {jax.tree_util.keystr(path) for path, _ in jax.tree_util.tree_leaves_with_path(given)}
     leaves, layout = jax.tree_util.tree_flatten_with_path(shapes)
     new = [i for i, (path, _) in enumerate(leaves) if jax.tree_util.keystr(path) not in known]
 

@@ -230,7 +230,7 @@ def _teacher(teacher: str, model: dict[str, Any]) -> dict[str, Any]:
 
 
 def _large() -> dict[str, Any]:
-    """MoveNet Thunder as it is, the stages trained as those of `small`; for people who are large."""
+    """MoveNet Thunder as it is, the stages trained as those of `small`; for large people."""
     config = _changed(_small(), model={"backbone": "mobilenet_v2_fpn_1.75"}, detect={"size": 256})
     return {**config, "start": THUNDER}
 
