@@ -231,7 +231,18 @@ def _teacher(teacher: str, model: dict[str, Any]) -> dict[str, Any]:
 
 def _large() -> dict[str, Any]:
     """MoveNet Thunder as it is, the stages trained as those of `small`; for large people."""
-    config = _changed(_small(), model={"backbone": "mobilenet_v2_fpn_1.75"}, detect={"size": 256})
+    config = _changed(
+        _small(),
+        model={"backbone": "mobilenet_v2_fpn_1.75"},
+        train={"steps": 900},
+        detect={
+            "size": 256,
+            "ranking": (2.23509, 1.39015, 3.35944, -0.02707, 1.01065),
+            "ranking_second": (),
+            "min_person": 0.345,
+            "min_person_second": 0.0,
+        },
+    )
     return {**config, "start": THUNDER}
 
 
