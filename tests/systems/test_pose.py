@@ -9,6 +9,7 @@ import numpy as np
 import optax
 import pytest
 
+from bodyjax.engine import checkpoint
 from bodyjax.errors import ConfigError
 from bodyjax.models.mobilenet import MobileNetV2FPN
 from bodyjax.models.pose import CenterPose
@@ -266,11 +267,17 @@ def test_the_three_of_the_patent_differ_in_one_field_each():
         assert {**one, "model": 0} == {**two, "model": 0}
 
 
-@compiles
-@pytest.mark.parametrize(("variant", "largest_mb"), [("small", 10), ("large", 25)])
-def test_shipped_networks_fit_their_size_in_bf16(variant, largest_mb):
-    params = jax.eval_shape(build(get_config(variant)).init, KEY)["params"]
-    assert 2 * sum(int(np.prod(x.shape)) for x in jax.tree.leaves(params)) <= largest_mb * 1e6
+@pytest.mark.parametrize(("name", "most_mb", "new"), [("small", 10, 0.6e6), ("large", 16, 0.6e6)])
+def test_shipped_detectors_keep_their_size_and_name_their_origin(name, most_mb, new):
+    folder = checkpoint.WEIGHTS / name
+    assert (folder / "params.npz").stat().st_size <= most_mb * 1e6
+    params = checkpoint.load(name).variables["params"]
+    added = {part: params[part] for part in ("pyramid", "stages")}
+    assert sum(leaf.size for leaf in jax.tree.leaves(added)) <= new
+    assert "Apache License" in (folder / "LICENSE").read_text()
+    card = (folder / "card.md").read_text()
+    assert "MoveNet" in card
+    assert "surveillance" in card or "card of `small`" in card
 
 
 @pytest.mark.parametrize(
