@@ -193,9 +193,9 @@ def _finetune() -> dict[str, Any]:
         _small(),
         model={"head_weight": 1.0},
         optimizer={
-            "rate": 5e-4,
+            "rate": 1e-4,
             "warmup": 20,
-            "multipliers": {"backbone": 0.0, **dict.fromkeys(heads, 0.2)},
+            "multipliers": {"backbone": 0.0, **dict.fromkeys(heads, 0.5)},
         },
         train={"steps": 240, "save_every": 60},
     )
