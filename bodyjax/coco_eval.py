@@ -232,7 +232,7 @@ def evaluate(
     if samples and complete and report["AP"] is not None:
         interval = ap_interval(evaluation, samples=samples, level=level, seed=seed)
         report["interval"] = {"AP": [interval.low, interval.high], "level": level}
-    counted, ignored = _persons(evaluation)
+    counted, ignored = persons(evaluation)
     report |= {"n": len(complete), "n_persons": counted, "n_ignored": ignored}
     report |= {"left_out": len(others), "left_out_reasons": dict(+(left_out + labels.left_out))}
     pictures = [image for image in labels.dataset["images"] if image["id"] in used]
@@ -242,7 +242,7 @@ def evaluate(
         apart = match(labels, people, sigmas, others)
         recall = {key: value for key, value in statistics(apart).items() if key[:2] == "AR"}
         report["incomplete_pictures"] = {name: recall[name] for name in ("AR", "AR50", "AR75")}
-        report["incomplete_pictures"] |= {"n": len(others), "n_persons": _persons(apart)[0]}
+        report["incomplete_pictures"] |= {"n": len(others), "n_persons": persons(apart)[0]}
     return report
 
 
@@ -258,7 +258,7 @@ def _pictures(labels: Labels, split: str | None) -> tuple[list[Any], list[Any]]:
     return sorted(complete), sorted(others)
 
 
-def _persons(evaluation: COCOeval) -> tuple[int, int]:
+def persons(evaluation: COCOeval) -> tuple[int, int]:
     """How many labelled persons count in AP over all sizes, and how many are ignored."""
     pictures = evaluation.evalImgs[: len(evaluation.params.imgIds)]
     flags = [np.asarray(picture["gtIgnore"]) for picture in pictures if picture is not None]

@@ -1,7 +1,7 @@
 """A detector on labelled pictures: PCK, PCKh and OKS AP through the whole path of `detect`.
 
 LSP arrays: PCK@0.2 (metrics.lsp_pck). COCO folders: AP and AR over the complete pictures,
-recall on the others, PCK@0.2 of people (`people_pck`). Rendered people: both, and PCK over the
+recall on the others, and what bodyjax.coco_report tells. Rendered people: both, and PCK over the
 pictures that show one person.
 """
 
@@ -11,7 +11,6 @@ import json
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import asdict
 from os import PathLike
 from pathlib import Path
@@ -20,18 +19,14 @@ from typing import Any, NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from bodyjax import best_worst, coco_eval, detect, intervals, metrics, skeleton
+from bodyjax import best_worst, coco_eval, coco_report, detect, intervals, metrics, skeleton
+from bodyjax.coco_report import LEAST_TORSO, LEVEL
 from bodyjax.data import coco, sets
 from bodyjax.data.labelled import Pictures
 from bodyjax.detect import Detector, PicturePeople
 from bodyjax.engine.checkpoint import Checkpoint
 from bodyjax.errors import ConfigError, DataError
 from bodyjax.skeleton import BODY18, COCO17, LSP14, Skeleton
-
-LEVEL = 0.8
-"""Share of the bootstrap's values that an interval holds."""
-LEAST_TORSO = 10.0
-"""Pixels; of smaller people a fifth is less than labels are exact."""
 
 
 class Pass(NamedTuple):
@@ -53,6 +48,7 @@ def evaluate(
     progress: bool = True,
     results: str | PathLike[str] | None = None,
     pictures: str | PathLike[str] | None = None,
+    against: str | PathLike[str] | None = None,
     **settings: Any,
 ) -> dict[str, Any]:
     """Metrics of a detector on the labelled pictures at a path.
@@ -62,7 +58,8 @@ def evaluate(
     on_bad: "raise" stops at the first picture or label that can't be used, "skip" counts and names
     them. samples: of the bootstrap intervals (80 %), 0: none. settings: of detect.Settings.
     results: a file for the people found, as COCO results (not for LSP arrays). pictures: a folder
-    for best.jpg and worst.jpg (best_worst.write); "pictures" then names what they show.
+    for best.jpg and worst.jpg (best_worst.write); "pictures" then names what they show. against: a
+    file of another detector's COCO results on these pictures (not for LSP arrays), to compare with.
 
     Keys: the metrics; "n" pictures counted, "left_out" pictures not counted, "left_out_reasons",
     "split" {part: pictures}, "per_joint", "interval"; "bad" names what could not be used; "set",
@@ -73,19 +70,25 @@ def evaluate(
         raise ConfigError(
             f"a set of {kind}; a detector is evaluated on pictures with joints", file=data
         )
-    if kind == "lsp" and results is not None:
-        what = "COCO results are of people with COCO's joints, these pictures have LSP's"
-        raise ConfigError(what, place="results", hint="take a COCO set")
+    for name, file in (("results", results), ("against", against)):
+        if kind == "lsp" and file is not None:
+            what = "COCO results are of people with COCO's joints, these pictures have LSP's"
+            raise ConfigError(what, place=name, hint="take a COCO set")
     source: Pictures = sets.PICTURES[kind](data, split or "all", on_bad=on_bad)
+    labels = {} if kind == "lsp" else coco_labels(kind, data, source)
+    other = coco_report.read_other(against, labels, on_bad) if against is not None else None
     detector = _detector(checkpoint, settings)
     found = run(detector, source, on_bad=on_bad, progress=progress)
     if kind == "lsp":
         report = lsp_report(detector, source, found, samples)
     else:
-        labels = coco_labels(kind, data, source)
-        report = people_report(detector, found, labels, samples, on_bad=on_bad, results=results)
+        report = people_report(
+            detector, found, labels, samples, on_bad=on_bad, results=results, other=other
+        )
         if kind == "people":
             report |= _single_report(detector, source, found, samples)
+    if against is not None:
+        report["against"]["results"] = str(against)
     if pictures is not None:
         report["pictures"] = best_worst.write(detector, source, found, pictures)
     unusable = len(source.bad) + len(found.unread)
@@ -308,8 +311,11 @@ def people_report(
     *,
     on_bad: str,
     results: str | PathLike[str] | None = None,
+    other: list[dict[str, Any]] | None = None,
 ) -> dict[str, Any]:
-    """AP and AR over complete pictures, recall on the others, and the OKS of each joint alone."""
+    """AP and AR over complete pictures, also by origin, recall on the others, precision and recall
+    of the people that are shown, the OKS of each joint alone, and with the COCO results of another
+    detector what `coco_report.against` tells."""
     images = [labels["images"][row] for row in found.rows]
     read = {image["id"] for image in images}
     truth = [person for person in labels["annotations"] if person["image_id"] in read]
@@ -326,73 +332,12 @@ def people_report(
         report["left_out_reasons"]["not complete, recall only"] = report["left_out"]
     report["results"] = len(people)
     report["overflow"] = sum(picture.overflow > 0 for picture in found.people)
-    report["per_joint"] = joint_similarity(labels, people, on_bad)
-    report |= people_pck(labels, people, on_bad)
+    least, checked = detector.settings.min_person, coco_eval.read_labels(labels, on_bad=on_bad)
+    report["shown"] = coco_report.at_score(coco_report.judge(checked, people), least)
+    report["by_origin"] = coco_report.by_origin(labels, people, on_bad)
+    if other is not None:
+        theirs = [person for person in other if person["image_id"] in read]
+        report["against"] = coco_report.against(labels, people, theirs, least, samples, on_bad)
+    report["per_joint"] = coco_report.joint_similarity(labels, people, on_bad)
+    report |= coco_report.people_pck(labels, people, on_bad)
     return report
-
-
-def joint_similarity(
-    labels: dict[str, Any], people: list[dict[str, Any]], on_bad: str
-) -> dict[str, float | None]:
-    """Per joint the mean keypoint similarity of labelled joints (0 where the person was missed):
-    each labelled person of the complete pictures with the result that pycocotools matched to it at
-    OKS 0.5."""
-    sigmas = metrics.sigmas(COCO17)
-    total, counted = np.zeros(len(sigmas)), np.zeros(len(sigmas))
-    complete = [i["id"] for i in labels["images"] if i.get("persons_complete", True)]
-    for label, area, result in matched(labels, people, complete, on_bad):
-        labelled = label[:, 2] > 0
-        counted += labelled
-        if result is not None:
-            squared = ((result - label)[:, :2] ** 2).sum(1)
-            scale = 2 * (2 * sigmas) ** 2 * (area + np.spacing(1))
-            total += np.where(labelled, np.exp(-squared / scale), 0)
-    return {
-        name: float(total[j] / counted[j]) if counted[j] else None
-        for j, name in enumerate(COCO17.joints)
-    }
-
-
-def people_pck(
-    labels: dict[str, Any], people: list[dict[str, Any]], on_bad: str
-) -> dict[str, float | int | None]:
-    """PCK@0.2 over the 12 limb joints of the labelled people of all pictures, each with the result
-    that pycocotools matched to it at OKS 0.5: without one all its joints are wrong. People without
-    a labelled torso are left out."""
-    right = total = persons = 0
-    limbs = [i for i, j in enumerate(COCO17.joints) if j.split("_")[-1] in metrics.LIMB_PARTS]
-    first, second = (COCO17.index(joint) for joint in metrics.TORSO)
-    every = [image["id"] for image in labels["images"]]
-    for label, _, result in matched(labels, people, every, on_bad):
-        torso = float(np.linalg.norm(label[first, :2] - label[second, :2]))
-        if not (label[[first, second], 2] > 0).all() or torso < LEAST_TORSO:
-            continue
-        labelled = label[limbs, 2] > 0
-        persons, total = persons + 1, total + int(labelled.sum())
-        if result is not None:
-            away = np.linalg.norm((result - label)[limbs, :2], axis=-1)
-            right += int((labelled & (result[limbs, 2] > 0) & (away <= 0.2 * torso)).sum())
-    return {"pck_people": right / total if total else None, "n_pck_people": persons}
-
-
-def matched(
-    labels: dict[str, Any], people: list[dict[str, Any]], images: list[Any], on_bad: str
-) -> Iterator[tuple[np.ndarray, float, np.ndarray | None]]:
-    """(label (17, 3), its area, result (17, 3)) of each labelled person that counts on the pictures
-    `images`; the result is what pycocotools matched to it at OKS 0.5, None where there is none."""
-    if not images:
-        return
-    checked = coco_eval.read_labels(labels, COCO17, on_bad=on_bad)
-    known, _ = coco_eval.read_results(people, checked, len(COCO17.joints))
-    evaluation = coco_eval.match(checked, known, metrics.sigmas(COCO17), images)
-    for picture in evaluation.evalImgs[: len(evaluation.params.imgIds)]:
-        if picture is None:
-            continue
-        image, category = picture["image_id"], picture["category_id"]
-        truth = {label["id"]: label for label in evaluation._gts[image, category]}
-        found = {result["id"]: result for result in evaluation._dts[image, category]}
-        ignored, matches = picture["gtIgnore"], picture["gtMatches"][0]
-        for number, ignore, match in zip(picture["gtIds"], ignored, matches, strict=True):
-            if not ignore:
-                result = np.reshape(found[int(match)]["keypoints"], (-1, 3)) if int(match) else None
-                yield np.reshape(truth[number]["keypoints"], (-1, 3)), truth[number]["area"], result

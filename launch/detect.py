@@ -25,7 +25,7 @@ from bodyjax.data.clips import ENDINGS
 from bodyjax.data.encode import WRITTEN
 from bodyjax.errors import ConfigError, DataError, UserError
 from launch import flags
-from launch.evaluate import add_detector_flags, check_writable, detector_settings
+from launch.evaluate import add_detector_flags, check_writable, detector_settings, least_score
 
 PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif")
 
@@ -99,20 +99,6 @@ def main(arguments: list[str]) -> int:
     for line in bad:
         print(f"error: {line}", file=sys.stderr)
     return flags.EXIT_USER_ERROR if len(bad) == len(files) else EXIT_SOME_BAD if bad else 0
-
-
-def least_score(text: str | None) -> float | None:
-    """The value of --min-score; ConfigError where it is no number from 0 to 1."""
-    from bodyjax.found import checked_score
-
-    if text is None:
-        return None
-    try:
-        value = float(text)
-    except ValueError:
-        hint = "give a number from 0 to 1"
-        raise ConfigError(f"{text!r} is no number", place="--min-score", hint=hint) from None
-    return checked_score(value, "--min-score")
 
 
 def most_people(text: str) -> int:

@@ -35,6 +35,10 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--split", help="train, valid, test, ... (default: every row)")
     parser.add_argument("--out", help="file for the metrics (JSON)")
     add_detector_flags(parser)
+    parser.add_argument(
+        "--min-score",
+        help="precision and recall are told of people of this score (default: the detector's)",
+    )
     parser.add_argument("--on-bad", choices=("raise", "skip"), help="bad pictures and labels")
     parser.add_argument(
         "--samples",
@@ -42,6 +46,9 @@ def main(arguments: list[str]) -> int:
         help="bootstrap samples of intervals; of movements: samplings of a clip",
     )
     parser.add_argument("--results", help="file for the people found (COCO results, JSON)")
+    parser.add_argument(
+        "--against", metavar="RESULTS", help="another detector's COCO results, to compare with"
+    )
     parser.add_argument("--pictures", help="folder for the best and the worst pictures, drawn")
     options = parser.parse_args(arguments)
     for name in (options.out, options.results):
@@ -50,7 +57,9 @@ def main(arguments: list[str]) -> int:
     if options.samples is not None and options.samples < 0:
         raise ConfigError(f"{options.samples} is below 0", place="--samples")
     more = detector_settings(options)
-    for name in ("on_bad", "samples", "results", "pictures"):
+    if (least := least_score(options.min_score)) is not None:
+        more["min_person"] = least
+    for name in ("on_bad", "samples", "results", "against", "pictures"):
         if getattr(options, name) is not None:
             more[name] = getattr(options, name)
     report = evaluate(options.checkpoint, options.data, options.split, more)
@@ -76,7 +85,7 @@ def evaluate(checkpoint: str, data: str, split: str | None, more: dict[str, Any]
     settings = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
     for option in more:
         if option not in parameters and not settings:
-            flag = option.replace("_", "-")
+            flag = "min-score" if option == "min_person" else option.replace("_", "-")
             raise ConfigError(f"--{flag} is not for checkpoints of system {loaded.system}")
     return run(loaded, data, split, **more)
 
@@ -127,6 +136,20 @@ def detector_settings(options: argparse.Namespace) -> dict[str, Any]:
                 f"{options.scales!r} is no list of numbers", place="--scales", hint="0.75,1,1.25"
             ) from None
     return given
+
+
+def least_score(text: str | None) -> float | None:
+    """The value of --min-score; ConfigError where it is no number from 0 to 1."""
+    from bodyjax.found import checked_score
+
+    if text is None:
+        return None
+    try:
+        value = float(text)
+    except ValueError:
+        hint = "give a number from 0 to 1"
+        raise ConfigError(f"{text!r} is no number", place="--min-score", hint=hint) from None
+    return checked_score(value, "--min-score")
 
 
 def check_writable(name: str | Path | None, *, folder: bool = False) -> None:

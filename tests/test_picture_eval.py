@@ -1,5 +1,6 @@
 """Figures of known detections on small sets: counted by hand, and equal to pycocotools' own."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -236,6 +237,40 @@ def test_written_results_give_the_same_figures(tmp_path):
     assert 0.1 < report["AP"] < 1
     for name in coco_eval.STATS:
         assert report[name] == again[name]
+
+
+def test_shown_people_origins_and_another_detector_are_told(tmp_path):
+    people = _coco()
+    sources = ["coco2017-val", "coco2017-train", "coco2017-val", "mine", "mine", "mine"]
+    data = coco_set(tmp_path / "coco", people, source=sources)
+    poses = {row: [body(table) for table in tables] for row, tables in enumerate(people)}
+    worse = {row: poses[row] for row in (0, 1, 2)}
+    file = tmp_path / "worse.json"
+    picture_eval.evaluate(knowing(worse), data, samples=0, results=file)
+    one = knowing(poses)  # a picture's second person has score 0.9
+    shy = dataclasses.replace(one, settings=dataclasses.replace(one.settings, min_person=0.95))
+    report = picture_eval.evaluate(shy, data, samples=20, against=file)
+    count = sum(len(tables) for tables in people)
+    assert report["shown"]["min_score"] == 0.95
+    assert report["shown"]["precision"] == 1
+    assert report["shown"]["n_persons"] == count
+    assert report["shown"]["recall"] == sum(bool(tables) for tables in people) / count
+    assert {name: part["n"] for name, part in report["by_origin"].items()} == {
+        "unknown": 3, "val2017": 2, "train2017": 1,
+    }  # fmt: skip
+    assert report["against"]["results"] == str(file)
+    assert report["against"]["difference"] == pytest.approx(report["AP"] - report["against"]["AP"])
+    assert report["against"]["difference"] > 0.2
+    found = sum(len(people[row]) for row in worse)
+    assert report["against"]["at_our_precision"]["recall"] == found / count
+    json.dumps(report)
+
+
+def test_results_of_others_are_not_for_joints_of_lsp(tmp_path):
+    joints, labelled, ids = _lsp()
+    data = lsp_set(tmp_path / "lsp", joints, labelled, ids)
+    with pytest.raises(ConfigError, match="against: COCO results"):
+        picture_eval.evaluate(knowing({}), data, against=tmp_path / "other.json")
 
 
 def test_incomplete_pictures_count_for_recall_only(tmp_path):

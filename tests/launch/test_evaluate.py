@@ -66,6 +66,16 @@ def test_a_second_look_reaches_the_detector(lsp, capsys):
             evaluate.main([*words[:-2], flag])
 
 
+def test_the_score_of_shown_people_reaches_the_detector(lsp, capsys):
+    words = ["--checkpoint", "small", "--data", lsp.data, "--samples", "0", "--min-score"]
+    assert evaluate.main([*words, "0.4"]) == 0
+    assert lsp.given == {"min_person": 0.4}
+    capsys.readouterr()
+    for score, message in (("1.5", "1.5 is no score"), ("high", "'high' is no number")):
+        with pytest.raises(ConfigError, match=f"--min-score: {message}"):
+            evaluate.main([*words, score])
+
+
 def test_people_below_the_score_that_is_shown_are_measured_too(lsp, capsys, monkeypatch):
     one = detect.load("small")
     settings = dataclasses.replace(one.settings, min_person=1.0)
@@ -80,6 +90,10 @@ def test_options_of_another_system_are_refused(monkeypatch):
     monkeypatch.setattr(checkpoints, "load", lambda name: SimpleNamespace(system="movement"))
     with pytest.raises(ConfigError, match=r"--flip is not for .*movement"):
         evaluate.evaluate("x", "y", None, {"flip": True})
+    with pytest.raises(ConfigError, match=r"--min-score is not for .*movement"):
+        evaluate.evaluate("x", "y", None, {"min_person": 0.5})
+    with pytest.raises(ConfigError, match=r"--against is not for .*movement"):
+        evaluate.evaluate("x", "y", None, {"against": "z.json"})
     for other in ("other", "coco", "../movement"):  # coco_eval evaluates no system
         monkeypatch.setattr(checkpoints, "load", lambda name, s=other: SimpleNamespace(system=s))
         with pytest.raises(UserError, match=f"no evaluation of system {other}"):
