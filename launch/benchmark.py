@@ -1,15 +1,16 @@
-"""Measures this machine: python -m launch.benchmark [--system NAME] [--platform cpu|gpu|tpu]
-[--json out.json].
+"""Measures this machine: python -m launch.benchmark [--system NAME] [--parts NAME,...]
+[--platform cpu|gpu|tpu] [--json out.json].
 
-Prints a table; compile time apart; what a part lacks is said in its row. NAME is `reading` or a
-system (pose, movement, sequence, ...). Exit codes: 0 done, 2 a mistake in the input.
+Prints a table; compile time apart; what a part lacks is said in its row. NAME of --system is
+`reading` or a system (pose, movement, sequence, ...); of --parts e.g. `detector`, the shipped
+detectors from canvas to people. Exit codes: 0 done, 2 a mistake in the input.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -19,12 +20,15 @@ from launch import flags
 from launch.evaluate import check_writable
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
+Part = tuple[str, Callable[..., Iterator[Any]], tuple[Any, ...]]
+"""Name of what is measured, function that yields the rows, its arguments."""
 DETECTORS = ("small", "large", "tiny", "se", "cmu")
 
 
 def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="launch.benchmark", description=__doc__)
     parser.add_argument("--system", help="only this one (default: all)")
+    parser.add_argument("--parts", help="only these, by name, commas between (default: all)")
     parser.add_argument("--platform", choices=("cpu", "gpu", "tpu"), default="")
     parser.add_argument("--json", type=Path, help="file for the figures")
     options = parser.parse_args(arguments)
@@ -34,7 +38,19 @@ def main(arguments: list[str]) -> int:
     if options.system and options.system not in known:
         hint = f"one of {', '.join(known)}"
         raise UserError(f"no system {options.system!r}", place="--system", hint=hint)
-    return benchmark(configs, options.system, options.platform, options.json)
+    chosen = list(parts(configs, options.system, options.platform))
+    if options.parts:
+        chosen = named(chosen, options.parts.split(","))
+    return benchmark(chosen, options.platform, options.json)
+
+
+def named(chosen: list[Part], names: list[str]) -> list[Part]:
+    """The parts of these names, in their order; UserError for a name that none has."""
+    there = list(dict.fromkeys(part[0] for part in chosen))
+    for name in names:
+        if name not in there:
+            raise UserError(f"no part {name!r}", place="--parts", hint=f"one of {', '.join(there)}")
+    return [part for part in chosen if part[0] in names]
 
 
 def load_configs() -> dict[str, Any]:
@@ -43,7 +59,7 @@ def load_configs() -> dict[str, Any]:
     return {path.stem: flags.load_config(str(path)) for path in files}
 
 
-def benchmark(configs: dict[str, Any], system: str | None, platform: str, file: Path | None) -> int:
+def benchmark(chosen: list[Part], platform: str, file: Path | None) -> int:
     """Measures part after part, each in a process of its own, and prints every table when known."""
     from bodyjax.bench import rows, timing
 
@@ -52,7 +68,7 @@ def benchmark(configs: dict[str, Any], system: str | None, platform: str, file: 
         raise UserError(f"no {platform or 'usable'} device was found", place="--platform")
     print(", ".join(f"{name} {value}" for name, value in machine.items()))
     measured = []
-    for name, part, arguments in parts(configs, system, platform):
+    for name, part, arguments in chosen:
         new = rows.measure_apart(name, part, *arguments)
         print(f"\n{rows.table(new)}", flush=True)
         measured += new
@@ -62,11 +78,9 @@ def benchmark(configs: dict[str, Any], system: str | None, platform: str, file: 
     return 0
 
 
-def parts(
-    configs: dict[str, Any], system: str | None, platform: str
-) -> Iterator[tuple[str, Any, tuple[Any, ...]]]:
-    """(name, function, its arguments) of what is measured for `system`, all where it is None."""
-    from bodyjax.bench import detector, reading, sequence, training, videos
+def parts(configs: dict[str, Any], system: str | None, platform: str) -> Iterator[Part]:
+    """What is measured for `system`, all where it is None."""
+    from bodyjax.bench import detector, people, reading, sequence, training, videos
 
     if system in (None, "reading"):
         yield "reading", reading.reading, ()
@@ -76,7 +90,8 @@ def parts(
             continue
         yield f"{name}: training step", training.training, (name, completed(config), platform)
         if kind == "pose":
-            yield "detector", detector.detector, (variants(CONFIGS / f"{name}.py"), platform)
+            yield "detector", people.people, (platform,)
+            yield "networks", detector.detector, (variants(CONFIGS / f"{name}.py"), platform)
             yield "labels", detector.labels, (config, platform)
             yield "grouping", detector.grouping, (platform,)
         if kind == "movement":

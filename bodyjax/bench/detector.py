@@ -1,4 +1,4 @@
-"""The detector: frames per second at each size, labels' share of a step, grouping into people."""
+"""Networks of detectors: frames per second at each size, labels' share of a step, grouping."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ def detector(configs: Mapping[str, Mapping[str, Any]], platform: str) -> Iterato
     time, of the maps and of the people that `detect` finds. The first one also at other sizes.
     """
     timing.use_platform(platform)
-    rows, rate = timing.matmul_rows("detector")
+    rows, rate = timing.matmul_rows("networks")
     yield from rows
     for number, (variant, config) in enumerate(configs.items()):
         yield from attempt(
-            "detector", variant, partial(_network, variant, config, rate, number == 0)
+            "networks", variant, partial(_network, variant, config, rate, number == 0)
         )
 
 
@@ -39,17 +39,17 @@ def _network(variant: str, config: Mapping[str, Any], rate: float, every: bool) 
 
     system = pose.build(config)
     variables = training.variables_of(system)
-    yield Row("detector", f"{variant}: parameters", training.millions(variables["params"]), "M")
+    yield Row("networks", f"{variant}: parameters", training.millions(variables["params"]), "M")
     sizes = {system.size, *((side, side) for side in SIZES if every)}
     for size in sorted(sizes):
         image = np.random.default_rng(0).integers(0, 256, (1, *size, 3)).astype(np.uint8)
         timed = timing.measure(lambda v, x: system.maps(v, x)[:2], variables, image)
         name = f"{variant}: {size[1]} x {size[0]}"
         note = "; ".join(x for x in (f"{timed.gflop:.3g} GFLOP", timing.share(timed, rate)) if x)
-        yield Row("detector", name, 1 / timed.seconds, "frames/s", timed.compile_seconds, note)
+        yield Row("networks", name, 1 / timed.seconds, "frames/s", timed.compile_seconds, note)
         whole = timing.measure(partial(_people, system), variables, image)
         yield Row(
-            "detector",
+            "networks",
             f"{name} with grouping",
             1 / whole.seconds,
             "frames/s",

@@ -54,10 +54,26 @@ def test_an_unknown_system_is_refused_with_the_known_ones():
         benchmark.main(["--system", "lifter"])
 
 
+def test_an_unknown_part_is_refused_with_the_known_ones():
+    with pytest.raises(UserError, match=r"--parts: no part 'lifter'; one of .*detector.*grouping"):
+        benchmark.main(["--system", "pose", "--parts", "grouping,lifter"])
+    chosen = list(benchmark.parts(benchmark.load_configs(), None, "cpu"))
+    names = [part[0] for part in benchmark.named(chosen, ["labels", "detector"])]
+    assert names == ["detector", "labels"]
+
+
 def test_every_config_has_its_parts_and_detectors_are_compared():
     configs = benchmark.load_configs()
     names = [name for name, _, _ in benchmark.parts(configs, None, "cpu")]
-    assert {"reading", "detector", "labels", "grouping", "videos", "sequence model"} <= set(names)
+    assert {
+        "reading",
+        "detector",
+        "networks",
+        "labels",
+        "grouping",
+        "videos",
+        "sequence model",
+    } <= set(names)
     assert {f"{name}: training step" for name in configs} <= set(names)
     assert {"small", "cmu"} <= set(benchmark.variants(benchmark.CONFIGS / "pose.py"))
     only = [name for name, _, _ in benchmark.parts(configs, "sequence", "cpu")]
@@ -85,13 +101,16 @@ def test_readers_are_compared_on_clips_of_its_own(tmp_path, monkeypatch, capsys)
 def test_json_holds_machine_and_rows(tmp_path, monkeypatch, capsys):
     def only(configs, system, platform):
         yield "part", works, (3.0,)
+        yield "other", dies, ()
 
     monkeypatch.setattr(benchmark, "parts", only)
     file = tmp_path / "out.json"
-    assert benchmark.main(["--platform", "cpu", "--json", str(file)]) == 0
+    words = ["--platform", "cpu", "--json", str(file), "--parts", "part"]
+    assert benchmark.main(words) == 0
     record = json.loads(file.read_text())
     assert record["machine"]["devices"]
     assert record["rows"][0]["value"] == 3.0
+    assert {row["part"] for row in record["rows"]} == {"part"}
     assert "figure" in capsys.readouterr().out
     with pytest.raises(UserError, match="folder is missing"):
         benchmark.main(["--json", str(tmp_path / "none" / "out.json")])
