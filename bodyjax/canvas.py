@@ -15,6 +15,7 @@ from typing import Any, NamedTuple, Protocol
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import export
 
 from bodyjax import centers, codec, completion, grouping, ranking, second
 from bodyjax.errors import ConfigError
@@ -132,6 +133,10 @@ class Detections(NamedTuple):
     maxima_xy: Array
     maxima_score: Array
     evidence: Array
+
+
+# A program that returns them can be written to a file (bodyjax.programs).
+export.register_namedtuple_serialization(Detections, serialized_name="bodyjax.canvas.Detections")
 
 
 class MapNetwork(Protocol):

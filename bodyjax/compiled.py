@@ -13,7 +13,7 @@ from pathlib import Path
 
 import jax
 
-from bodyjax.simulate.clips import default_cache
+from bodyjax.cache import default_cache
 
 LEAST_SECONDS = 0.5
 """Programs that compile faster than this are not kept."""

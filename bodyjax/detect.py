@@ -11,20 +11,22 @@ through the inverse of the canvas' affine map.
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from os import PathLike
+from pathlib import Path
 from typing import Any, NamedTuple, overload
 
 import jax
 import numpy as np
 
-from bodyjax import canvas, ranking, skeleton, systems, track
+from bodyjax import canvas, programs, ranking, skeleton, systems, track
 from bodyjax.canvas import FILL, Detections, MapNetwork, Settings, Variables, merged
 from bodyjax.data import affine
 from bodyjax.data.ahead import taken_ahead
 from bodyjax.data.images import any_picture, read_image
-from bodyjax.data.video import open_video
 from bodyjax.engine import checkpoint as checkpoints
 from bodyjax.engine.checkpoint import Checkpoint
 from bodyjax.errors import ConfigError, DataError
@@ -76,11 +78,72 @@ def load(
     """
     if second is not None and not isinstance(second, Detector):
         second = load(second)
+    restored = _restored(checkpoint)
+    _check(*restored)
+    return _joined(*restored, second, settings)
+
+
+def load_kept(
+    folder: Path,
+    checkpoint: str | PathLike[str] | Checkpoint = "small",
+    *,
+    second: str | PathLike[str] | Checkpoint | None = None,
+    **settings: Any,
+) -> Detector:
+    """As `load`, for a program that is started again and again: traced programs are kept in
+    `folder` (bodyjax.programs), and where one is there nothing is traced.
+
+    That weights fit their config is checked by tracing, so where a program was traced from the
+    same config for weights of the same shapes this is known. `predict` and `follow` are of the same
+    programs as those of `load`, but know neither vmap nor grad.
+    """
+    restored = _restored(checkpoint)
+    other = None if second is None else _restored(second)
+    every = [restored] if other is None else [restored, other]
+    detector = _joined(*restored, _joined(*other, None, {}) if other else None, settings)
+    configs = [json.dumps(one.config.to_dict(), sort_keys=True) for one, _ in every]
+    decides = (configs, detector.settings)
+    canvas = jax.ShapeDtypeStruct((detector.side, detector.side, 3), np.uint8)
+
+    def check() -> None:
+        for one in reversed(every):  # in the order of `load`
+            _check(*one)
+
+    seen = (detector.variables, canvas)
+    predict = programs.kept(folder, "predict", detector.predict, seen, decides, check)
+    if detector.follow is None:
+        return dataclasses.replace(detector, predict=predict)
+    follow = detector.follow
+
+    @cache
+    def following() -> Callable[..., Detections]:
+        before: Detections = jax.eval_shape(predict, *seen)
+        people = (before.xy, before.score, before.person_score)
+        return programs.kept(folder, "follow", follow, (*seen, *people), decides)
+
+    # Of videos alone: read at the first call.
+    return dataclasses.replace(
+        detector, predict=predict, follow=lambda *arguments: following()(*arguments)
+    )
+
+
+def _restored(checkpoint: str | PathLike[str] | Checkpoint) -> tuple[Checkpoint, Any]:
+    """A detector's checkpoint and its system."""
     if not isinstance(checkpoint, Checkpoint):
         checkpoint = checkpoints.load(checkpoint, system="pose")
-    system: Any = systems.build(checkpoint.config)
+    return checkpoint, systems.build(checkpoint.config)
+
+
+def _check(checkpoint: Checkpoint, system: Any) -> None:
+    """CheckpointError unless the weights fit their config. Traces the network: a second."""
     expected = jax.eval_shape(system.init, jax.random.key(0))
     checkpoints.check_variables(checkpoint.variables, expected, checkpoint.path)
+
+
+def _joined(
+    checkpoint: Checkpoint, system: Any, second: Detector | None, settings: dict[str, Any]
+) -> Detector:
+    """A detector with the settings of its config, and these over them."""
     stored = dict(checkpoint.config.get("detect", {}))
     if second is not None:  # a second look has scores of its own
         stored["min_person"] = stored.get("min_person_second", 0.0)
@@ -311,6 +374,8 @@ def video(
     (`followed`). Raises VideoError where the file can't be read to its end. `progress` wraps the
     frames, with their number.
     """
+    from bodyjax.data.video import open_video  # PyAV takes 50 ms to import: not for pictures
+
     clip = open_video(path)
     images = progress(taken_ahead(clip.iter_frames()), clip.frames)
     frames = list(followed(detector, images, every))

@@ -18,11 +18,11 @@ import jax
 import numpy as np
 from tqdm import tqdm
 
+from bodyjax.cache import default_cache, remove_leftovers, temporary_name
 from bodyjax.contract import Variables
 from bodyjax.data import affine, clip_feed, clips
 from bodyjax.data.clip_feed import Clips, StoredMaps
 from bodyjax.data.clips import ClipFolder
-from bodyjax.simulate.clips import default_cache, remove_leftovers, temporary_name
 from bodyjax.systems.movement import JOINTS, Movement
 
 FRAMES_AT_ONCE = 16

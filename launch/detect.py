@@ -21,8 +21,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from bodyjax import whole_file
-from bodyjax.data.clips import ENDINGS
-from bodyjax.data.encode import WRITTEN
+from bodyjax.data.encode import ENDINGS, WRITTEN
 from bodyjax.errors import ConfigError, DataError, UserError
 from launch import flags
 from launch.evaluate import add_detector_flags, check_writable, detector_settings, least_score
@@ -66,13 +65,16 @@ def main(arguments: list[str]) -> int:
     check_writable(options.out, folder=root.is_dir() or Path(options.out or "").is_dir())
     targets = overlay_files(root, files, Path(options.out)) if options.out else {}
 
+    gc.set_threshold(100_000, 20, 20)  # imports and tracing leave objects: a tenth of the start
     from bodyjax import compiled, detect
 
-    compiled.keep()
-    gc.set_threshold(100_000, 20, 20)  # tracing makes objects that stay: a tenth of the start
+    kept = compiled.keep()
     if settings.get("max_people", 0) > detect.Settings.max_peaks:
         settings["max_peaks"] = settings["max_people"]  # as many of each joint
-    detector = detect.load(options.checkpoint, **settings)
+    if kept is None:
+        detector = detect.load(options.checkpoint, **settings)
+    else:
+        detector = detect.load_kept(kept / "traced", options.checkpoint, **settings)
     least = detector.settings.min_person if least is None else least
     people: list[dict[str, Any]] = []
     bad: list[str] = []

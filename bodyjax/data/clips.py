@@ -20,6 +20,7 @@ import numpy as np
 
 from bodyjax.data import sampling, video
 from bodyjax.data import several as several_at_once
+from bodyjax.data.encode import ENDINGS
 from bodyjax.data.folds import TEST, TRAIN
 from bodyjax.data.joints import Teacher, label_file, labelled_joints, open_teacher
 from bodyjax.data.labelled import FilePath, Manifest
@@ -27,7 +28,6 @@ from bodyjax.errors import ConfigError, DataError, VideoError
 
 Example = dict[str, np.ndarray]
 
-ENDINGS = (".mp4", ".avi", ".webm", ".mkv", ".mov", ".m4v")
 PARTS = ("train", "valid", "test")
 
 

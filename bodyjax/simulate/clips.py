@@ -16,17 +16,16 @@ import multiprocessing
 import os
 import signal
 import subprocess
-import threading
-import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
+from bodyjax.cache import default_cache, remove_leftovers, temporary_name
 from bodyjax.errors import ConfigError, DataError, VideoError
 from bodyjax.simulate import film
 from bodyjax.simulate.exercises import EXERCISES, FAULTS, VIEWS
@@ -37,9 +36,6 @@ __all__ = ["VERSION", "ClipSpec", "classes", "describe", "ensure", "picture"]
 
 VERSION = 4
 """Version of the generator: raised with every change of its pixels, so that caches are remade."""
-
-LEFTOVER_SECONDS = 3600.0
-"""A temporary file that was last written so long ago is left over."""
 
 SPLITS = ("train", "valid", "test")
 KINDS = {"commands": COMMANDS, "exercises": EXERCISES}
@@ -144,26 +140,6 @@ def ensure(
         bar.close()
         _write_manifest(root, spec, good)
     return root
-
-
-def default_cache() -> Path:
-    """$BODYJAX_CACHE, else ~/.cache/bodyjax."""
-    return Path(os.environ.get("BODYJAX_CACHE") or Path.home() / ".cache" / "bodyjax")
-
-
-def temporary_name(path: Path) -> Path:
-    """A hidden name beside `path`, with its ending, that no other process or thread writes to."""
-    writer = f"{os.getpid()}-{threading.get_native_id()}"
-    return path.with_name(f".{path.stem}.{writer}.tmp{path.suffix}")
-
-
-def remove_leftovers(root: Path) -> None:
-    """Removes temporary files of runs that were killed. Nobody writes one for an hour: younger ones
-    may be another process's, here or on a machine that shares the folder."""
-    for leftover in root.rglob(".*.tmp*"):
-        with suppress(FileNotFoundError):  # finished or removed by another one meanwhile
-            if time.time() - leftover.stat().st_mtime > LEFTOVER_SECONDS:
-                leftover.unlink()
 
 
 def _results(tasks: list[tuple], workers: int) -> Iterator[tuple[str, dict[str, str]]]:

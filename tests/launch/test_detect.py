@@ -14,9 +14,11 @@ from PIL import Image
 from bodyjax import detect as detector_module
 from bodyjax.data.encode import write_video
 from bodyjax.data.video import open_video
+from bodyjax.engine import checkpoint
 from bodyjax.errors import ConfigError, DataError, UserError
 from launch import detect
 from tests.picture_sets import body, colour, knowing
+from tests.tiny_detector import untrained
 
 ROOT = Path(__file__).resolve().parents[2]
 POSE = np.stack([np.linspace(8, 20, 17), np.linspace(5, 35, 17)], -1)
@@ -199,18 +201,33 @@ def test_a_wrong_score_is_one_line(folder):
     assert done.stderr == "error: --min-score: 2 is no score; give a number from 0 to 1\n"
 
 
-@pytest.mark.slow
-def test_the_second_call_compiles_nothing(folder, tmp_path):
+def test_the_second_call_traces_and_compiles_nothing(tmp_path):
+    """An untrained detector; the environment is a user's, without a folder of jax's own."""
+    weights = checkpoint.export(untrained(), tmp_path / "weights", "")
+    Image.fromarray(np.full((40, 50, 3), 90, np.uint8)).save(tmp_path / "a.png")
     own = {k: v for k, v in os.environ.items() if not k.startswith("JAX_")}
-    environment = {**own, "JAX_PLATFORMS": "cpu", "BODYJAX_CACHE": str(tmp_path / "cache")}
-    said = []
-    for _ in range(2):
+    words = ["--checkpoint", str(weights), "--input", str(tmp_path / "a.png"), "--min-score", "0"]
+
+    def start() -> tuple[str, dict[Path, int]]:
+        """What it says, and when each program, traced and compiled, was written."""
         done = subprocess.run(
-            [sys.executable, "-m", "launch.detect", "--input", folder / "a.png", "--size", "64"],
-            cwd=ROOT, capture_output=True, text=True, timeout=300, check=True, env=environment,
+            [sys.executable, "-m", "launch.detect", *words],
+            cwd=ROOT, capture_output=True, text=True, timeout=300, check=True,
+            env={**own, "JAX_PLATFORMS": "cpu", "BODYJAX_CACHE": str(tmp_path / "cache")},
         )  # fmt: skip
         assert done.stderr.count("\n") == 1
-        kept = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("jit_predict-*-cache")}
-        assert len(kept) == 1
-        said.append((done.stdout, kept))
-    assert said[0] == said[1]
+        names = ("predict-*.program", "jit_predict-*-cache")
+        files = [file for name in names for file in (tmp_path / "cache").rglob(name)]
+        return done.stdout, {file: file.stat().st_mtime_ns for file in files}
+
+    said, kept = start()
+    assert len(kept) == 2
+    assert start() == (said, kept)
+    traced, compiled = kept
+    traced.write_bytes(b"damaged")
+    damaged = traced.stat().st_mtime_ns
+    said_again, mended = start()
+    assert said_again == said
+    assert mended[traced] > damaged
+    assert mended.keys() == kept.keys()
+    assert mended[compiled] == kept[compiled]
