@@ -151,6 +151,12 @@ class MapNetwork(Protocol):
     def maps(self, variables: Variables, image: Array) -> Maps: ...
 
 
+class HeadNetwork(MapNetwork, Protocol):
+    """What a second look needs of a system: maps of the heads alone, and the model's `order`."""
+
+    def heads(self, variables: Variables, image: Array) -> Maps: ...
+
+
 def predictor(system: MapNetwork, settings: Settings) -> Callable[[Variables, Any], Detections]:
     """predict(variables, canvas (S, S, 3)) -> Detections, pure; S = settings.size."""
 
@@ -162,7 +168,7 @@ def predictor(system: MapNetwork, settings: Settings) -> Callable[[Variables, An
 
 
 def second_predictor(
-    system: MapNetwork, other: MapNetwork, settings: Settings
+    system: MapNetwork, other: HeadNetwork, settings: Settings
 ) -> Callable[[Variables, Any], Detections]:
     """predict(variables, canvas (2 S, 2 S, 3)) -> Detections in that canvas, with a second look.
 
@@ -203,7 +209,7 @@ the frame before."""
 
 
 def follower(
-    other: MapNetwork, settings: Settings
+    other: HeadNetwork, settings: Settings
 ) -> Callable[[Variables, Any, Any, Any, Any], Detections]:
     """follow(variables, canvas, xy (P, J, 2), score (P, J), person_score (P,)) -> Detections: the
     second look alone, at people of the frame before on a canvas as `second_predictor` takes it.
@@ -269,15 +275,21 @@ def halved(picture: Array) -> Array:
 
 
 def seer(
-    other: MapNetwork, variables: Variables, settings: Settings
+    other: HeadNetwork, variables: Variables, settings: Settings
 ) -> Callable[[Array], tuple[Array, Array]]:
     """see(crop (S, S, 3)) -> joints (J, 2) in its pixels and scores (J,), for `second.look`."""
-    one = dataclasses.replace(settings, size=settings.second_size, scales=(1.0,))
-    one = dataclasses.replace(one, flip=settings.second_flip)
+    model, bones = other.model, other.bones
+    unknown = tuple(j for j, channel in enumerate(model.order) if channel < 0)
+    ends = tuple(model.order.index(channel) for channel in model.between) if unknown else ()
 
     def straight(crop: Array) -> tuple[Array, Array]:
-        maps = averaged_maps(other, variables, crop, one)
-        return second.single(maps, other.model.stride, settings.fill_reach)
+        maps = last_stage(other.heads(variables, crop[None]), bones)
+        if settings.second_flip:
+            back = mirrored(last_stage(other.heads(variables, crop[None, :, ::-1]), bones), bones)
+            maps = jax.tree.map(lambda a, b: 0.5 * (a + b), maps, back)
+        maps = jax.tree.map(lambda leaf: leaf[0], maps)
+        xy, score = second.single(maps, model.stride, settings.fill_reach)
+        return second.between(xy, score, unknown, ends)
 
     return second.turned(straight) if settings.turns else straight
 
@@ -316,7 +328,9 @@ def last_stage(maps: Maps, bones: Skeleton) -> Maps:
 def mirrored(maps: Maps, bones: Skeleton) -> Maps:
     """Maps (B, ...) of the mirrored picture as those of the picture."""
     heat = codec.flip_heatmaps(maps.heatmaps, bones.mirror)
-    field = codec.flip_pafs(maps.pafs, bones.limbs, bones.mirror)
+    field = maps.pafs  # (B, H, W, 0) of heads alone
+    if field.shape[-1]:
+        field = codec.flip_pafs(field, bones.limbs, bones.mirror)
     if maps.center is None or maps.regress is None or maps.offset is None:
         return Maps(heat, field)
     joints, turn = np.asarray(bones.mirror), np.array([-1.0, 1.0], np.float32)

@@ -106,11 +106,14 @@ def supported(fit: Array, affinity: Array, limbs: np.ndarray, trust: float) -> A
     return (1 - trust) * fit + trust * best
 
 
-def places(heatmaps: Array, pose: Array, side: Array, reach: float) -> tuple[Array, Array, Array]:
+def places(
+    heatmaps: Array, pose: Array, side: Array, there: Array, reach: float
+) -> tuple[Array, Array, Array]:
     """For each person and joint the cell where the map, weighted with a Gaussian around the
     regressed place, is highest: x, y (P, J) and the map's value there (MoveNet's own decoding).
 
-    heatmaps (H, W, J), pose (P, J, 2), side (P,); sigma: `reach` x side. Where the map has nothing
+    heatmaps (H, W, J), pose (P, J, 2), side (P,); there (P,): slots that hold a person, the others
+    get cell 0, 0 and cost nothing outside vmap. sigma: `reach` x side. Where the map has nothing
     (`FLOOR`) for some five sigmas around: the cell that is nearest to the regressed place.
     """
     height, width, _ = heatmaps.shape
@@ -124,14 +127,20 @@ def places(heatmaps: Array, pose: Array, side: Array, reach: float) -> tuple[Arr
 
     across, down = nearness(width, pose[..., :1]), nearness(height, pose[..., 1:])
 
-    def best(across: Array, down: Array) -> tuple[Array, Array]:
+    def best(slot: tuple[Array, Array]) -> tuple[Array, Array]:
         """Rows first, then within the best row: an argmax over whole maps is slow on CPUs."""
+        across, down = slot
         in_row = jnp.max(across.T[None] * floored, axis=1)  # (H, J)
         y = jnp.argmax(down.T * in_row, axis=0)
         row = floored[y, :, jnp.arange(floored.shape[-1])]  # (J, W)
         return jnp.argmax(across * row, axis=-1), y
 
-    x, y = lax.map(lambda pair: best(*pair), (across, down))
+    def nobody(slot: tuple[Array, Array]) -> tuple[Array, Array]:
+        none = jnp.zeros(slot[0].shape[0], int)
+        return none, none
+
+    slots = (there, (across, down))
+    x, y = lax.map(lambda slot: lax.cond(slot[0], best, nobody, slot[1]), slots)
     return x, y, heatmaps[y, x, jnp.arange(heatmaps.shape[-1])]
 
 
@@ -258,7 +267,7 @@ def _bodies(
     pose = jnp.where(known[:, None, None], middles.pose[which], (0.5 * (low + high))[:, None])
     box = jnp.maximum(2 * (high - low).max(-1), 2.0)
     side = jnp.where(known, middles.side[which], box)
-    x, y, value = places(heatmaps, pose, side, chosen.fill_reach)
+    x, y, value = places(heatmaps, pose, side, there, chosen.fill_reach)
     step = jnp.clip(offset[y, x, joint], -1.5, 1.5)
     cells = jnp.where(found[..., None], cells, jnp.stack([x, y], -1) + step)
     score = jnp.where(found, peaks.score[joint, peak], value)

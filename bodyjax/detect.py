@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from functools import cache
 from os import PathLike
 from pathlib import Path
-from typing import Any, NamedTuple, overload
+from typing import Any, NamedTuple, cast, overload
 
 import jax
 import numpy as np
@@ -183,6 +183,7 @@ def make(
         what = "a second look takes a network with centres and the same joints, itself without one"
         raise ConfigError(what, place="second", hint="large")
     both = {"first": variables, "second": second.variables}
+    other = cast("canvas.HeadNetwork", other)
     predict = canvas.second_predictor(system, other, settings)
     follow = jax.jit(canvas.follower(other, settings))
     return Detector(

@@ -111,10 +111,24 @@ def single(maps: Maps, stride: int, reach: float) -> tuple[Array, Array]:
     y, x = best // width, best % width
     pose = jnp.stack([x, y]).astype(jnp.float32) + maps.regress[y, x]
     side = jnp.maximum((pose.max(0) - pose.min(0)).max(), 2.0)
-    columns, rows, score = centers.places(heatmaps, pose[None], side[None], reach)
+    columns, rows, score = centers.places(
+        heatmaps, pose[None], side[None], jnp.ones(1, bool), reach
+    )
     step = jnp.clip(maps.offset[rows[0], columns[0], jnp.arange(heatmaps.shape[-1])], -1.5, 1.5)
     cells = jnp.stack([columns, rows], axis=-1)[0] + step
     return codec.cells_to_pixels(cells, stride), score[0]
+
+
+def between(
+    xy: Array, score: Array, joints: tuple[int, ...], ends: tuple[int, ...]
+) -> tuple[Array, Array]:
+    """xy (J, 2), score (J,) with these joints in the middle of both `ends`, as unsure as the less
+    sure one: the neck lies between the shoulders by definition, and needs no map of its own."""
+    for joint in joints:
+        a, b = ends
+        xy = xy.at[joint].set(0.5 * (xy[a] + xy[b]))
+        score = score.at[joint].set(jnp.minimum(score[a], score[b]))
+    return xy, score
 
 
 UNSURE = 0.5

@@ -51,7 +51,7 @@ def dots(variables, image):
 
 
 MODEL: Any = CenterPose(backbone=None, order=(), between=(0, 1))  # type: ignore[arg-type]
-DOTS: Any = SimpleNamespace(bones=FOUR, model=MODEL, maps=dots)
+DOTS: Any = SimpleNamespace(bones=FOUR, model=MODEL, maps=dots, heads=dots)
 
 
 def picture(places, shape, sigma):

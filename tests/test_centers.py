@@ -197,13 +197,21 @@ def test_ownership_is_the_reference_and_sums_to_one():
         np.testing.assert_allclose(ours[:, known].sum(1), 1, atol=1e-5)
 
 
+ONE = np.ones(1, bool)
+
+
 def test_places_are_the_reference():
     rng = np.random.default_rng(12)
     heat, _ = noisy(rng)
     pose = rng.uniform(-4, 28, (7, 17, 2)).astype(np.float32)
     side = rng.uniform(4, 30, 7).astype(np.float32)
-    x, y, value = jax.jit(lambda *a: centers.places(*a, 0.25))(heat, pose, side)
+    there = np.arange(7) != 4
+    x, y, value = jax.jit(lambda *a: centers.places(*a, 0.25))(heat, pose, side, there)
+    assert not np.any(x[4])
+    assert not np.any(y[4])
     for p, j in np.ndindex(7, 17):
+        if not there[p]:
+            continue
         expected = reference.place(heat[..., j], pose[p, j], side[p], 0.25)
         assert (int(x[p, j]), int(y[p, j])) == expected
         assert float(value[p, j]) == heat[expected[1], expected[0], j]
@@ -212,12 +220,12 @@ def test_places_are_the_reference():
 def test_places_stay_near_the_regressed_joint_on_a_map_without_values():
     pose = np.full((1, 3, 2), (5.3, 17.8), np.float32)
     for map_ in (np.zeros((*SHAPE, 3)), np.full((*SHAPE, 3), -0.1)):
-        x, y, _ = centers.places(jnp.asarray(map_, jnp.float32), pose, np.array([3.0]), 0.25)
+        x, y, _ = centers.places(jnp.asarray(map_, jnp.float32), pose, np.array([3.0]), ONE, 0.25)
         np.testing.assert_array_equal(x, 5)
         np.testing.assert_array_equal(y, 18)
     outside = np.full((1, 3, 2), (-60.0, 90.0), np.float32)
     heat = np.zeros((*SHAPE, 3), np.float32) + 0.5
-    x, y, value = centers.places(heat, outside, np.array([2.0]), 0.25)
+    x, y, value = centers.places(heat, outside, np.array([2.0]), ONE, 0.25)
     assert (int(x[0, 0]), int(y[0, 0])) == (0, 23)
     assert float(value[0, 0]) == 0.5
 

@@ -383,7 +383,7 @@ def test_no_such_checkpoint():
 def _center_pose(bones: Any) -> Any:
     """A system with a network of CenterPose's form, whose maps nobody asks for."""
     model: Any = CenterPose(backbone=None, order=(), between=(0, 1))  # type: ignore[arg-type]
-    return SimpleNamespace(bones=bones, model=model, maps=None)
+    return SimpleNamespace(bones=bones, model=model, maps=None, heads=None)
 
 
 def test_a_second_look_by_a_network_that_cannot_is_one_line(detector):

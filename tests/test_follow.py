@@ -31,7 +31,8 @@ def _maps(variables, image):
     return Maps(heat[None], jnp.zeros((1, *ones.shape, 4)), ones, regress, jnp.zeros_like(regress))
 
 
-OTHER: Any = SimpleNamespace(bones=BONES, model=SimpleNamespace(stride=STRIDE), maps=_maps)
+MODEL = SimpleNamespace(stride=STRIDE, order=(), between=())
+OTHER: Any = SimpleNamespace(bones=BONES, model=MODEL, maps=_maps, heads=_maps)
 SETTINGS = detect.Settings(size=SIDE // 2, second_size=CROP)
 
 

@@ -350,6 +350,24 @@ def test_focal_is_least_at_the_peak_and_spares_cells_near_it(heat):
     assert slope[0] < 0 < slope[1] < 1e-3 * slope[2]
 
 
+def test_soft_focal_equals_its_formula_and_is_least_where_both_agree(heat):
+    p, target, _ = (x.astype(np.float64) for x in heat)
+    p, aim = (np.clip(x, 1e-6, 1 - 1e-6) for x in (p, target))
+    cost = aim * np.log(aim / p) + (1 - aim) * np.log((1 - aim) / (1 - p))
+    expected = ((aim - p) ** 2 * cost).sum() / max((aim**2).sum(), 1)
+    same(losses.soft_focal(heat[0], heat[1]), expected, 1)
+    both = jax.jit(jax.value_and_grad(losses.soft_focal, argnums=(0, 1)))
+    value, (gradient, to_teacher) = both(heat[1], heat[1])
+    assert value == 0
+    assert not np.any(gradient)
+    assert not np.any(to_teacher)
+    _, (gradient, to_teacher) = both(heat[0], heat[1])
+    wrong = np.abs(p - aim) > 0.01
+    assert wrong.sum() > 3
+    assert (np.sign(gradient) == np.sign(p - aim))[wrong].all()
+    assert not np.any(to_teacher)
+
+
 def test_masked_l1_by_hand_and_under_grad():
     predicted = np.array([[1.0, -2.0], [4.0, np.nan], [0.5, 0.0]], np.float32)
     target = np.array([[3.0, 1.0], [0.0, 5.0], [np.nan, 0.0]], np.float32)

@@ -306,3 +306,14 @@ def test_single_is_the_person_in_the_middle():
     xy, score = jax.jit(lambda maps: second.single(maps, 4, 0.25))(maps)
     np.testing.assert_allclose(xy, codec.cells_to_pixels(places[0], 4), atol=1e-3)
     assert (np.asarray(score) > 0.75).all()
+
+
+def test_the_neck_lies_between_the_shoulders_and_is_as_sure_as_the_less_sure_one():
+    xy = jnp.array([[0.0, 0.0], [9.0, 9.0], [4.0, 2.0], [8.0, 6.0]])
+    score = jnp.array([0.9, 0.0, 0.3, 0.8])
+    found, sure = second.between(xy, score, (1,), (2, 3))
+    np.testing.assert_allclose(found, [[0, 0], [6, 4], [4, 2], [8, 6]])
+    np.testing.assert_allclose(sure, [0.9, 0.3, 0.3, 0.8], rtol=1e-6)
+    alone = second.between(xy, score, (), ())
+    assert alone[0] is xy
+    assert alone[1] is score

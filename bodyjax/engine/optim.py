@@ -34,6 +34,8 @@ def make_optimizer(config: Any, steps: int) -> optax.GradientTransformation:
         parts.append(optax.trace(decay=0.9, nesterov=True))
     else:
         parts.append(optax.scale_by_adam())
+        if chosen.name == "relative_adamw":
+            parts.append(relative())
         parts += [decay] if chosen.weight_decay else []
     parts.append(optax.scale_by_learning_rate(schedule(chosen, steps)))
     if chosen.multipliers:
@@ -76,6 +78,30 @@ def decayed(params: Any) -> Any:
         return leaf.ndim > 1 and _name(path).rpartition("/")[2] not in ("bias", "scale")
 
     return jax.tree_util.tree_map_with_path(holds, params)
+
+
+LEAST_RMS = 1e-3
+"""Of a channel: one whose weights are 0 can still be learnt."""
+
+
+def relative() -> optax.GradientTransformation:
+    """Steps in units of what they change: each is multiplied by the rms of its output channel (the
+    last axis; a vector's by that of the vector, at least `LEAST_RMS`).
+
+    For networks whose norms are folded into the weights, which then differ a thousandfold in scale:
+    one rate for all would change some by a quarter a step and leave others as they are. After You
+    et al., "Large batch optimization for deep learning" (LAMB), ICLR 2020, by channel not by layer.
+    """
+
+    def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
+        def scaled(step: jax.Array, weights: jax.Array) -> jax.Array:
+            axes = tuple(range(weights.ndim - 1)) if weights.ndim > 1 else None
+            rms = jnp.sqrt(jnp.mean(jnp.square(weights), axis=axes, keepdims=True))
+            return step * jnp.maximum(rms, LEAST_RMS).astype(step.dtype)
+
+        return jax.tree.map(scaled, updates, params), state
+
+    return optax.GradientTransformation(lambda params: optax.EmptyState(), update)
 
 
 def moving_average(ema: Any, params: Any, decay: float, update: jax.Array) -> Any:

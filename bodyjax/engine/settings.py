@@ -23,7 +23,7 @@ class OptimizerSettings:
     """`config.optimizer`. Steps are batches; with `accumulate` k, k batches make one update."""
 
     name: str = "adamw"
-    """adamw, adam or sgd (Nesterov momentum 0.9)."""
+    """adamw, adam, sgd (Nesterov momentum 0.9) or relative_adamw (optim.relative)."""
     rate: float = 1e-3
     """The highest learning rate."""
     warmup: int = 0
@@ -104,7 +104,7 @@ fingerprint tells whether the data are the same, wherever they lie.)"""
 def optimizer(config: Any) -> OptimizerSettings:
     """Checks `config.optimizer`."""
     settings = _read(plain(config), OptimizerSettings, "optimizer")
-    _choice(settings.name, ("adamw", "adam", "sgd"), "optimizer.name")
+    _choice(settings.name, ("adamw", "adam", "sgd", "relative_adamw"), "optimizer.name")
     _choice(settings.decay, ("cosine", "exponential", "onecycle", "constant"), "optimizer.decay")
     _check(settings.rate > 0, "optimizer.rate", settings.rate, "above 0")
     _check(settings.warmup >= 0, "optimizer.warmup", settings.warmup, "at least 0")

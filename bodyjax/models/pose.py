@@ -274,18 +274,32 @@ class CenterPose(nn.Module):
         features = self.backbone(pixels, train)
         coarse = self.fields(self.trunk(features, train), train)
         stages = [upsample2(stage) for stage in coarse.heatmaps]
-        known = nn.sigmoid(self.heatmap(features[4]))
+        maps = self.by_heads(features[4], jnp.clip(stages[-1], 0.0, 1.0))
+        fields = jnp.stack([upsample2(stage) for stage in coarse.pafs])
+        return maps._replace(heatmaps=jnp.stack([*stages, *maps.heatmaps]), pafs=fields)
+
+    def heads_alone(self, pixels: Array) -> Maps:
+        """What the heads say, without the stages and their time: S = 1 heat map, no fields (L = 0),
+        and nothing (0) in the channels that the heads don't know."""
+        features = self.backbone(pixels, False)
+        return self.by_heads(features[4], jnp.zeros((1, 1, 1, len(self.order))))
+
+    def by_heads(self, features: Array, rest: Array) -> Maps:
+        """Maps of the heads with S = 1 and no fields; `rest` (B, H, W, J) has the joints that the
+        heads don't know."""
+        known = nn.sigmoid(self.heatmap(features))
         joints = [
-            known[..., channel] if channel >= 0 else jnp.clip(stages[-1][..., j], 0.0, 1.0)
-            for j, channel in enumerate(self.order)
+            known[..., c] if c >= 0 else jnp.broadcast_to(rest[..., j], known.shape[:-1])
+            for j, c in enumerate(self.order)
         ]
         joints.append(1.0 - jnp.max(jnp.stack(joints), axis=0))
+        heat = jnp.stack(joints, axis=-1)[None]
         return Maps(
-            jnp.stack([*stages, jnp.stack(joints, axis=-1)]),
-            jnp.stack([upsample2(stage) for stage in coarse.pafs]),
-            nn.sigmoid(self.center(features[4])[..., 0]),
-            self.of_joints(self.regress(features[4]), fill=True),
-            self.of_joints(self.offset(features[4]), fill=False),
+            heat,
+            jnp.zeros((*heat.shape[:-1], 0)),
+            nn.sigmoid(self.center(features)[..., 0]),
+            self.of_joints(self.regress(features), fill=True),
+            self.of_joints(self.offset(features), fill=False),
         )
 
     def of_joints(self, places: Array, *, fill: bool) -> Array:

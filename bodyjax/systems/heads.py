@@ -55,6 +55,36 @@ def head_losses(maps: Maps, batch: Batch, known: tuple[bool, ...], stride: int) 
     return {name: WEIGHTS[name] * term for name, term in terms.items()}
 
 
+def taught_losses(maps: Maps, teacher: Maps) -> dict[str, Array]:
+    """The same terms against another network's heads (joints and strides are the same): cells and
+    joints that no label speaks of learn from it, so that nothing is forgotten there.
+
+    Heat maps and centres by `losses.soft_focal`, divided as the label's by the number of peaks;
+    regression where the teacher sees a middle, offsets where it sees a joint.
+    """
+    teacher = jax.tree.map(jax.lax.stop_gradient, teacher)
+    assert maps.center is not None
+    assert maps.regress is not None
+    assert maps.offset is not None
+    assert teacher.center is not None
+    assert teacher.regress is not None
+    assert teacher.offset is not None
+    known, heat = maps.heatmaps[-1][..., :-1], teacher.heatmaps[-1][..., :-1]
+    at_middle = (teacher.center * (teacher.center > SEEN))[..., None, None]
+    at_joint = (heat * (heat > SEEN))[..., None]
+    terms = {
+        "heatmap": losses.soft_focal(known, heat),
+        "center": losses.soft_focal(maps.center, teacher.center),
+        "regress": losses.masked_l1(maps.regress, teacher.regress, at_middle),
+        "offset": losses.masked_l1(maps.offset, teacher.offset, at_joint),
+    }
+    return {name: WEIGHTS[name] * term for name, term in terms.items()}
+
+
+SEEN = 0.1
+"""A teacher's value below which it sees nothing to regress from."""
+
+
 def middles(cells: Array, there: Array) -> tuple[Array, Array]:
     """The mean of a person's joints (B, P, 2), and whether it has three or more (B, P)."""
     count = there.sum(-1)

@@ -27,7 +27,7 @@ from bodyjax.models.backbone import RESNET_BLOCKS, VGG19, EfficientNetLite0, SER
 from bodyjax.models.mobilenet import WIDTHS, MobileNetV2FPN
 from bodyjax.models.pose import CenterPose, Maps, MultiStagePose
 from bodyjax.skeleton import COCO17, Skeleton
-from bodyjax.systems.heads import head_losses
+from bodyjax.systems.heads import head_losses, taught_losses
 from bodyjax.systems.teaching import Teaching, around, common_maps
 
 Array = jax.Array
@@ -115,6 +115,12 @@ class Pose:
         """All stages for pictures (B, H, W, 3); H, W: multiples of the network's cell."""
         return applied(self.model, variables, image)
 
+    def heads(self, variables: Variables, image: Array) -> Maps:
+        """`maps` without the stages (CenterPose.heads_alone), for a look at one person: there are
+        no fields to group by."""
+        maps: Any = self.model.apply(split(variables), image, method="heads_alone")
+        return maps
+
     def drawn(self, xy: Array, visible: Array, shape: tuple[int, int]) -> tuple[Array, Array]:
         """Heat maps with background (B, *shape, J + 1) and fields (B, *shape, 2L) of people."""
         joints = codec.heatmaps(xy, visible, shape, self.model.stride, self.sigma)
@@ -153,7 +159,7 @@ class Pose:
         )
         target, statistics = self.targets(batch), updates.get("batch_stats", {})
         count = jnp.float32(batch["image"].shape[0])
-        metrics, second = {}, None
+        metrics, second, alpha = {}, None, jnp.float32(0)
         if self.teaching is not None:
             step = variables["batch_stats"]["teaching"]["step"]
             statistics = {**statistics, "teaching": {"step": step + 1}}
@@ -180,7 +186,8 @@ class Pose:
             assert isinstance(self.model, CenterPose)
             known = tuple(channel >= 0 for channel in self.model.order)
             terms = head_losses(maps, batch, known, self.model.stride)
-            total = total + self.head_weight * sum(terms.values())
+            share = 1 - alpha if self.teaches_heads else 1.0
+            total = total + share * self.head_weight * sum(terms.values())
             metrics |= {name: (term, count) for name, term in terms.items()}
         if second is not None:
             total = total + second
@@ -196,17 +203,20 @@ class Pose:
 
         Masks of the labels do not count here: pictures and cells without labels learn from the
         teacher. Where the teacher says nothing, its map is the student's own: no gradient. The
-        student's stages learn, its heads do not; what a teacher's heads say is taught.
+        student's stages learn from what the teacher's heads say; its heads do where `head_weight`
+        lets them and the teacher has heads of the same joints.
         """
         teaching = self.teaching
         assert teaching is not None
-        maps = of_stages(maps)
+        student, maps, of_heads = maps, of_stages(maps), jnp.float32(0)
         if teaching.network is None:
             aims, taught = self.stored_lesson(batch, maps)
             pairs = [(maps.heatmaps, aims.heatmaps), (maps.pafs, aims.pafs)]
             pairing = "same"
         else:
             aims = applied(teaching.network, variables["frozen"]["teacher"], batch["image"])
+            if self.teaches_heads:
+                of_heads = self.head_weight * sum(taught_losses(student, aims).values())
             aims = of_stages(aims) if teaching.pairing == "same" else aims
             pairs = common_maps(maps, self.bones, aims, teaching.bones)
             taught, pairing = jnp.ones(batch["image"].shape[0]), teaching.pairing
@@ -217,7 +227,19 @@ class Pose:
             ).teacher
             for (ours, theirs), weight in zip(pairs, self.teacher_weights(pairs), strict=False)
         )
-        return heat + self.paf_weight * sum(fields, start=jnp.float32(0.0)), taught
+        of_fields = self.paf_weight * sum(fields, start=jnp.float32(0.0))
+        return heat + of_fields + of_heads, taught
+
+    @property
+    def teaches_heads(self) -> bool:
+        """Whether the teacher's heads teach ours, which are trained and of the same joints."""
+        teaching = self.teaching
+        return (
+            self.head_weight > 0
+            and teaching is not None
+            and isinstance(teaching.network, CenterPose)
+            and teaching.bones == self.bones
+        )
 
     def teacher_weights(self, pairs: list[tuple[Array, Array]]) -> tuple[Array, ...]:
         """Weights of cells as `targets` has them, by the teacher's last maps in place of labels:

@@ -78,6 +78,19 @@ def test_adamw_equals_its_formula() -> None:
     np.testing.assert_allclose(params["kernel"], w, rtol=1e-4)
 
 
+def test_relative_steps_are_shares_of_a_channel() -> None:
+    """Channels a thousandfold apart change by the same share; one of zeros can still be learnt."""
+    kernel = jnp.stack([jnp.full(6, 1000.0), jnp.full(6, -0.5), jnp.zeros(6)], axis=-1)
+    params = {"kernel": kernel.reshape(2, 3, 3), "bias": jnp.array([3.0, 0.0, 4.0])}
+    config = {"name": "relative_adamw", "rate": 0.01}
+    optimizer = optim.make_optimizer(config, 10)
+    gradients = jax.tree.map(jnp.ones_like, params)
+    updates, _ = optimizer.update(gradients, optimizer.init(params), params)
+    expected = -0.01 * jnp.broadcast_to(jnp.array([1000.0, 0.5, optim.LEAST_RMS]), (2, 3, 3))
+    np.testing.assert_allclose(updates["kernel"], expected, rtol=1e-5)
+    np.testing.assert_allclose(updates["bias"], -0.01 * np.sqrt(25 / 3), rtol=1e-5)
+
+
 def test_multipliers_scale_and_freeze_by_the_longest_prefix() -> None:
     config = {"name": "sgd", "rate": 0.1, "multipliers": {"stem": 0.0, "stem/conv/bias": 0.5}}
     params, state = step(optim.make_optimizer(config, 10))

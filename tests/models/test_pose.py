@@ -163,6 +163,21 @@ def test_places_of_joints_are_x_before_y_from_the_centre_of_the_cell(fill):
     np.testing.assert_allclose(ours, np.broadcast_to(expected, (1, 2, 3, 4, 2)))
 
 
+def test_heads_alone_are_the_heads_of_the_whole_network():
+    image = jax.random.uniform(jax.random.key(1), (2, 64, 64, 3)) * 255
+    variables = jax.jit(CENTER.init)(jax.random.key(0), image)
+    whole = jax.jit(CENTER.apply)(variables, image)
+    alone = jax.jit(lambda v, x: CENTER.apply(v, x, method="heads_alone"))(variables, image)
+    known = [j for j, channel in enumerate(CENTER.order) if channel >= 0]
+    np.testing.assert_allclose(
+        alone.heatmaps[-1][..., known], whole.heatmaps[-1][..., known], atol=1e-6
+    )
+    for name in ("center", "regress", "offset"):
+        np.testing.assert_allclose(getattr(alone, name), getattr(whole, name), atol=1e-5)
+    assert not np.any(alone.heatmaps[..., CENTER.order.index(-1)])
+    assert alone.pafs.shape == (1, 2, 16, 16, 0)
+
+
 def test_heads_give_float32_whatever_they_compute_in():
     x = jax.ShapeDtypeStruct((1, 4, 5, 24), jnp.float32)
     out, variables = jax.eval_shape(Head(7, dtype=jnp.bfloat16).init_with_output, KEY, x)

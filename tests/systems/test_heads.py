@@ -246,3 +246,22 @@ def test_what_is_absent_leaks_nowhere():
     assert np.isfinite(nobody["heatmap"])
     assert (gradients["center"].center > 0).all()  # every cell less
     assert all(np.isfinite(x).all() for x in jax.tree.leaves(gradients))
+
+
+def test_a_teacher_that_agrees_teaches_nothing_and_another_one_every_head():
+    maps, teacher = random_maps(), random_maps(seed=2)
+
+    def total(maps, teacher):
+        return sum(heads.taught_losses(maps, teacher).values())
+
+    both = jax.jit(jax.value_and_grad(total, argnums=(0, 1)))
+    value, (gradient, _) = both(maps, maps)
+    assert value == 0
+    assert not np.any(gradient.heatmaps)
+    assert not np.any(gradient.center)
+    value, (gradient, to_teacher) = both(maps, teacher)
+    assert value > 0
+    assert not any(np.any(leaf) for leaf in jax.tree.leaves(to_teacher))
+    for name in ("heatmaps", "center", "regress", "offset"):
+        assert np.any(getattr(gradient, name)), name
+    assert np.isfinite(value)

@@ -254,6 +254,14 @@ def test_head_weight_adds_the_heads_losses_alone():
         assert total.shape == ()
 
 
+def test_a_teacher_s_heads_teach_heads_that_are_trained():
+    config = get_config("large_tuned")
+    assert build(config).teaches_heads
+    config.model.head_weight = 0.0  # as they are
+    assert not build(config).teaches_heads
+    assert not build(get_config("ablation_distilled")).teaches_heads  # it has no heads
+
+
 def test_the_three_of_the_patent_differ_in_one_field_each():
     cmu, se, okhm = (get_config(name).to_dict() for name in ("cmu", "se", "se_okhm"))
     assert se["model"] == {**cmu["model"], "backbone": "se_resnet_50"}
