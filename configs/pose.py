@@ -216,12 +216,15 @@ def _augment(**changes: Any) -> dict[str, Any]:
 
 
 def _teacher(teacher: str, model: dict[str, Any]) -> dict[str, Any]:
-    """The section `distill`: `teacher` is a run or shipped weights of `model`, "" the stored joints
-    of data.path/SET/teacher.npz. alpha goes linearly from `alpha` to `alpha_end` within
+    """The section `distill`: `teacher` is a run or shipped weights of `model`, run in the step; ""
+    the stored joints of data.path/SET/teacher.npz. `stored`: a folder of maps that `launch.prepare
+    --teacher` made of sets of data.sets, in their place; a `teacher` must then be the one that made
+    them, and `model` is not used. alpha goes linearly from `alpha` to `alpha_end` within
     `alpha_steps` steps; 0 steps: it stays `alpha`."""
     return {
         "teacher": teacher,
         "model": model,
+        "stored": "",
         "alpha": 0.5,
         "alpha_end": 0.5,
         "alpha_steps": 0,
