@@ -25,7 +25,7 @@ from bodyjax import canvas, detect, start
 from bodyjax.data import feeds, map_store
 from bodyjax.data.ahead import taken_ahead
 from bodyjax.data.labelled import FilePath
-from bodyjax.data.map_store import ROWS, Form, Record
+from bodyjax.data.map_store import Form, Record
 from bodyjax.detect import Detector
 from bodyjax.engine import checkpoint
 from bodyjax.errors import ConfigError
@@ -116,7 +116,7 @@ def make(
 
     def read() -> Iterator[tuple[int, np.ndarray, dict[str, Any]]]:
         for number in missing:
-            for i in range(number * ROWS, min((number + 1) * ROWS, len(names))):
+            for i in map_store.rows_of(number, len(names)):
                 example = pictures[i]
                 pixels, matrix = detect.on_canvas(detector, example["image"])
                 row = {"name": names[i], "stamp": stamps[i], "id": int(example["id"])}
@@ -125,7 +125,7 @@ def make(
     def write(number: int, rows: list[dict[str, Any]], maps: list[np.ndarray]) -> None:
         map_store.write_shard(folder, number, rows, [map_store.packed(one) for one in maps])
 
-    total = sum(min((number + 1) * ROWS, len(names)) - number * ROWS for number in missing)
+    total = sum(len(map_store.rows_of(number, len(names))) for number in missing)
     bar = tqdm(total=len(names), initial=len(names) - total, desc=f"maps of {folder.name}",
                unit="picture", disable=None)  # fmt: skip
     pool, writing = ThreadPoolExecutor(1), None
@@ -136,7 +136,7 @@ def make(
             rows.append(row)
             maps.append(np.asarray(maps_of(detector.variables, pixels)))
             bar.update()
-            if len(rows) == ROWS or number * ROWS + len(rows) == len(names):
+            if len(rows) == len(map_store.rows_of(number, len(names))):
                 done(writing)
                 bar.set_postfix_str(f"{map_store.size_on_disk(folder) / 1e6:.0f} MB on disk")
                 writing, rows, maps = pool.submit(write, number, rows, maps), [], []

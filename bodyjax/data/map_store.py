@@ -137,8 +137,13 @@ def begin(folder: Path, record: Record, names: list[str]) -> list[int]:
     return [
         number
         for number in range(-(-len(names) // ROWS))
-        if not _holds(folder, number, names[number * ROWS : (number + 1) * ROWS])
+        if not _holds(folder, number, [names[i] for i in rows_of(number, len(names))])
     ]
+
+
+def rows_of(number: int, count: int) -> range:
+    """Which of a set's `count` pictures are in a shard."""
+    return range(number * ROWS, min((number + 1) * ROWS, count))
 
 
 def shard(folder: Path, number: int) -> Path:
@@ -196,7 +201,7 @@ class MapStore:
         self._matrices: dict[str, np.ndarray] = {}
         for file in sorted(self.folder.glob("[0-9]*.zip")):
             archive = Archive(file)
-            for i, row in enumerate(_rows_of(archive)):
+            for i, row in enumerate(_read_rows(archive)):
                 name = str(row["name"])
                 self._rows[name] = len(self._shards), i
                 self._stamps[name] = str(row["stamp"])
@@ -240,7 +245,7 @@ class MapStore:
         return maps, self._matrices[name]
 
 
-def _rows_of(archive: Archive) -> list[dict[str, Any]]:
+def _read_rows(archive: Archive) -> list[dict[str, Any]]:
     """What rows.json of a shard says."""
     data = archive.read("rows.json")
     try:
@@ -257,7 +262,7 @@ def _holds(folder: Path, number: int, names: list[str]) -> bool:
     """Whether a shard is there, with these pictures."""
     try:
         archive = Archive(shard(folder, number))
-        rows = _rows_of(archive)
+        rows = _read_rows(archive)
     except DataError:
         return False
     there = all(str(i) in archive for i in range(len(names)))

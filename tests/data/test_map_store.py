@@ -35,7 +35,7 @@ def record_of(source, **changes):
 def fill(folder, source, shards):
     names, stamps = map_store.pictures_of(source)
     for number in shards:
-        chosen = range(len(names))[number * map_store.ROWS : (number + 1) * map_store.ROWS]
+        chosen = map_store.rows_of(number, len(names))
         rows = [
             {"name": names[i], "stamp": stamps[i], "id": i, "matrix": CANVAS.tolist()}
             for i in chosen
