@@ -28,7 +28,8 @@ another one is named; those not given here are in README.md.
 COCO is expected as ../coco/coco/annotations.json (person_keypoints_train2017.json) and
 ../coco/coco/images.zip or images/; `--config.data=PATH` names another place.
 The ablations (500 steps of 12 pictures) differ in what their lines name alone; three seeds:
---config.seed=0, 1, 2. What they show: docs/detecting.md.
+--config.seed=0, 1, 2. What they show: docs/detecting.md. A teacher's maps can be stored once in place
+of running it in each step (`distill.stored`): docs/training.md.
 """  # noqa: E501 (rows of a table)
 
 from __future__ import annotations

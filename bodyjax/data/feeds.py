@@ -108,6 +108,9 @@ def picture_feed(config: Mapping[str, Any], *, host: tuple[int, int] = (0, 1)) -
         say_left_out(f"{data['valid']}, valid", held)
     if maps:
         stores = open_stores(Path(maps), list(shares))
+        rest = [name for name in shares if name not in stores]
+        if rest and host[0] == 0:
+            print(f"no stored maps of {', '.join(rest)}: labels alone", file=sys.stderr)
         sources = [
             with_maps(part, stores[name]) if name in stores else part
             for name, part in zip(shares, sources, strict=True)

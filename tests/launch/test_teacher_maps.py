@@ -11,8 +11,10 @@ from ml_collections import ConfigDict
 from bodyjax import canvas, detect, start, stored_maps
 from bodyjax.data import feeds, map_store
 from bodyjax.data.map_store import MapStore
+from bodyjax.data.teacher import TaughtByMaps, with_maps
 from bodyjax.engine import checkpoint as checkpoints
 from bodyjax.errors import CheckpointError, ConfigError, DataError, UserError
+from bodyjax.systems import teacher_maps
 from bodyjax.training import default_detector
 from launch import prepare, train
 from tests import tiny_classifier
@@ -84,7 +86,11 @@ def test_stored_are_the_network_s_own_maps(teacher, data, maps):
     assert store.record.form == map_store.Form("body18", 8, 64)
     source = feeds.picture_source("one", data, "train")
     assert store.record.pictures == len(source) == 4
-    run = jax.jit(detector.system.maps)
+    run, rng = jax.jit(detector.system.maps), np.random.default_rng(0)
+    taught = with_maps(source, store)
+    whole_pictures = TaughtByMaps(feeds.WholePicture((64, 64), 8, 3), store.record.form)
+    bones, form = detector.skeleton, teacher_maps.MapForm(8, 64)
+    moved = jax.jit(lambda m, matrix: teacher_maps.moved(m, matrix, bones, form, (8, 8), 8))
     for i in range(4):
         found, matrix = store.read(source.names[i])
         pixels, expected = detect.on_canvas(detector, source[i]["image"])
@@ -94,6 +100,11 @@ def test_stored_are_the_network_s_own_maps(teacher, data, maps):
         both = np.concatenate([whole.heatmaps[0], whole.pafs[0]], -1)
         np.testing.assert_allclose(found, both, atol=2 * map_store.STEP, rtol=2e-3)
         assert np.ptp(found) > 0.01
+        # Fitted into the same canvas and not changed otherwise, the student's picture has them too.
+        out = whole_pictures(taught[i], rng)
+        stays = moved(out["teacher_maps"][None], out["teacher_matrix"][None])
+        np.testing.assert_allclose(np.concatenate(stays[:2], -1)[0], found, atol=1e-4)
+        assert stays.seen.all()
 
 
 def test_prepare_says_what_it_stored_and_goes_on(teacher, data, tmp_path, capsys, monkeypatch):
@@ -170,8 +181,9 @@ def student(data, maps, tmp_path):
     ]  # fmt: skip
 
 
-def test_a_student_learns_from_stored_maps(student, teacher, tmp_path):
+def test_a_student_learns_from_stored_maps(student, teacher, tmp_path, capsys):
     assert train.main([*student, f"--config.distill.teacher={teacher}"]) == 0
+    assert "no stored maps of simulated: labels alone" in capsys.readouterr().err
     lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").open()]
     losses = [line for line in lines if "teacher" in line]
     assert len(losses) == 2
