@@ -24,7 +24,7 @@ def variables(config: Any, system: System) -> Variables:
 
     `config.start`: an .npz of published backbone weights (bodyjax.published), or a run's folder or
     the name of shipped weights for the whole network. `config.distill.teacher`: the same for the
-    frozen teacher, where the teacher is a network.
+    frozen teacher, where the teacher is a network that runs in the step.
     """
     found: Variables = {}
     start = str(config.get("start", "") or "")
@@ -32,8 +32,9 @@ def variables(config: Any, system: System) -> Variables:
         found |= from_published(start, config["seed"], system)
     elif start:
         found |= from_checkpoint(start, system)
-    teacher = (config.get("distill") or {}).get("teacher", "")
-    if teacher:
+    distill = config.get("distill") or {}
+    teacher = distill.get("teacher", "")
+    if teacher and not distill.get("stored"):
         loaded = checkpoint.load(teacher, system="pose").variables
         found["frozen"] = {"teacher": of_network(loaded)}
     return found

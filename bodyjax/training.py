@@ -23,6 +23,7 @@ from bodyjax import (
     start,
     stored_maps,
     systems,
+    teacher_maps,
     whole_file,
     windows,
 )  # fmt: skip
@@ -137,6 +138,8 @@ def prepare(config: ConfigDict) -> tuple[System, Feed, Variables, dict[str, Any]
         return prepare_movement(config)
     if config.system == "sequence":
         return prepare_sequence(config)
+    if config.get("distill", {}).get("stored"):
+        teacher_maps.take_form(config)
     system = systems.build(config)
     feed = feeds.open_feed(config, host=host())
     if config.data.get("kind") == own_pictures.KIND:

@@ -28,7 +28,8 @@ another one is named; those not given here are in README.md.
 COCO is expected as ../coco/coco/annotations.json (person_keypoints_train2017.json) and
 ../coco/coco/images.zip or images/; `--config.data=PATH` names another place.
 The ablations (500 steps of 12 pictures) differ in what their lines name alone; three seeds:
---config.seed=0, 1, 2. What they show: docs/detecting.md.
+--config.seed=0, 1, 2. What they show: docs/detecting.md. A teacher's maps can be stored once in place
+of running it in each step (`distill.stored`): docs/training.md.
 """  # noqa: E501 (rows of a table)
 
 from __future__ import annotations
@@ -216,12 +217,15 @@ def _augment(**changes: Any) -> dict[str, Any]:
 
 
 def _teacher(teacher: str, model: dict[str, Any]) -> dict[str, Any]:
-    """The section `distill`: `teacher` is a run or shipped weights of `model`, "" the stored joints
-    of data.path/SET/teacher.npz. alpha goes linearly from `alpha` to `alpha_end` within
+    """The section `distill`: `teacher` is a run or shipped weights of `model`, run in the step; ""
+    the stored joints of data.path/SET/teacher.npz. `stored`: a folder of maps that `launch.prepare
+    --teacher` made of sets of data.sets, in their place; a `teacher` must then be the one that made
+    them, and `model` is not used. alpha goes linearly from `alpha` to `alpha_end` within
     `alpha_steps` steps; 0 steps: it stays `alpha`."""
     return {
         "teacher": teacher,
         "model": model,
+        "stored": "",
         "alpha": 0.5,
         "alpha_end": 0.5,
         "alpha_steps": 0,

@@ -1,6 +1,6 @@
 """Makes a prepared set: python -m launch.prepare --source PATH --out DIR [--name NAME]
 [--split-number 1] [--on-bad skip|raise] [--label LABEL] [--joints JOINTS] [--count PICTURES]
-[--detect NAME].
+[--detect NAME] [--teacher NAME].
 
 PATH: folders of clips, pictures with labels, COCO folders, array sets, folders of joint tables; or
 the word simulated: drawn pictures of people, 1000 to train, 100 valid and 100 test (--count N: N
@@ -12,6 +12,11 @@ every 6th frame (--every FRAMES, or --rate PER_SECOND) are written as joint tabl
 DIR/csv/NAME, and the set is made of them; --second NAME and the other flags of launch.detect's
 detector hold here too. The same command goes on where it was stopped; tables of another source,
 detector, setting or rate are refused.
+
+--teacher NAME (shipped weights, or a detector's run): its maps of every picture of a set (--split,
+default train) are stored in DIR/NAME, for config.distill.stored = DIR of a training. Flags of the
+detector that change its maps hold here too: --size, --flip, --scales. The same command goes on
+where it was stopped.
 Exit codes: 0 done, 2 a mistake in the input.
 """
 
@@ -30,7 +35,9 @@ from launch.evaluate import add_detector_flags, detector_settings
 
 def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="launch.prepare", description=__doc__)
-    parser.add_argument("--source", required=True, type=Path, help="a set's folder or file")
+    parser.add_argument(
+        "--source", "--data", required=True, type=Path, help="a set's folder or file"
+    )
     parser.add_argument("--out", required=True, type=Path, help="the folder of prepared sets")
     parser.add_argument("--name", default="", help="the set's name (default: the source's)")
     parser.add_argument("--split-number", default="1", help="of several official splits")
@@ -41,9 +48,15 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--detect", help="videos to joint tables by this detector first")
     parser.add_argument("--every", type=int, help="detect in every so many frames (6)")
     parser.add_argument("--rate", type=float, help="detect in so many frames a second")
+    parser.add_argument("--teacher", help="store this detector's maps of a set of pictures")
+    parser.add_argument("--split", help="the part of the set that a teacher sees (train)")
     add_detector_flags(parser)
     options = parser.parse_args(arguments)
     settings = detector_settings(options)
+    if options.split is not None and not options.teacher:
+        raise ConfigError("--split belongs to --teacher")
+    if options.teacher:
+        return store_maps(options, settings)
     if options.every is not None and options.rate is not None:
         raise ConfigError("give --every or --rate, not both")
     if not options.detect and (options.every is not None or options.rate is not None):
@@ -76,6 +89,27 @@ def main(arguments: list[str]) -> int:
     left_out = "; ".join(f"{count} {reason}" for reason, count in report.left_out.items())
     print(f"left out: {left_out or 'nothing'}")
     print(f"prepared: {report.folder}")
+    return 0
+
+
+def store_maps(options: argparse.Namespace, settings: dict[str, Any]) -> int:
+    """Stores a teacher's maps, and says what was stored."""
+    others = ("detect", "every", "rate", "label", "joints", "count")
+    given = [name for name in others if getattr(options, name) is not None]
+    given += [name for name in settings if name not in ("size", "flip", "scales")]
+    if given:
+        flag = given[0].replace("_", "-")
+        raise ConfigError(f"--{flag} says nothing about a teacher's maps", place="--teacher")
+    if not options.source.exists():
+        raise DataError("no such file or folder", file=options.source)
+    from bodyjax import compiled, teacher_maps
+
+    compiled.keep()
+    report = teacher_maps.store(
+        options.teacher, options.source, options.out, options.name,
+        part=options.split or "train", on_bad=options.on_bad, **settings,
+    )  # fmt: skip
+    teacher_maps.say(report)
     return 0
 
 

@@ -15,10 +15,11 @@ import numpy as np
 from bodyjax.contract import Feed
 from bodyjax.data import augment, sets
 from bodyjax.data.clip_pictures import clip_pictures
+from bodyjax.data.map_store import RECORD, MapStore
 from bodyjax.data.simulated import SimulatedPictures
 from bodyjax.data.stream import Mixture, Stream, Transform
-from bodyjax.data.teacher import Taught, with_teacher
-from bodyjax.errors import ConfigError
+from bodyjax.data.teacher import Taught, TaughtByMaps, with_maps, with_teacher
+from bodyjax.errors import ConfigError, DataError
 
 Example = dict[str, Any]
 
@@ -85,14 +86,15 @@ def picture_feed(config: Mapping[str, Any], *, host: tuple[int, int] = (0, 1)) -
     """Pictures for the detector: `data.sets` {name: share} mixed, `data.valid` for evaluation.
 
     `data.on_bad` ("raise" where it is not set) is that of `picture_source`; what is left out is
-    printed. Where `config.distill` names no network as teacher, the teacher is the sets' stored
-    joints.
+    printed. Where `config.distill` names a folder of stored maps, those are the teacher; where it
+    names no network either, the sets' stored joints.
     """
     data, model = config["data"], config["model"]
     root, shares = Path(data["path"]), {k: v for k, v in data["sets"].items() if v}
     size, stride, people = tuple(model["size"]), model["stride"], model["max_people"]
     distill = config.get("distill")
-    stored = distill is not None and not distill["teacher"]
+    maps = distill.get("stored", "") if distill is not None else ""
+    stored = distill is not None and not maps and not distill["teacher"]
     if not shares:
         raise ConfigError("no set has a share", place="data.sets")
     on_bad = data.get("on_bad", "raise")
@@ -104,6 +106,15 @@ def picture_feed(config: Mapping[str, Any], *, host: tuple[int, int] = (0, 1)) -
         for name, opened in zip(shares, sources, strict=True):
             say_left_out(f"{name}, train", opened)
         say_left_out(f"{data['valid']}, valid", held)
+    if maps:
+        stores = open_stores(Path(maps), list(shares))
+        rest = [name for name in shares if name not in stores]
+        if rest and host[0] == 0:
+            print(f"no stored maps of {', '.join(rest)}: labels alone", file=sys.stderr)
+        sources = [
+            with_maps(part, stores[name]) if name in stores else part
+            for name, part in zip(shares, sources, strict=True)
+        ]
     source = sources[0] if len(sources) == 1 else Mixture(sources, list(shares.values()))
     options = {**data["augment"], "scale": tuple(data["augment"]["scale"])}
     transform: Transform = TrainPicture(size, stride, people, options)
@@ -112,12 +123,29 @@ def picture_feed(config: Mapping[str, Any], *, host: tuple[int, int] = (0, 1)) -
             hint = "a teacher.npz in one of data.sets, or a network as distill.teacher"
             raise ConfigError("no set has a teacher", place="distill", hint=hint)
         transform = Taught(transform)
+    if maps:
+        transform = TaughtByMaps(transform, next(iter(stores.values())).record.form)
     return Stream(
         source, transform, seed=config["seed"], batch_size=data["batch"],
         eval_source=held,
         eval_transform=WholePicture(size, stride, people),
         workers=data["workers"], host_index=host[0], host_count=host[1],
     )  # fmt: skip
+
+
+def open_stores(folder: Path, names: list[str]) -> dict[str, MapStore]:
+    """The stored maps of those of the sets that have some, `folder`/NAME; DataError where none has,
+    or where they are of several teachers or forms."""
+    found = {name: MapStore(folder / name) for name in names if (folder / name / RECORD).exists()}
+    if not found:
+        what = f"has no maps of {', '.join(names)}"
+        hint = "python -m launch.prepare --teacher NAME makes them"
+        raise DataError(what, file=folder, hint=hint)
+    records = [store.record for store in found.values()]
+    if len({(one.sha256, one.form, repr(one.settings)) for one in records}) > 1:
+        what = f"has maps of different teachers or sizes ({', '.join(found)})"
+        raise DataError(what, file=folder, hint="make them with the same flags")
+    return found
 
 
 def say_left_out(name: str, source: Any) -> None:

@@ -1,4 +1,4 @@
-"""Stored joints of another detector, given with each picture: a teacher."""
+"""Stored joints or maps of another detector, given with each picture: a teacher."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from bodyjax import skeleton
 from bodyjax.data import affine
 from bodyjax.data.augment import MIRROR
 from bodyjax.data.labelled import BODY18, FilePath, Pictures, read_arrays
+from bodyjax.data.map_store import Form, MapStore, pictures_of
 from bodyjax.data.stream import Transform
 from bodyjax.errors import DataError
 
@@ -72,4 +73,87 @@ class Taught:
         out["teacher_xy"] = np.where(seen[:, None], xy, np.float32(0))
         out["teacher_visible"] = np.where(seen, skeleton.SEEN, skeleton.ABSENT).astype(np.uint8)
         out["teacher_mask"] = seen | (score < self.least / 3)
+        return out
+
+
+@dataclass(frozen=True)
+class WithMaps:
+    """A source of pictures with the stored maps of a teacher (bodyjax.data.map_store).
+
+    Examples get teacher_maps (h, w, J + 2L) float16 and teacher_canvas (2, 3), from the picture's
+    pixels to those of the teacher's canvas. names: of the pictures, as the store knows them.
+    """
+
+    source: Any
+    store: MapStore
+    names: tuple[str, ...]
+
+    @property
+    def fingerprint(self) -> str:
+        words = f"{self.source.fingerprint} {self.store.fingerprint}"
+        return hashlib.sha256(words.encode()).hexdigest()
+
+    @property
+    def labels(self) -> np.ndarray | None:
+        return None if self.source.labels is None else np.asarray(self.source.labels)
+
+    @property
+    def groups(self) -> np.ndarray | None:
+        return None if self.source.groups is None else np.asarray(self.source.groups)
+
+    @property
+    def heldout(self) -> np.ndarray:
+        return np.asarray(self.source.heldout)
+
+    @property
+    def bad(self) -> tuple[str, ...]:
+        return tuple(self.source.bad)
+
+    @property
+    def left_out(self) -> dict[str, int]:
+        return dict(self.source.left_out)
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def name(self, index: int) -> str:
+        """What errors call an example."""
+        return str(self.source.name(index))
+
+    def __getitem__(self, index: int) -> Example:
+        maps, canvas = self.store.read(self.names[index])
+        return {**self.source[index], "teacher_maps": maps, "teacher_canvas": canvas}
+
+
+def with_maps(source: Any, store: MapStore) -> WithMaps:
+    """`source` with stored maps; DataError where these are of another set, of another version of
+    it, or not of all its pictures."""
+    names, stamps = pictures_of(source)
+    store.check(names, stamps)
+    return WithMaps(source, store, tuple(names))
+
+
+@dataclass(frozen=True)
+class TaughtByMaps:
+    """A picture's transform that also says how the teacher's maps have to move.
+
+    Adds to what `transform` gives: teacher_maps as they are stored, of zeros for pictures without;
+    teacher_matrix (2, 3) float32, from the teacher's canvas to the new picture; teacher_known.
+    """
+
+    transform: Transform
+    form: Form
+
+    def __call__(self, example: Example, rng: np.random.Generator) -> Example:
+        out = self.transform(example, rng)
+        known = "teacher_maps" in example
+        matrix = affine.IDENTITY
+        if known:
+            back = affine.inverse(example["teacher_canvas"])
+            matrix = affine.compose(np.asarray(out["matrix"], np.float64), back)
+        out["teacher_maps"] = (
+            example["teacher_maps"] if known else np.zeros(self.form.shape, np.float16)
+        )
+        out["teacher_matrix"] = matrix.astype(np.float32)
+        out["teacher_known"] = np.asarray(known)
         return out

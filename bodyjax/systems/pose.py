@@ -5,9 +5,11 @@ joints that the picture's set teaches; area_mask (B, H/s, W/s), cells where its 
 Labels are drawn on the device from the joints.
 
 With a teacher (system B: distillation) the loss is (1 - alpha) x labels + alpha x teacher. The
-teacher is a larger network in `frozen`, run inside the step, or stored joints that come with the
-batch: teacher_xy (B, J, 2), teacher_visible (B, J) and teacher_mask (B, J), joints of one person
-about which the teacher says something (its mask without visible: the joint is not to be seen).
+teacher is a larger network in `frozen`, run inside the step, or comes with the batch. Its stored
+maps: teacher_maps (B, h, w, J + 2L) float16 of its canvas, teacher_matrix (B, 2, 3) from the
+canvas' pixels to the picture's, teacher_known (B,) False for pictures without. Stored joints of one
+person: teacher_xy (B, J, 2), teacher_visible (B, J) and teacher_mask (B, J), joints about which the
+teacher says something (its mask without visible: the joint is not to be seen).
 """
 
 from __future__ import annotations
@@ -28,6 +30,7 @@ from bodyjax.models.mobilenet import WIDTHS, MobileNetV2FPN
 from bodyjax.models.pose import CenterPose, Maps, MultiStagePose
 from bodyjax.skeleton import COCO17, Skeleton
 from bodyjax.systems.heads import head_losses, taught_losses
+from bodyjax.systems.teacher_maps import MapForm, moved
 from bodyjax.systems.teaching import Teaching, around, common_maps
 
 Array = jax.Array
@@ -105,7 +108,13 @@ class Pose:
             "joint_mask": ArraySpec((size, joints), "bool"),
             "area_mask": ArraySpec((size, height // stride, width // stride), "float32"),
         }
-        if self.teaching and self.teaching.network is None:
+        if self.teaching and self.teaching.maps:
+            cells = self.teaching.maps.side // self.teaching.maps.stride
+            channels = len(self.teaching.bones.joints) + 2 * len(self.teaching.bones.limbs)
+            spec["teacher_maps"] = ArraySpec((size, cells, cells, channels), "float16")
+            spec["teacher_matrix"] = ArraySpec((size, 2, 3), "float32")
+            spec["teacher_known"] = ArraySpec((size,), "bool")
+        elif self.teaching and self.teaching.network is None:
             spec["teacher_xy"] = ArraySpec((size, joints, 2), "float32")
             spec["teacher_visible"] = ArraySpec((size, joints), "uint8")
             spec["teacher_mask"] = ArraySpec((size, joints), "bool")
@@ -209,7 +218,12 @@ class Pose:
         teaching = self.teaching
         assert teaching is not None
         student, maps, of_heads = maps, of_stages(maps), jnp.float32(0)
-        if teaching.network is None:
+        counts = jnp.ones((1, 1, 1, 1))
+        if teaching.maps is not None:
+            aims, counts, taught = self.mapped_lesson(batch, teaching.maps, maps)
+            pairs = common_maps(maps, self.bones, aims, teaching.bones)
+            pairing = "last"
+        elif teaching.network is None:
             aims, taught = self.stored_lesson(batch, maps)
             pairs = [(maps.heatmaps, aims.heatmaps), (maps.pafs, aims.pafs)]
             pairing = "same"
@@ -223,7 +237,7 @@ class Pose:
         none = jnp.zeros((1, 1, 1, 1))  # the label's term is the caller's
         heat, *fields = (
             losses.distillation(
-                ours, theirs, ours[-1], none, 1.0, pairing=pairing, teacher_mask=weight
+                ours, theirs, ours[-1], none, 1.0, pairing=pairing, teacher_mask=counts * weight
             ).teacher
             for (ours, theirs), weight in zip(pairs, self.teacher_weights(pairs), strict=False)
         )
@@ -252,6 +266,21 @@ class Pose:
             strength = jnp.linalg.norm(field[-1].reshape(*field.shape[1:-1], -1, 2), axis=-1)
             weights.append(1 + 0.3 * self.peak_weight * jnp.repeat(strength, 2, axis=-1))
         return tuple(jax.lax.stop_gradient(weight) for weight in weights)
+
+    def mapped_lesson(
+        self, batch: Batch, form: MapForm, maps: Maps
+    ) -> tuple[Maps, Array, Array]:  # fmt: skip
+        """The teacher's stored maps in the student's cells, with background, as one stage; which
+        cells count (B, H, W, 1): those it saw; pictures taught."""
+        assert self.teaching is not None
+        bones, (height, width) = self.teaching.bones, maps.heatmaps.shape[2:4]
+        known = batch["teacher_known"].astype(jnp.float32)
+        heat, fields, seen = moved(
+            batch["teacher_maps"], batch["teacher_matrix"], bones, form, (height, width),
+            self.model.stride,
+        )  # fmt: skip
+        heat = jnp.concatenate([heat, codec.background(heat)], axis=-1)
+        return Maps(heat[None], fields[None]), seen * known[:, None, None, None], known
 
     def stored_lesson(self, batch: Batch, maps: Maps) -> tuple[Maps, Array]:
         """Maps of every stage from the stored joints of one person a picture; pictures taught.
@@ -417,13 +446,18 @@ def teaching(config: Any, bones: Skeleton, dtype: Any) -> Teaching | None:
         check(0 <= value <= 1, field, value, "from 0 to 1", "distill")
     check(distill["pairing"] in ("last", "same"), "pairing", distill["pairing"], "last or same",
           "distill")  # fmt: skip
-    teacher = None
-    if distill["teacher"]:
+    teacher, maps = None, None
+    if distill.get("stored"):
+        last = distill["pairing"] == "last"
+        check(last, "pairing", "same", "last: stored maps have one stage", "distill")
+        form = distill["maps"]  # of bodyjax.teacher_maps.take_form
+        bones, maps = skeleton.get(form["skeleton"]), MapForm(form["stride"], form["size"])
+    elif distill["teacher"]:
         teacher, bones = network(distill["model"], dtype)
         if distill["pairing"] == "same":
             stages = config["model"]["stages"]
             check(stages == teacher.stages, "pairing", "same", "last: stages differ", "distill")
     return Teaching(
         teacher, bones, distill["alpha"], distill["alpha_end"], distill["alpha_steps"],
-        distill["pairing"],
+        distill["pairing"], maps,
     )  # fmt: skip

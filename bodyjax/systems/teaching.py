@@ -14,13 +14,15 @@ import jax.numpy as jnp
 from bodyjax import codec, skeleton
 from bodyjax.models.pose import CenterPose, Maps, MultiStagePose
 from bodyjax.skeleton import Skeleton
+from bodyjax.systems.teacher_maps import MapForm
 
 Array = jax.Array
 
 
 @dataclass(frozen=True)
 class Teaching:
-    """How a teacher takes part. `network`: the teacher, of skeleton `bones`; None: stored joints.
+    """How a teacher takes part. `network`: the teacher, of skeleton `bones`; None: its stored maps
+    of the form `maps`, or stored joints.
 
     alpha is `start`, or goes linearly from `start` to `end` in the first `steps` steps. `pairing`:
     see losses.distillation.
@@ -32,6 +34,7 @@ class Teaching:
     end: float
     steps: int
     pairing: str = "last"
+    maps: MapForm | None = None
 
     def alpha(self, step: Array) -> Array:
         if not self.steps:
