@@ -131,7 +131,6 @@ def jhmdb_second() -> ConfigDict:
     config = jhmdb()
     config.second = "large"
     config.model.input = "joints"
-    config.data.stored_frames = 40  # all: clips have no more
     return config
 
 

@@ -175,9 +175,9 @@ def _small() -> dict[str, Any]:
         "min_parts": 5,
         # Fitted on 63 validation pictures at this size: bodyjax.calibration.
         "ranking": (-0.09311, 1.26831, 3.52994, 2.17317, 1.31977),
-        "ranking_second": (-2.44907, 0.59082, 5.01011, -0.09311, 0.9842),
+        "ranking_second": (-2.57043, 0.60922, 5.10206, 0.23678, 1.12007),
         "min_person": 0.514,
-        "min_person_second": 0.473,
+        "min_person_second": 0.412,
     }
     return config
 
