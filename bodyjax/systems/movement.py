@@ -25,7 +25,7 @@ from bodyjax.metrics import Classification
 from bodyjax.metrics_several import SeveralAtOnce
 from bodyjax.models.movement import MovementClassifier
 from bodyjax.skeleton import BODY18
-from bodyjax.systems import pose
+from bodyjax.systems import pose, pose_network
 from bodyjax.systems.movement_settings import check_model
 
 Array = jax.Array
@@ -362,7 +362,7 @@ def build(config: Any) -> Movement:
     if model["input"] != "joints":
         cell = detector.model.cell
         fits = all(side % cell == 0 for side in size)
-        pose.check(fits, "size", size, f"multiples of {cell}: the detector's cells")
+        pose_network.check(fits, "size", size, f"multiples of {cell}: the detector's cells")
     return Movement(
         network, detector, labels, model["input"], model["frames"], size,
         model["sampling"], model["grid"], model["sigma"], model["threshold"],

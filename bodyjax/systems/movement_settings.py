@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 from bodyjax.errors import ConfigError
-from bodyjax.systems.pose import check
+from bodyjax.systems.pose_network import check
 
 INPUTS = ("frames", "maps", "joints")
 SAMPLINGS = ("random", "start", "middle", "end", "frames")

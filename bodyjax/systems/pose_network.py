@@ -1,0 +1,91 @@
+"""The detector's network as a config's `model` section names it: backbone, heads, stages."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from bodyjax import skeleton
+from bodyjax.errors import ConfigError
+from bodyjax.models.backbone import RESNET_BLOCKS, VGG19, EfficientNetLite0, SEResNet
+from bodyjax.models.mobilenet import WIDTHS, MobileNetV2FPN
+from bodyjax.models.pose import CenterPose, MultiStagePose
+from bodyjax.skeleton import COCO17, Skeleton
+
+
+def backbone(config: Any, dtype: Any) -> Any:
+    """The backbone that a model config names."""
+    name = config["backbone"]
+    if name == "vgg19":
+        return VGG19(dtype)
+    if name == "efficientnet_lite0":
+        return EfficientNetLite0(depthwise_form(config), config["frozen_blocks"], dtype)
+    if name in MOBILE:
+        return MobileNetV2FPN(MOBILE[name], depthwise_form(config), config["frozen_blocks"], dtype)
+    kind, _, depth = name.rpartition("_")
+    check(kind in ("resnet", "se_resnet") and depth in RESNET_BLOCKS, "backbone", name, BACKBONES)
+    return SEResNet(depth, 8 if kind == "se_resnet" else 0, dtype)
+
+
+MOBILE = {f"mobilenet_v2_fpn_{multiplier:g}": multiplier for multiplier in WIDTHS}
+BACKBONES = (
+    f"{', '.join(MOBILE)}, vgg19, efficientnet_lite0, (se_)resnet_50, (se_)resnet_101 or "
+    "(se_)resnet_small"
+)
+
+
+def depthwise_form(config: Any) -> str:
+    """Which program computes depthwise convolutions."""
+    form = config["depthwise"]
+    check(form in ("shifted", "grouped"), "depthwise", form, "shifted or grouped")
+    return str(form)
+
+
+def check(holds: bool, field: str, value: Any, wanted: str, section: str = "model") -> None:
+    """ConfigError naming the field where `holds` is False."""
+    if not holds:
+        raise ConfigError(f"{value!r} should be {wanted}", place=f"{section}.{field}")
+
+
+Network = MultiStagePose | CenterPose
+
+
+def network(model: Any, dtype: Any) -> tuple[Network, Skeleton]:
+    """The network that a `model` section names, and its skeleton."""
+    bones = skeleton.get(model["skeleton"])
+    check(model["stride"] in (4, 8), "stride", model["stride"], "4 or 8")
+    check(model["stages"] >= 1, "stages", model["stages"], "at least 1")
+    heads = model.get("heads", "stages")
+    check(heads in ("stages", "center"), "heads", heads, "stages or center")
+    built = (center_pose if heads == "center" else multi_stage)(model, bones, dtype)
+    size, cell = tuple(model["size"]), built.cell
+    fits = len(size) == 2 and all(n > 0 and n % cell == 0 for n in size)
+    check(fits, "size", size, f"(H, W), multiples of {cell}")
+    plain = not built.reduction or cell == 32
+    check(plain, "reduction", built.reduction, "0: this backbone has no pyramid")
+    return built, bones
+
+
+def multi_stage(model: Any, bones: Skeleton, dtype: Any) -> MultiStagePose:
+    """Heat maps and fields by stages alone."""
+    return MultiStagePose(
+        backbone(model, dtype), len(bones.joints), len(bones.limbs), stride=model["stride"],
+        stages=model["stages"], light=model["light"], width=model["width"],
+        layers=model.get("layers", 2), pyramid=tuple(model.get("pyramid", (64, 96, 192, 192))),
+        reduction=model.get("reduction", 0), dtype=dtype,
+    )  # fmt: skip
+
+
+def center_pose(model: Any, bones: Skeleton, dtype: Any) -> CenterPose:
+    """MoveNet's heads, and stages for the fields; the skeleton's joints are COCO's and the neck."""
+    below = backbone(model, dtype)
+    check(isinstance(below, MobileNetV2FPN), "heads", "center", f"with {' or '.join(MOBILE)}")
+    check(model["stride"] == 4, "stride", model["stride"], "4 with heads = center")
+    names, known = [skeleton.common_name(joint) for joint in bones.joints], list(COCO17.joints)
+    missing = [name for name in names if name not in (*known, "neck")]
+    check(not missing, "skeleton", bones.name, "coco17 or body18 with heads = center")
+    order = tuple(known.index(name) if name in known else -1 for name in names)
+    between = known.index("left_shoulder"), known.index("right_shoulder")
+    return CenterPose(
+        below, order, between, len(bones.limbs), len(known), model["stages"], model["width"],
+        model.get("layers", 2), tuple(model["pyramid"]), model.get("reduction", 0), dtype,
+    )  # fmt: skip
