@@ -201,6 +201,7 @@ def test_a_wrong_score_is_one_line(folder):
     assert done.stderr == "error: --min-score: 2 is no score; give a number from 0 to 1\n"
 
 
+@pytest.mark.slow
 def test_the_second_call_traces_and_compiles_nothing(tmp_path):
     """An untrained detector; the environment is a user's, without a folder of jax's own."""
     weights = checkpoint.export(untrained(), tmp_path / "weights", "")

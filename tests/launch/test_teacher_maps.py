@@ -181,6 +181,7 @@ def student(data, maps, tmp_path):
     ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_student_learns_from_stored_maps(student, teacher, tmp_path, capsys):
     assert train.main([*student, f"--config.distill.teacher={teacher}"]) == 0
     assert "no stored maps of simulated: labels alone" in capsys.readouterr().err
