@@ -20,7 +20,7 @@ AREA_OF_BOX = 0.53
 """Area of a person without an official one, as a share of its box (data/multi)."""
 
 SKIP = 'on_bad="skip" leaves it out'
-NO_OBJECT = "an annotation that is no object"
+NO_OBJECT = "an annotation is not an object"
 
 Annotations = str | PathLike[str] | Mapping[str, Any]
 
@@ -40,7 +40,7 @@ def read_labels(
 
     Joints are taken by the names that the category gives them and put into the skeleton's order; a
     category without names is in that order already. DataError where the names are others.
-    A person with a wrong number of joints or a number that is none raises DataError, or with
+    A person with a wrong number of joints or an invalid number raises DataError, or with
     on_bad="skip" counts as a person without labelled joints (detections of it are ignored);
     pictures without an id and labels without a listed picture or category raise, or are counted
     and left out. A missing `area` is 0.53 x box. The caller's dictionaries are not changed.
@@ -56,7 +56,7 @@ def read_labels(
     left_out: Counter[str] = Counter()
     if not all(is_id(key) for key in ids):
         if on_bad != "skip":
-            raise DataError("a picture id that is none", file=file, hint=SKIP)
+            raise DataError("invalid picture id", file=file, hint=SKIP)
         images = [image for image in images if is_id(image["id"])]
         left_out["pictures without an id"] = len(ids) - len(images)
     known = {image["id"] for image in images}
@@ -127,7 +127,7 @@ def _person(
     if not joints:
         return found[0], list(range(len(skeleton.joints)))
     if not isinstance(joints, list | tuple):
-        raise DataError("keypoints that are no list of names", file=file, place=place)
+        raise DataError("keypoints is not a list of names", file=file, place=place)
     if len(joints) != len(skeleton.joints):
         raise DataError(
             f"people have {len(joints)} joints, {skeleton.name} has {len(skeleton.joints)}",
@@ -175,13 +175,13 @@ def _person_fault(given: Mapping[str, np.ndarray | None], joints: int) -> str:
     """What is wrong with the numbers of a person's label, or ""."""
     points, box, area, count = given.values()
     if points is None or box is None:
-        return "a coordinate that is no number"
+        return "a coordinate is not a number"
     if points.shape != (3 * joints,):
         return f"{points.size} numbers are not {joints} joints"
     if box.shape != (4,):
         return f"a box of {box.size} numbers"
     if not (np.isfinite(points).all() and np.isfinite(box).all()):
-        return "a coordinate that is no number"
+        return "a coordinate is not a number"
     if area is None or area.shape or count is None or count.shape:
-        return "area or num_keypoints that is no number"
+        return "area or num_keypoints is not a number"
     return ""
