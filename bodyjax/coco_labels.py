@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from bodyjax.data.coco import is_id, numbers
+from bodyjax.data.coco import is_id, numbers, structure
 from bodyjax.errors import DataError
 from bodyjax.skeleton import COCO17, Skeleton
 
@@ -51,7 +51,7 @@ def read_labels(
         categories = {category["id"]: category for category in content["categories"]}
         ids = [image["id"] for image in images]
     except (KeyError, TypeError, ValueError) as error:
-        raise DataError(f"not a COCO keypoint file ({error!r})", file=file) from None
+        raise DataError(f"not a COCO keypoint file ({structure(error)})", file=file) from None
     category, order = _person(categories, skeleton, file)
     left_out: Counter[str] = Counter()
     if not all(is_id(key) for key in ids):
@@ -99,7 +99,8 @@ def read_json(source: Any) -> tuple[Any, str | None]:
     try:
         return json.loads(Path(source).read_text()), str(source)
     except (OSError, ValueError) as error:
-        raise DataError(f"can't be read as JSON ({error})", file=source) from None
+        what = getattr(error, "strerror", None) or error  # not the file's name twice
+        raise DataError(f"can't be read as JSON ({what})", file=source) from None
 
 
 def _misplaced(person: Any, known: set[Any], categories: Mapping[Any, Any]) -> str:

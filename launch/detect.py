@@ -24,7 +24,13 @@ from bodyjax import whole_file
 from bodyjax.data.encode import ENDINGS, WRITTEN
 from bodyjax.errors import ConfigError, DataError, UserError
 from launch import flags
-from launch.evaluate import add_detector_flags, check_writable, detector_settings, least_score
+from launch.evaluate import (
+    add_detector_flags,
+    check_apart,
+    check_writable,
+    detector_settings,
+    least_score,
+)
 
 PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif")
 
@@ -68,8 +74,8 @@ def main(arguments: list[str]) -> int:
     check_writable(options.json)
     check_writable(options.out, folder=root.is_dir() or Path(options.out or "").is_dir())
     targets = overlay_files(root, files, Path(options.out)) if options.out else {}
-    if options.json:
-        check_result(Path(options.json), files, targets)
+    taken = dict.fromkeys(files, "an input") | dict.fromkeys(targets.values(), "an overlay")
+    check_apart({"--json": options.json}, taken)
 
     gc.set_threshold(100_000, 20, 20)  # imports and tracing leave objects: a tenth of the start
     from bodyjax import compiled, detect
@@ -178,15 +184,6 @@ def overlay_files(root: Path, files: list[Path], out: Path) -> dict[Path, Path]:
         if target.resolve() == file.resolve():
             raise UserError("the overlay would replace its input", file=target)
     return targets
-
-
-def check_result(result: Path, files: list[Path], targets: dict[Path, Path]) -> None:
-    """UserError where the JSON would replace a file of the input, or an overlay."""
-    place, hint = result.resolve(), "name another file"
-    if place in {file.resolve() for file in files}:
-        raise UserError("the JSON would replace its input", file=result, hint=hint)
-    if place in {target.resolve() for target in targets.values()}:
-        raise UserError("--out and --json name the same file", file=result, hint=hint)
 
 
 def make_parent(target: Path) -> None:

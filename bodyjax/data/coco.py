@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Hashable
 from dataclasses import replace
 from pathlib import Path
@@ -108,8 +109,13 @@ def read_coco(file: Path) -> CocoFile:
         categories = {category["id"]: dict(category) for category in content["categories"]}
         annotations = list(content["annotations"])
         listed = {image["id"]: image["file_name"] for image in images}
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(f"not a COCO keypoint file ({error!r})", file=file) from None
+    except OSError as error:
+        raise DataError(f"can't be read ({error.strerror})", file=file) from None
+    except (ValueError, KeyError, TypeError) as error:
+        raise DataError(f"not a COCO keypoint file ({structure(error)})", file=file) from None
+    if len(listed) < len(images):
+        twice, _ = Counter(image["id"] for image in images).most_common(1)[0]
+        raise DataError(f"picture id {twice!r} is listed more than once", file=file)
     of_picture: dict[Any, list[dict[str, Any]]] = {}
     astray = {}
     for number, annotation in enumerate(annotations):
@@ -122,6 +128,15 @@ def read_coco(file: Path) -> CocoFile:
         else:
             astray[f"annotations of picture {key}"] = "the picture is not listed"
     return CocoFile(images, of_picture, categories, sorted(astray.items()))
+
+
+def structure(error: Exception) -> str:
+    """What a COCO file lacks, by the error that reading it gave."""
+    if isinstance(error, KeyError):
+        return f"there is no {error}"
+    if isinstance(error, TypeError):  # another type where a list or an object should be
+        return "images, annotations and categories are not lists of objects"
+    return f"not JSON: {error}"
 
 
 def is_id(value: Any) -> bool:

@@ -195,6 +195,31 @@ def test_coco_files_that_are_none(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("", "not JSON: Expecting value"),
+        ("[]", "not lists of objects"),
+        ('{"images": null, "annotations": [], "categories": []}', "not lists of objects"),
+        ("{}", "there is no 'images'"),
+    ],
+)
+def test_what_a_coco_file_lacks_is_said_in_plain_words(tmp_path, content, message):
+    (tmp_path / "labels.json").write_text(content)
+    with pytest.raises(DataError, match=f"not a COCO keypoint file .*{message}") as caught:
+        pictures.coco(tmp_path, "all")
+    assert "Error" not in str(caught.value)
+
+
+def test_two_pictures_of_one_id_are_refused(tmp_path):
+    write_coco(tmp_path, [person()], images=2)
+    content = json.loads((tmp_path / "labels.json").read_text())
+    content["images"][1]["id"] = content["images"][0]["id"]
+    (tmp_path / "labels.json").write_text(json.dumps(content))
+    with pytest.raises(DataError, match="picture id 1 is listed more than once"):
+        pictures.coco(tmp_path, "all")
+
+
+@pytest.mark.parametrize(
     ("image", "message"),
     [
         ({"file_name": "1.png"}, "not a COCO keypoint file .*id"),

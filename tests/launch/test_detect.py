@@ -237,10 +237,10 @@ def test_the_json_never_replaces_a_picture_or_an_overlay(folder, tmp_path):
     picture, out = folder / "a.png", tmp_path / "o.png"
     before = picture.read_bytes()
     for words in (["--input", str(picture)], ["--input", str(folder)]):
-        with pytest.raises(UserError, match="the JSON would replace its input"):
+        with pytest.raises(UserError, match="--json would replace an input"):
             detect.main([*words, "--json", str(picture)])
     assert picture.read_bytes() == before
-    with pytest.raises(UserError, match="--out and --json name the same file"):
+    with pytest.raises(UserError, match="--json would replace an overlay"):
         detect.main(["--input", str(picture), "--out", str(out), "--json", str(out)])
     assert not out.exists()
 
