@@ -8,8 +8,10 @@ them (`models.pose.CenterPose`) by all that their maps know (`centers`).
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from numbers import Integral, Real
 from typing import Any, NamedTuple, Protocol
 
 import jax
@@ -27,6 +29,9 @@ Variables = Any
 
 FILL = 128
 """Grey of the canvas where the picture does not reach, as in training."""
+MOST_SIZE = 2048
+"""The largest canvas, or crop of a second look, in pixels a side: beyond it memory runs out before
+anything is said, and a second look's canvas is twice as large."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +87,14 @@ class Settings:
     min_person_second: float = 0.0
 
     def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            value, like = getattr(self, field.name), field.default
+            if not _fits(value, like):
+                what = f"{value!r} is not {KINDS[type(like)]}"
+                raise ConfigError(what, place=f"detect.{field.name}")
+        for name in ("max_people", "max_peaks"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{getattr(self, name)} is less than 1", place=f"detect.{name}")
         if self.size < 32:
             raise ConfigError(f"{self.size} is less than 32", place="detect.size")
         if self.second_size < 32 or self.second_size % 32:
@@ -89,6 +102,13 @@ class Settings:
             raise ConfigError(what, place="detect.second_size")
         if not self.scales or not all(0 < scale < np.inf for scale in self.scales):
             raise ConfigError(f"scales {self.scales}", place="detect.scales", hint="all above 0")
+        if self.size * max(1.0, *self.scales) > MOST_SIZE:
+            what = f"{self.size} at scales {self.scales} is more than {MOST_SIZE}"
+            what = what if max(self.scales) > 1 else f"{self.size} is more than {MOST_SIZE}"
+            raise ConfigError(what, place="detect.size")
+        if self.second_size > MOST_SIZE:
+            what = f"{self.second_size} is more than {MOST_SIZE}"
+            raise ConfigError(what, place="detect.second_size")
         if self.refine not in ("parabola", "dark", "udp"):
             raise ConfigError(
                 f"no rule {self.refine!r}", place="detect.refine", hint="parabola, dark or udp"
@@ -102,6 +122,29 @@ class Settings:
                 raise ConfigError(what, place=f"detect.{field}")
 
 
+KINDS = {
+    bool: "True or False",
+    int: "a whole number",
+    float: "a finite number",
+    tuple: "a list of numbers",
+    str: "a text",
+}
+"""What a field of `Settings` must be, by its default's type."""
+
+
+def _fits(value: Any, like: Any) -> bool:
+    """Whether a setting is of its default's kind; whole numbers are numbers too."""
+    if isinstance(like, tuple):
+        return isinstance(value, tuple) and all(isinstance(part, Real) for part in value)
+    if isinstance(like, bool | str):
+        return isinstance(value, type(like))
+    if isinstance(value, bool):
+        return False
+    if isinstance(like, int):
+        return isinstance(value, Integral)
+    return isinstance(value, Real) and math.isfinite(value)
+
+
 def merged(fields: dict[str, Any]) -> Settings:
     """Settings from some of their fields; ConfigError names a field that is not there."""
     known = [field.name for field in dataclasses.fields(Settings)]
@@ -110,8 +153,12 @@ def merged(fields: dict[str, Any]) -> Settings:
             raise ConfigError(
                 "there is no such field", place=f"detect.{name}", hint=f"fields: {', '.join(known)}"
             )
-    lists = {name: value for name, value in fields.items() if isinstance(value, list | tuple)}
-    return Settings(**fields | {name: tuple(map(float, value)) for name, value in lists.items()})
+    lists = {
+        name: tuple(float(part) if isinstance(part, Real) else part for part in value)
+        for name, value in fields.items()
+        if isinstance(value, list | tuple)
+    }
+    return Settings(**fields | lists)
 
 
 class Detections(NamedTuple):
@@ -216,7 +263,7 @@ def follower(
 
     person_score: 0 in empty slots, which cost nothing. Slots keep their people and these their
     person score, 0 where the second look lost one: it disagrees, the joint scores have fallen
-    (`FALLEN`), or a better person is at the same place. maxima: the best person's joints.
+    (`FALLEN`), or a better one who stays is at the same place. maxima: the best person's joints.
     """
 
     def follow(
@@ -226,9 +273,8 @@ def follower(
         see = seer(other, variables["second"], settings)
         looked = look_again(see, levels, xy, score, there, settings)
         same = centers.alike(looked.xy, other.bones) > settings.same
-        better = there & (person_score > person_score[:, None])
         kept = there & looked.taken & (looked.mean >= FALLEN * score.mean(-1))
-        kept &= ~(same & better & kept).any(1)
+        kept = centers.distinct(same, kept, jnp.argsort(-person_score, stable=True))
         shown = jnp.where(kept[:, None], looked.score, 0.0)
         best = jnp.argmax(jnp.where(kept, person_score, 0.0))
         return Detections(

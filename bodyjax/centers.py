@@ -273,11 +273,7 @@ def _bodies(
     score = jnp.where(found, peaks.score[joint, peak], value)
     center = jnp.where(known, middles.score[which], 0.0)
 
-    same = alike(cells, skeleton) > chosen.same
-    better = jnp.arange(keep)[:, None] > jnp.arange(keep)
-    there = lax.fori_loop(
-        0, keep, lambda i, on: on.at[i].set(on[i] & ~jnp.any(same[i] & better[i] & on)), there
-    )
+    there = distinct(alike(cells, skeleton) > chosen.same, there, jnp.arange(keep))
     order = jnp.argsort(~there, stable=True)[: chosen.max_people]
     people = jnp.sum(there) + jnp.maximum(jnp.sum(person) - keep, 0)
     there = there[order]
@@ -291,6 +287,18 @@ def _bodies(
         there,
         overflow,
     )
+
+
+def distinct(same: Array, there: Array, order: Array) -> Array:
+    """`there` (P,) without those who are the `same` (P, P) as somebody before them in `order` (P,),
+    the numbers of the slots, best first. Greedy: whoever is dropped drops nobody else."""
+    rank = jnp.argsort(order)
+
+    def step(i: Array, on: Array) -> Array:
+        slot = order[i]
+        return on.at[slot].set(on[slot] & ~jnp.any(same[slot] & on & (rank < i)))
+
+    return lax.fori_loop(0, len(order), step, there)
 
 
 def alike(xy: Array, skeleton: Skeleton) -> Array:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from bodyjax.data.coco import is_id, numbers
+from bodyjax.data.coco import is_id, numbers, structure
 from bodyjax.errors import DataError
 from bodyjax.skeleton import COCO17, Skeleton
 
@@ -20,7 +20,7 @@ AREA_OF_BOX = 0.53
 """Area of a person without an official one, as a share of its box (data/multi)."""
 
 SKIP = 'on_bad="skip" leaves it out'
-NO_OBJECT = "an annotation that is no object"
+NO_OBJECT = "an annotation is not an object"
 
 Annotations = str | PathLike[str] | Mapping[str, Any]
 
@@ -40,7 +40,7 @@ def read_labels(
 
     Joints are taken by the names that the category gives them and put into the skeleton's order; a
     category without names is in that order already. DataError where the names are others.
-    A person with a wrong number of joints or a number that is none raises DataError, or with
+    A person with a wrong number of joints or an invalid number raises DataError, or with
     on_bad="skip" counts as a person without labelled joints (detections of it are ignored);
     pictures without an id and labels without a listed picture or category raise, or are counted
     and left out. A missing `area` is 0.53 x box. The caller's dictionaries are not changed.
@@ -51,12 +51,12 @@ def read_labels(
         categories = {category["id"]: category for category in content["categories"]}
         ids = [image["id"] for image in images]
     except (KeyError, TypeError, ValueError) as error:
-        raise DataError(f"not a COCO keypoint file ({error!r})", file=file) from None
+        raise DataError(f"not a COCO keypoint file ({structure(error)})", file=file) from None
     category, order = _person(categories, skeleton, file)
     left_out: Counter[str] = Counter()
     if not all(is_id(key) for key in ids):
         if on_bad != "skip":
-            raise DataError("a picture id that is none", file=file, hint=SKIP)
+            raise DataError("invalid picture id", file=file, hint=SKIP)
         images = [image for image in images if is_id(image["id"])]
         left_out["pictures without an id"] = len(ids) - len(images)
     known = {image["id"] for image in images}
@@ -99,7 +99,8 @@ def read_json(source: Any) -> tuple[Any, str | None]:
     try:
         return json.loads(Path(source).read_text()), str(source)
     except (OSError, ValueError) as error:
-        raise DataError(f"can't be read as JSON ({error})", file=source) from None
+        what = getattr(error, "strerror", None) or error  # not the file's name twice
+        raise DataError(f"can't be read as JSON ({what})", file=source) from None
 
 
 def _misplaced(person: Any, known: set[Any], categories: Mapping[Any, Any]) -> str:
@@ -127,7 +128,7 @@ def _person(
     if not joints:
         return found[0], list(range(len(skeleton.joints)))
     if not isinstance(joints, list | tuple):
-        raise DataError("keypoints that are no list of names", file=file, place=place)
+        raise DataError("keypoints is not a list of names", file=file, place=place)
     if len(joints) != len(skeleton.joints):
         raise DataError(
             f"people have {len(joints)} joints, {skeleton.name} has {len(skeleton.joints)}",
@@ -175,13 +176,13 @@ def _person_fault(given: Mapping[str, np.ndarray | None], joints: int) -> str:
     """What is wrong with the numbers of a person's label, or ""."""
     points, box, area, count = given.values()
     if points is None or box is None:
-        return "a coordinate that is no number"
+        return "a coordinate is not a number"
     if points.shape != (3 * joints,):
         return f"{points.size} numbers are not {joints} joints"
     if box.shape != (4,):
         return f"a box of {box.size} numbers"
     if not (np.isfinite(points).all() and np.isfinite(box).all()):
-        return "a coordinate that is no number"
+        return "a coordinate is not a number"
     if area is None or area.shape or count is None or count.shape:
-        return "area or num_keypoints that is no number"
+        return "area or num_keypoints is not a number"
     return ""

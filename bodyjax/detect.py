@@ -26,7 +26,7 @@ from bodyjax import canvas, programs, ranking, skeleton, systems, track
 from bodyjax.canvas import FILL, Detections, MapNetwork, Settings, Variables, merged
 from bodyjax.data import affine
 from bodyjax.data.ahead import taken_ahead
-from bodyjax.data.images import any_picture, read_image
+from bodyjax.data.images import any_picture
 from bodyjax.engine import checkpoint as checkpoints
 from bodyjax.engine.checkpoint import Checkpoint
 from bodyjax.errors import ConfigError, DataError
@@ -74,7 +74,7 @@ def load(
     second: another one, as "large", that looks again at a crop around each person found
     (bodyjax.second). settings: fields of `Settings`, over those of the config's section `detect`.
     Raises CheckpointError where there is no checkpoint or it is no detector, ConfigError for
-    settings that are none.
+    settings that can't be.
     """
     if second is not None and not isinstance(second, Detector):
         second = load(second)
@@ -220,9 +220,9 @@ def canvas_map(size: tuple[int, int], side: int, step: int = 1) -> np.ndarray:
     return matrix
 
 
-def detect(detector: Detector, image: str | PathLike[str] | bytes | Image) -> PicturePeople:
-    """The people of one picture in the detector's own joints."""
-    pixels, matrix = on_canvas(detector, as_picture(image))
+def detect(detector: Detector, image: Any) -> PicturePeople:
+    """The people of one picture (data.images.any_picture) in the detector's own joints."""
+    pixels, matrix = on_canvas(detector, any_picture(image))
     return in_picture(jax.device_get(detector.predict(detector.variables, pixels)), matrix)
 
 
@@ -252,24 +252,10 @@ def in_picture(out: Any, matrix: np.ndarray) -> PicturePeople:
     )
 
 
-def as_picture(image: str | PathLike[str] | bytes | Image) -> Image:
-    """A picture (H, W, 3) uint8 from a file's name, its bytes, or an array that is one already."""
-    if not isinstance(image, np.ndarray):
-        return read_image(image)
-    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or not image.size:
-        raise DataError(
-            f"an array {image.shape} of {image.dtype} is no picture",
-            hint="give (H, W, 3) uint8 RGB, or the file's name",
-        )
-    return image
-
-
-def people(
-    detector: Detector, image: str | PathLike[str] | bytes | Image, *, image_id: Any = 0
-) -> list[dict[str, Any]]:
+def people(detector: Detector, image: Any, *, image_id: Any = 0) -> list[dict[str, Any]]:
     """The people of one picture as COCO results, best first.
 
-    image: a file's name, its bytes, or an array (H, W, 3) uint8. Each person: image_id,
+    image: a file's name, its bytes, a PIL picture or an array (data.images.any_picture). Each person: image_id,
     category_id 1, keypoints [x, y, score] * 17 in COCO's order and pixels of the given picture,
     score, and beside COCO's fields found [bool] * 17: whether grouping attached the joint. A joint
     that is not found has the place of the highest free value of its map near the person (a guess,
@@ -329,9 +315,9 @@ FAINT = 0.1
 
 
 def followed(
-    detector: Detector, frames: Iterable[Image], every: int = EVERY
+    detector: Detector, frames: Iterable[Any], every: int = EVERY
 ) -> Iterator[PicturePeople]:
-    """The people of frames (H, W, 3) uint8 that follow each other, as `detect` gives them.
+    """The people of pictures that follow each other, as `detect` takes and gives them.
 
     With a second look the first network sees every `every`-th frame, and those in which somebody
     of at least `settings.min_person`, and FAINT, is lost (canvas.follower); in between the second
@@ -346,10 +332,11 @@ def followed(
     out: Any = None
     people, size, since = np.zeros(0), (0, 0), 0
     for frame in frames:
-        pixels, matrix = on_canvas(detector, as_picture(frame))
+        picture = any_picture(frame, "frame")
+        pixels, matrix = on_canvas(detector, picture)
         since, before = since + 1, out
         out = None
-        if before is not None and since < every and frame.shape[:2] == size:
+        if before is not None and since < every and picture.shape[:2] == size:
             out = jax.device_get(
                 detector.follow(detector.variables, pixels, before.xy, before.score, people)
             )
@@ -361,7 +348,7 @@ def followed(
             out = jax.device_get(detector.predict(detector.variables, pixels))
             # Whom the second look does not confirm it can't follow.
             people = np.where(out.evidence[:, TAKEN] > 0, out.person_score, 0)
-            size, since = frame.shape[:2], 0
+            size, since = picture.shape[:2], 0
         yield in_picture(out, matrix)
 
 

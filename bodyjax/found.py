@@ -11,9 +11,9 @@ from __future__ import annotations
 import dataclasses
 import io
 import json
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Real
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -122,10 +122,7 @@ class Found:
         if ending == ".json":
             whole_file.write_text(file, json.dumps(self.coco()) + "\n")
             return
-        try:
-            self.plot().save(file, quality=95)
-        except OSError as error:
-            raise DataError(f"can't be written ({error.strerror or error})", file=file) from None
+        write_picture(self.plot(), file)
 
     def coco(self, image_id: Any = 0) -> list[dict[str, Any]]:
         """COCO results, as detect.people gives them, with the box: bbox [x, y, width, height].
@@ -149,6 +146,15 @@ class Found:
                 tables, self.person_scores, self.boxes, self.found, strict=True
             )
         ]
+
+
+def write_picture(picture: Image.Image, file: Path) -> None:
+    """Writes a picture in the format of its ending. DataError where that can't be done."""
+    try:
+        picture.save(file, quality=95)
+    except (OSError, ValueError) as error:  # ValueError: too large for the format
+        what = getattr(error, "strerror", None) or error
+        raise DataError(f"can't be written ({what})", file=file) from None
 
 
 def boxes(xy: np.ndarray, found: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -184,9 +190,10 @@ def with_boxes(people: list[dict[str, Any]], size: tuple[int, int]) -> list[dict
 
 
 def checked_score(score: float, place: str = "score") -> float:
-    """The score; ConfigError where it is not in [0, 1]."""
-    if not (math.isfinite(score) and 0 <= score <= 1):
-        raise ConfigError(f"{score:g} is no score", place=place, hint="give a number from 0 to 1")
+    """The score; ConfigError where it is not a number in [0, 1]."""
+    if not (isinstance(score, Real) and 0 <= score <= 1):  # nan is not
+        told = f"{score:g}" if isinstance(score, Real) else repr(score)
+        raise ConfigError(f"{told} is no score", place=place, hint="give a number from 0 to 1")
     return score
 
 

@@ -182,7 +182,9 @@ def look(
 
     see: crop (size, size, 3) -> joints (J, 2) in the crop's pixels and their scores (J,). there
     (P,): slots that hold a person. agree: joints are replaced where their median distance from the
-    first look's (of joints with a score there) stays below this share of the crop's side.
+    first look's, of joints surer than `SURE` there, stays below this share of the crop's side.
+    Without any such joint there is nothing to agree with: the first ones stay, and `taken` and
+    `apart` say so to the person score, which is next to 0 for such people.
     """
     middle, side = crop_boxes(xy, score, least)
 

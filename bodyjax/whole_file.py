@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from os import PathLike
 from pathlib import Path
 
@@ -17,5 +18,6 @@ def write_text(file: str | PathLike[str], text: str) -> None:
         temporary.write_text(text, encoding="utf-8")
         os.replace(temporary, file)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # such as a name that is too long
+            temporary.unlink(missing_ok=True)
         raise DataError(f"can't be written ({error.strerror})", file=file) from None

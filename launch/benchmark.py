@@ -35,11 +35,11 @@ def main(arguments: list[str]) -> int:
     check_writable(options.json)
     configs = load_configs()
     known = ["reading", *dict.fromkeys(config["system"] for config in configs.values())]
-    if options.system and options.system not in known:
+    if options.system is not None and options.system not in known:
         hint = f"one of {', '.join(known)}"
         raise UserError(f"no system {options.system!r}", place="--system", hint=hint)
     chosen = list(parts(configs, options.system, options.platform))
-    if options.parts:
+    if options.parts is not None:
         chosen = named(chosen, options.parts.split(","))
     return benchmark(chosen, options.platform, options.json)
 

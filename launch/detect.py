@@ -24,7 +24,13 @@ from bodyjax import whole_file
 from bodyjax.data.encode import ENDINGS, WRITTEN
 from bodyjax.errors import ConfigError, DataError, UserError
 from launch import flags
-from launch.evaluate import add_detector_flags, check_writable, detector_settings, least_score
+from launch.evaluate import (
+    add_detector_flags,
+    check_apart,
+    check_writable,
+    detector_settings,
+    least_score,
+)
 
 PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif")
 
@@ -35,12 +41,13 @@ MOST_PEOPLE = 200
 
 
 class Read(NamedTuple):
-    """A file's people (COCO results), how many were left out for their score, and how many pictures
-    or frames have more than is kept."""
+    """A file's people (COCO results), how many were left out for their score, how many pictures or
+    frames have more than is kept, and whether it is a picture of several frames, the first read."""
 
     people: list[dict[str, Any]]
     left_out: int
     full: int
+    several: bool = False
 
 
 def main(arguments: list[str]) -> int:
@@ -59,11 +66,16 @@ def main(arguments: list[str]) -> int:
     least = least_score(options.min_score)
     if options.max_people is not None:
         settings["max_people"] = most_people(options.max_people)
+    for flag in ("input", "out", "json", "checkpoint", "second"):
+        if getattr(options, flag) == "":  # "" would be the folder where one stands
+            raise ConfigError("is empty", place=f"--{flag}", hint="name a file or folder")
     root = Path(options.input)
     files, others = input_files(root)
     check_writable(options.json)
     check_writable(options.out, folder=root.is_dir() or Path(options.out or "").is_dir())
     targets = overlay_files(root, files, Path(options.out)) if options.out else {}
+    taken = dict.fromkeys(files, "an input") | dict.fromkeys(targets.values(), "an overlay")
+    check_apart({"--json": options.json}, taken)
 
     gc.set_threshold(100_000, 20, 20)  # imports and tracing leave objects: a tenth of the start
     from bodyjax import compiled, detect
@@ -78,7 +90,7 @@ def main(arguments: list[str]) -> int:
     least = detector.settings.min_person if least is None else least
     people: list[dict[str, Any]] = []
     bad: list[str] = []
-    weak = full = 0
+    weak = full = several = 0
     for number, file in enumerate(_bar(files, len(files), "file")):
         try:
             read = _video if is_video(file) else _picture
@@ -87,6 +99,7 @@ def main(arguments: list[str]) -> int:
             bad.append(str(error))
             continue
         weak, full = weak + found.left_out, full + found.full
+        several += found.several
         name = str(file.relative_to(root)) if root.is_dir() else file.name
         for person in found.people:
             if not is_video(file):
@@ -97,7 +110,7 @@ def main(arguments: list[str]) -> int:
         whole_file.write_text(options.json, text + "\n")
     else:
         print(text)
-    summary(len(files), len(bad), others, len(people), full, weak)
+    summary(len(files), len(bad), others, len(people), full, weak, several)
     for line in bad:
         print(f"error: {line}", file=sys.stderr)
     return flags.EXIT_USER_ERROR if len(bad) == len(files) else EXIT_SOME_BAD if bad else 0
@@ -111,13 +124,17 @@ def most_people(text: str) -> int:
     return int(text)
 
 
-def summary(files: int, bad: int, others: int, people: int, full: int, weak: int) -> None:
+def summary(
+    files: int, bad: int, others: int, people: int, full: int, weak: int, several: int
+) -> None:
     """One line on stderr of what was read and what was not."""
     parts = [f"{files - bad} of {files} files read", f"{people} results"]
     if weak:
         parts.append(f"{weak} people below the least score left out")
     if others:
         parts.append(f"{others} files that are no pictures or videos")
+    if several:
+        parts.append(f"{several} pictures of several frames or pages, only the first read")
     if full:
         parts.append(f"{full} pictures with more people or peaks than are kept")
     print(", ".join(parts), file=sys.stderr)
@@ -169,14 +186,25 @@ def overlay_files(root: Path, files: list[Path], out: Path) -> dict[Path, Path]:
     return targets
 
 
+def make_parent(target: Path) -> None:
+    """The folder of an overlay. DataError where it can't be made."""
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        what = f"the folder can't be made ({error.strerror or error})"
+        raise DataError(what, file=target.parent) from None
+
+
 def _picture(detector: Any, file: Path, target: Path | None, least: float) -> Read:
     from bodyjax import detect
+    from bodyjax.data.images import has_several
+    from bodyjax.found import write_picture
 
     found = detect.find(detector, file, min_score=least)
     if target is not None:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        found.plot().save(target)
-    return Read(found.coco(), found.left_out, int(found.overflow > 0))
+        make_parent(target)
+        write_picture(found.plot(), target)
+    return Read(found.coco(), found.left_out, int(found.overflow > 0), has_several(file))
 
 
 def _video(detector: Any, file: Path, target: Path | None, least: float) -> Read:
@@ -190,7 +218,7 @@ def _video(detector: Any, file: Path, target: Path | None, least: float) -> Read
     clip = open_video(file)
     width, height = clip.size
     if target is not None:
-        target.parent.mkdir(parents=True, exist_ok=True)
+        make_parent(target)
         pairs = zip(clip.iter_frames(), frames, strict=True)
         write_video(target, (drawn(image, people) for image, people in pairs), clip.fps or 1.0)
     people = [person for people in frames for person in people]

@@ -54,6 +54,9 @@ def main(arguments: list[str]) -> int:
     for name in (options.out, options.results):
         check_writable(name)
     check_writable(options.pictures, folder=True)
+    read = label_files(Path(options.data)) + [Path(name) for name in (options.against,) if name]
+    outputs = {"--out": options.out, "--results": options.results}
+    check_apart(outputs, dict.fromkeys(read, "a file that is read"))
     if options.samples is not None and options.samples < 0:
         raise ConfigError(f"{options.samples} is below 0", place="--samples")
     more = detector_settings(options)
@@ -164,6 +167,26 @@ def check_writable(name: str | Path | None, *, folder: bool = False) -> None:
         raise UserError(f"is a {kind}", file=name, hint=f"name a {other}")
     if not os.access(path if path.is_dir() else path.absolute().parent, os.W_OK):
         raise UserError("the folder can't be written to", file=name)
+
+
+def check_apart(outputs: dict[str, str | Path | None], others: dict[Path, str]) -> None:
+    """UserError where an output, by its flag, would replace another one, or one of the `others`,
+    files with what they are."""
+    taken = {path.resolve(): what for path, what in others.items()}
+    for flag, name in outputs.items():
+        if not name:
+            continue
+        place = Path(name).resolve()
+        if place in taken:
+            what = f"{flag} would replace {taken[place]}"
+            raise UserError(what, file=name, hint="name another file")
+        taken[place] = f"what {flag} writes"
+
+
+def label_files(data: Path) -> list[Path]:
+    """The JSON files that hold the labels or splits of a set."""
+    known = [data / name for name in ("annotations.json", "splits.json")]
+    return [data, *([file for file in known if file.exists()] or data.glob("*.json"))]
 
 
 def plain(value: Any) -> Any:

@@ -22,7 +22,7 @@ from typing import Any
 from bodyjax import whole_file
 from bodyjax.errors import ConfigError, DataError, VideoError
 from launch import flags
-from launch.evaluate import add_detector_flags, detector_settings
+from launch.evaluate import add_detector_flags, check_apart, detector_settings
 
 Result = dict[str, Any]
 
@@ -89,7 +89,7 @@ def folder(task: Task, videos: Path, out: Path | None) -> Result:
 
 def check_outputs(video: Path, out: Path | None, result: Path | None, window: float | None) -> None:
     """What can be refused before anything is computed."""
-    from bodyjax.data.encode import WRITTEN
+    from bodyjax.data.encode import ENDINGS, WRITTEN
 
     if window is not None and not 0 < window < float("inf"):
         raise ConfigError(f"{window:g} seconds", place="--window", hint="give a number above 0")
@@ -98,8 +98,11 @@ def check_outputs(video: Path, out: Path | None, result: Path | None, window: fl
     for name, path in (("--out", out), ("--json", result)):
         if path is not None and not path.absolute().parent.is_dir():
             raise DataError("the folder is missing", file=path.parent, place=name)
+    videos = [file for file in video.rglob("*") if file.suffix.lower() in ENDINGS]
+    check_apart({"--json": result}, dict.fromkeys([video, *videos], "a video"))
     if out is None:
         return
+    check_apart({"--json": result}, {out: "what --out writes"})
     if video.is_dir():
         if out.exists() and not out.is_dir():
             raise DataError("--video is a folder, so --out must be one", file=out)

@@ -480,3 +480,15 @@ def test_peaks_are_those_of_grouping():
     bodies = [np.asarray(score) > 0 for score in people.score]
     for found in ours.found[ours.there]:
         assert any((found == body).all() for body in bodies)
+
+
+def test_whoever_is_dropped_drops_nobody():
+    """The second is the first, the third is the second but not the first."""
+    same = jnp.array([[1, 1, 0], [1, 1, 1], [0, 1, 1]], bool)
+    everybody = jnp.ones(3, bool)
+    for order, kept in (([0, 1, 2], [0, 2]), ([1, 0, 2], [1]), ([2, 1, 0], [0, 2])):
+        there = centers.distinct(same, everybody, jnp.array(order))
+        assert np.flatnonzero(there).tolist() == kept
+    # Nobody is in the second slot: it drops nobody either.
+    there = centers.distinct(same, jnp.array([False, False, True]), jnp.arange(3))
+    assert np.flatnonzero(there).tolist() == [2]

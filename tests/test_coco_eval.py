@@ -177,8 +177,8 @@ def test_paired_bootstrap_of_ap(truth, found):
         (lambda a: a.update(bbox=[0, 0, "wide", 1]), "no number"),
         (lambda a: a.update(keypoints="none"), "no number"),
         (lambda a: a.update(keypoints=["1"] * 51), "no number"),
-        (lambda a: a.update(area="large"), "area or num_keypoints that is no number"),
-        (lambda a: a.update(num_keypoints="all"), "area or num_keypoints that is no number"),
+        (lambda a: a.update(area="large"), "area or num_keypoints is not a number"),
+        (lambda a: a.update(num_keypoints="all"), "area or num_keypoints is not a number"),
         (lambda a: a.update(iscrowd="no"), "iscrowd other than 0, 1"),
         (lambda a: a.update(image_id=-1), "picture -1 is not listed"),
         (lambda a: a.update(image_id=[1]), "is not listed"),
@@ -209,10 +209,10 @@ def test_broken_labels(truth, found, change, message):
 def test_labels_and_pictures_that_are_none(truth, found):
     stray = {**truth, "annotations": [*truth["annotations"], "text", None]}
     number = len(truth["annotations"])
-    with pytest.raises(DataError, match=f"annotation {number}: an annotation that is no object"):
+    with pytest.raises(DataError, match=f"annotation {number}: an annotation is not an object"):
         coco_eval.evaluate(stray, found)
     nameless = {**truth, "images": [*truth["images"], {"id": None}]}
-    with pytest.raises(DataError, match="a picture id that is none"):
+    with pytest.raises(DataError, match="invalid picture id"):
         coco_eval.evaluate(nameless, found)
     mixed = {**truth, "images": [*truth["images"], {"id": "a"}]}
     with pytest.raises(DataError, match="numbers and texts"):

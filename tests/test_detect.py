@@ -71,6 +71,7 @@ def _blobs(shape: tuple[int, int], places: np.ndarray, sigma: float) -> np.ndarr
 
 
 SHAPES = [(128, 128), (480, 640), (100, 400), (611, 97), (40, 57), (301, 300), (1000, 1501)]
+SHAPES += [(2000, 100), (100, 2000)]
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -117,6 +118,21 @@ def test_files_of_every_mode(detector, tmp_path, mode):
     assert detect.people(detector, file.read_bytes()) == []
 
 
+def test_a_grey_picture_in_every_form_has_the_people_of_its_rgb_copy(detector):
+    grey = _blobs((128, 128), np.array([[64.0, 64]]), 8.0)[..., 0]
+    rgb = np.repeat(grey[..., None], 3, -1)
+    # Colours alone are joints here: a known one is laid over.
+    variables = _scene([_standing(64.0)])
+    one = _with(detector, variables)
+    expected = detect.people(one, rgb)
+    assert len(expected) == 1
+    kinds = grey, grey[..., None], grey.astype(np.uint16) << 8, Image.fromarray(grey)
+    for kind in (*kinds, Image.fromarray(rgb), Image.fromarray(rgb).convert("CMYK")):
+        assert detect.people(one, kind) == expected
+    for found in detect.followed(one, kinds):
+        np.testing.assert_array_equal(found.xy, detect.detect(one, rgb).xy)
+
+
 def test_a_turned_photo_gives_joints_of_the_upright_one(detector):
     places = np.array([[30.0, 60], [90, 60], [150, 60]])
     upright = _blobs((120, 180), places, 11.0)
@@ -139,7 +155,7 @@ def test_broken_files_and_wrong_arrays_are_named(detector, tmp_path):
     for name in ("cut.jpg", "none.png", "missing.png"):
         with pytest.raises(DataError, match=name):
             detect.people(detector, tmp_path / name)
-    for array in (np.zeros((4, 4), np.uint8), np.zeros((4, 4, 3)), np.zeros((0, 4, 3), np.uint8)):
+    for array in (np.zeros((4, 4, 2), np.uint8), np.zeros((4, 4, 3)), np.zeros((0, 4), np.uint8)):
         with pytest.raises(DataError, match="is no picture"):
             detect.people(detector, array)
 
@@ -364,6 +380,20 @@ def test_videos_have_identities_and_times(detector, tmp_path):
     ("fields", "place"),
     [
         ({"size": 16}, "detect.size"),
+        ({"size": 100000}, "detect.size: 100000 is more than 2048"),
+        ({"size": 256, "scales": (1, 100)}, "detect.size: 256 at scales"),
+        ({"second_size": 4096}, "detect.second_size"),
+        ({"size": "128"}, "detect.size: '128' is not a whole number"),
+        ({"size": 128.0}, "detect.size"),
+        ({"max_people": 0}, "detect.max_people: 0 is less than 1"),
+        ({"max_people": 2.5}, "detect.max_people"),
+        ({"max_people": True}, "detect.max_people"),
+        ({"max_peaks": 0}, "detect.max_peaks"),
+        ({"threshold": float("nan")}, "detect.threshold: nan is not a finite number"),
+        ({"flip": "yes"}, "detect.flip: 'yes' is not True or False"),
+        ({"scales": 1}, "detect.scales: 1 is not a list of numbers"),
+        ({"scales": ["a"]}, "detect.scales"),
+        ({"min_person": None}, "detect.min_person"),
         ({"scales": (0,)}, "detect.scales"),
         ({"scales": (float("nan"),)}, "detect.scales"),
         ({"scales": ()}, "detect.scales"),

@@ -87,6 +87,9 @@ def test_two_slots_on_one_person_keep_the_better(follow):
         {"second": None}, picture((80, 80)), *slots((78, 80), (83, 80), scores=(5, 6, 0, 0))
     )
     assert np.flatnonzero(out.person_score).tolist() == [1]
+    equal = slots((78, 80), (83, 80), scores=(5, 5, 0, 0))
+    out = follow({"second": None}, picture((80, 80)), *equal)
+    assert np.flatnonzero(out.person_score).tolist() == [0]
 
 
 def watching(follow, path, least=0.0):

@@ -1,8 +1,10 @@
 """The result object: what it holds, accepts, draws and writes."""
 
+import copy
 import dataclasses
 import io
 import json
+import pickle
 
 import jax.numpy as jnp
 import numpy as np
@@ -17,6 +19,12 @@ from tests.picture_sets import body, colour, knowing
 HEIGHT, WIDTH = 40, 50
 POSE = np.stack([np.linspace(8, 20, 17), np.linspace(5, 35, 17)], -1)
 SECOND = POSE + np.array([22, 0])
+
+
+def read_only(array):
+    array = array.copy()
+    array.flags.writeable = False
+    return array
 
 
 def picture(number):
@@ -94,7 +102,7 @@ def test_people_below_a_score_are_left_out_and_counted(detector, two):
     assert len(detect.find(strict, picture(2), min_score=0)) == 2
 
 
-@pytest.mark.parametrize("score", [-0.1, 1.1, float("nan"), float("inf")])
+@pytest.mark.parametrize("score", [-0.1, 1.1, float("nan"), float("inf"), "0.5", [0.5]])
 def test_scores_that_are_none(detector, two, score):
     with pytest.raises(ConfigError, match="from 0 to 1"):
         two.at_least(score)
@@ -114,6 +122,9 @@ def test_pictures_of_every_kind_are_accepted(detector, tmp_path):
         plain[..., 0].astype(np.uint16) << 8, plain.astype(np.uint16) * 257,
         Image.fromarray(plain), Image.fromarray(plain[..., 0]), Image.fromarray(alpha),
         Image.fromarray(plain[..., 0].astype(np.uint16) << 8),
+        Image.fromarray(plain[..., 0].astype(np.int32) << 8),
+        Image.fromarray(plain[..., 0]).convert("I"),  # 8 bits in 32
+        np.asfortranarray(plain), plain[::-1].copy()[::-1], read_only(plain),
     ]  # fmt: skip
     for kind in kinds:
         one = detect.find(detector, kind)
@@ -133,6 +144,13 @@ def test_transparent_pixels_are_white_and_turned_pictures_upright(detector):
     assert detect.find(detector, turned).size == (30, HEIGHT)
 
 
+class OnGpu:
+    """As tensors of torch on a GPU are."""
+
+    def __array__(self, *arguments, **options):
+        raise TypeError("it is on a GPU\ncopy it first")
+
+
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
@@ -144,6 +162,8 @@ def test_transparent_pixels_are_white_and_turned_pictures_upright(detector):
         (Image.new("F", (4, 4)), "floats"),
         (b"no picture", "not a readable picture"),
         (None, "NoneType is no picture"),
+        (Image.new("RGB", (0, 0)), "has no pixels"),
+        (OnGpu(), r"can't be made an array \(it is on a GPU\)"),
         (3, "int is no picture"),
     ],
 )
@@ -191,9 +211,18 @@ def test_what_can_t_be_saved_is_said_in_one_line(two, tmp_path):
             two.save(tmp_path / name)
     with pytest.raises(UserError, match="folder is missing"):
         two.save(tmp_path / "no" / "a.png")
+    for ending in ("png", "json"):
+        with pytest.raises(UserError, match=r"can't be written \(File name too long\)"):
+            two.save(tmp_path / f"{'a' * 300}.{ending}")
     (tmp_path / "b.png").mkdir()
     with pytest.raises(UserError, match="can't be written"):
         two.save(tmp_path / "b.png")
+
+
+def test_it_can_be_copied_and_sent_to_another_process(two):
+    for other in (copy.deepcopy(two), pickle.loads(pickle.dumps(two))):
+        assert other.coco() == two.coco()
+        assert (np.asarray(other.plot()) == np.asarray(two.plot())).all()
 
 
 def test_nobody_in_the_picture(detector, tmp_path):

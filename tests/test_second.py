@@ -226,8 +226,11 @@ def test_joints_that_the_first_look_was_unsure_of_have_no_say():
     levels = halves(dot_picture(PLACES))
     looked = looking(see_dots, agree=0.05)(levels, xy, score, there)
     assert looked.taken.tolist() == [False, True, False]
-    score[1] = 0.01
-    assert not looking(see_dots, agree=0.05)(levels, xy, score, there).taken.any()
+    score[1] = 0.01  # nobody to agree with: the first joints stay
+    looked = looking(see_dots, agree=0.05)(levels, xy, score, there)
+    assert not looked.taken.any()
+    np.testing.assert_array_equal(looked.xy, xy)
+    assert float(looked.apart[1]) == 1
 
 
 @pytest.mark.parametrize("turns", [0, 1, 2, 3])

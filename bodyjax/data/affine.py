@@ -67,14 +67,23 @@ def warp(
     """A picture (H, W, 3) uint8 under the map, as (*size, 3) uint8; `fill` where there is none.
 
     Where the map shrinks to half or less, the source is first averaged over whole blocks of pixels,
-    so that no detail is skipped.
+    so that no detail is skipped; rows and columns at the edges are repeated to fill theirs.
     """
-    picture = Image.fromarray(image)
     factor = min(int(1 / scale_of(matrix)), min(image.shape[:2]))
     back = inverse(matrix)
     if factor >= 2:
-        picture = picture.reduce(factor)
-        back = np.concatenate([back[:, :2], back[:, 2:] - (factor - 1) / 2], 1) / factor
+        # A block that is cut off would be drawn as large as the others: that moves what is in it,
+        # and a picture of a few blocks grew on one side.
+        more = [-side % factor for side in image.shape[:2]]
+        top, left = (rows // 2 for rows in more)
+        if any(more):
+            ends = (top, more[0] - top), (left, more[1] - left), (0, 0)
+            image = np.pad(image, ends, "edge")
+        picture = Image.fromarray(image).reduce(factor)
+        first = np.array([[left], [top]]) - (factor - 1) / 2
+        back = np.concatenate([back[:, :2], back[:, 2:] + first], 1) / factor
+    else:
+        picture = Image.fromarray(image)
     # Pillow counts from the corner of the first pixel, not its centre.
     shift = back[:, 2] + 0.5 - 0.5 * back[:, :2].sum(1)
     data = (*back[0, :2], shift[0], *back[1, :2], shift[1])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Hashable
 from dataclasses import replace
 from pathlib import Path
@@ -40,7 +41,7 @@ def coco(
     only: parts other than "all" raise DataError. There all but "train" are held out.
     Boxes that reach over the picture's edge stay as they are: hidden parts have boxes too.
     Categories without joints are passed over.
-    Unknown categories, missing pictures, wrong joint counts, numbers that are none and boxes
+    Unknown categories, missing pictures, wrong joint counts, invalid numbers and boxes
     wholly outside the picture raise DataError or, with on_bad="skip", leave the picture out,
     counted and named; annotations that belong to no picture do so, too. `check_pictures` decodes
     every picture once while the manifest is made; else a broken one raises when it is read.
@@ -101,20 +102,25 @@ def splits_of(images: list[dict[str, Any]]) -> list[str]:
 
 
 def read_coco(file: Path) -> CocoFile:
-    """Reads a keypoint file; DataError where it is none."""
+    """Reads a keypoint file; DataError where it is not one."""
     try:
         content = json.loads(file.read_text())
         images = [dict(image) for image in content["images"]]
         categories = {category["id"]: dict(category) for category in content["categories"]}
         annotations = list(content["annotations"])
         listed = {image["id"]: image["file_name"] for image in images}
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(f"not a COCO keypoint file ({error!r})", file=file) from None
+    except OSError as error:
+        raise DataError(f"can't be read ({error.strerror})", file=file) from None
+    except (ValueError, KeyError, TypeError) as error:
+        raise DataError(f"not a COCO keypoint file ({structure(error)})", file=file) from None
+    if len(listed) < len(images):
+        twice, _ = Counter(image["id"] for image in images).most_common(1)[0]
+        raise DataError(f"picture id {twice!r} is listed more than once", file=file)
     of_picture: dict[Any, list[dict[str, Any]]] = {}
     astray = {}
     for number, annotation in enumerate(annotations):
         if not isinstance(annotation, dict):
-            astray[f"annotation {number}"] = "an annotation that is no object"
+            astray[f"annotation {number}"] = "an annotation is not an object"
             continue
         key = annotation.get("image_id")
         if is_id(key) and key in listed:
@@ -122,6 +128,15 @@ def read_coco(file: Path) -> CocoFile:
         else:
             astray[f"annotations of picture {key}"] = "the picture is not listed"
     return CocoFile(images, of_picture, categories, sorted(astray.items()))
+
+
+def structure(error: Exception) -> str:
+    """What a COCO file lacks, by the error that reading it gave."""
+    if isinstance(error, KeyError):
+        return f"there is no {error}"
+    if isinstance(error, TypeError):  # another type where a list or an object should be
+        return "images, annotations and categories are not lists of objects"
+    return f"not JSON: {error}"
 
 
 def is_id(value: Any) -> bool:
@@ -157,9 +172,9 @@ def coco_file(path: Path) -> Path:
 def _coco_skeleton(names: Any, file: Path) -> skeleton.Skeleton:
     known = skeleton.get("coco17")
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise DataError("keypoints that are no list of names", file=file, place="categories")
+        raise DataError("keypoints is not a list of names", file=file, place="categories")
     if len(set(names)) < len(names):
-        raise DataError("a joint that is named twice", file=file, place="categories")
+        raise DataError("a joint is named twice", file=file, place="categories")
     if tuple(names) == known.joints:
         return known
     strange = sorted(set(names) - set(BODY18.joints))
@@ -173,10 +188,10 @@ def _picture_fault(image: dict, decoded: tuple[int, int] | str | None) -> str:
     if isinstance(decoded, str):
         return decoded
     if not is_id(image["id"]):
-        return "a picture id that is none"
+        return "invalid picture id"
     said = [numbers(image[name]) for name in ("width", "height") if name in image]
     if any(side is None or side.shape != () or not side > 0 for side in said):
-        return "a width or height that is none"
+        return "invalid width or height"
     if decoded is None:
         return ""
     width, height = decoded
@@ -196,7 +211,7 @@ def _coco_fault(annotations: list[dict], image: dict, order: dict, joints: dict)
             return "iscrowd other than 0, 1"
         box = numbers(annotation.get("bbox"))
         if box is None or box.shape != (4,) or not np.isfinite(box).all() or (box[2:] <= 0).any():
-            return "a box that is none"
+            return "invalid bounding box"
         edge = (image.get("width", np.inf), image.get("height", np.inf))
         if (box[:2] >= edge).any() or (box[:2] + box[2:] <= 0).any():
             return "a box outside the picture"

@@ -74,7 +74,10 @@ def write_video(
                 raise VideoError(
                     f"writing failed: {lines[-1] if lines else 'the encoder stopped'}", file=target
                 )
-            os.replace(part, target)
+            try:
+                os.replace(part, target)
+            except OSError as error:
+                raise VideoError(f"can't be written ({error.strerror})", file=target) from None
         finally:
             if encoder.poll() is None:
                 encoder.kill()

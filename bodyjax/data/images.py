@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from bodyjax.errors import DataError
 
@@ -21,7 +21,8 @@ _LOCAL_HEADER = struct.Struct("<4sHHHHHIIIHH")
 def read_image(source: str | PathLike[str] | bytes, name: str | None = None) -> np.ndarray:
     """One picture as (H, W, 3) uint8 RGB, turned upright by its EXIF orientation.
 
-    Grey is repeated over the channels, 16-bit grey keeps its upper byte, CMYK and palettes are
+    Grey is repeated over the channels, 16-bit grey keeps its upper byte (of 32 bits stored: values
+    up to 255 are taken for 8 bits), of several frames or pages the first is taken, CMYK and palettes are
     converted, transparent pixels are laid over white. `name` is what errors call bytes.
     Raises DataError for a missing, empty, truncated or oversized file, and for float pictures.
     """
@@ -32,8 +33,20 @@ def read_image(source: str | PathLike[str] | bytes, name: str | None = None) -> 
             return _rgb(ImageOps.exif_transpose(picture), label)
     except FileNotFoundError:
         raise DataError("no such picture", file=label) from None
+    except UnidentifiedImageError:
+        empty = not (source if isinstance(source, bytes) else Path(source).stat().st_size)
+        what = "it is empty" if empty else "no known format"
+        raise DataError(f"not a readable picture ({what})", file=label) from None
     except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
-        raise DataError(f"not a readable picture ({error})", file=label) from None
+        what = getattr(error, "strerror", None) or error  # not the file's name twice
+        raise DataError(f"not a readable picture ({what})", file=label) from None
+
+
+def has_several(file: str | PathLike[str]) -> bool:
+    """Whether a readable picture's file holds several frames or pages; of what phones store beside
+    a photo (MPO) this is not said."""
+    with Image.open(file) as picture:
+        return picture.format != "MPO" and bool(getattr(picture, "is_animated", False))
 
 
 def any_picture(source: Any, name: str = "picture") -> np.ndarray:
@@ -49,13 +62,20 @@ def any_picture(source: Any, name: str = "picture") -> np.ndarray:
         return read_image(source)
     if isinstance(source, Image.Image):
         try:
-            return _rgb(ImageOps.exif_transpose(source), name)
+            picture = _rgb(ImageOps.exif_transpose(source), name)
         except (OSError, SyntaxError, ValueError, EOFError) as error:
             raise DataError(f"not a readable picture ({error})", file=name) from None
+        if not picture.size:
+            raise DataError("has no pixels", file=name)
+        return picture
     if not hasattr(source, "__array__"):
         hint = "give a file's name, bytes, a PIL picture or an array"
         raise DataError(f"{type(source).__name__} is no picture", file=name, hint=hint)
-    array = np.asarray(source)
+    try:
+        array = np.asarray(source)
+    except (TypeError, ValueError, RuntimeError) as error:  # on a GPU, or traced by jax
+        what = str(error).partition("\n")[0]
+        raise DataError(f"can't be made an array ({what})", file=name) from None
     grey = array.ndim == 2 or (array.ndim == 3 and array.shape[2] == 1)
     colours = array.ndim == 3 and array.shape[2] in (3, 4)
     if array.dtype not in (np.uint8, np.uint16) or not (grey or colours) or not array.size:
@@ -74,9 +94,10 @@ def _rgb(picture: Image.Image, label: str) -> np.ndarray:
         raise DataError("a picture of floats has no known range", file=label, hint="store 8 bits")
     if picture.mode.startswith("I"):  # 16-bit grey; "I" is how some files of 16 bits open
         values = np.asarray(picture).astype(np.int64)
-        if values.min() < 0 or values.max() > 65535:
+        if values.size and (values.min() < 0 or values.max() > 65535):
             raise DataError("more than 16 bits a pixel", file=label, hint="store 8 or 16 bits")
-        grey = (values >> 8).astype(np.uint8)
+        eight = picture.mode == "I" and values.size and values.max() <= 255  # not all black
+        grey = (values if eight else values >> 8).astype(np.uint8)
         return np.repeat(grey[..., None], 3, axis=2)
     if picture.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in picture.info:
         picture = picture.convert("RGBA")

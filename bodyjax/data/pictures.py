@@ -67,7 +67,7 @@ def people(
         elif not np.isfinite(xy[mine]).all():
             manifest.bad(names[row], "joints that are not numbers")
         elif not np.isfinite(boxes[mine]).all():
-            manifest.bad(names[row], "a box that is none")
+            manifest.bad(names[row], "invalid bounding box")
         else:
             yes, no, mask = mine & seen, mine & ~seen, np.ones(18, bool)
             rows.append(row)

@@ -343,3 +343,19 @@ def test_fitted_clips_are_whole_and_centred():
     out = augment.fit_clip(example, (120, 200))
     np.testing.assert_array_equal(out["frames"][:, :, 20:180], example["frames"])
     np.testing.assert_allclose(out["xy"][0, 0, :4], example["xy"][0, 0, :4] + (20, 0), atol=1e-4)
+
+
+@pytest.mark.parametrize("shape", [(100, 2000), (2000, 100), (101, 1999), (342, 1007)])
+def test_a_shrunk_picture_keeps_its_places_whatever_its_sides_are(shape):
+    """Sides that whole blocks of pixels do not fill."""
+    side = 128
+    matrix = affine.fit(shape, (side, side))
+    middle = (np.array(shape[::-1]) - 1) / 2
+    y, x = np.mgrid[: shape[0], : shape[1]]
+    width = 2 / affine.scale_of(matrix)
+    dot = 255 * np.exp(-((x - middle[0]) ** 2 + (y - middle[1]) ** 2) / (2 * width**2))
+    image = np.repeat(dot.round().astype(np.uint8)[..., None], 3, -1)
+    out = affine.warp(image, matrix, (side, side), fill=0)[..., 0].astype(float)
+    y, x = np.mgrid[:side, :side]
+    place = np.array([(out * x).sum(), (out * y).sum()]) / out.sum()
+    np.testing.assert_allclose(place, affine.move(middle, matrix), atol=0.06)

@@ -69,10 +69,10 @@ BAD_PEOPLE = [
     ("joints that are not numbers", person(keypoints=["1"] * 51)),
     ("a joint flag", person(keypoints=[7.0] * 51)),
     ("a box outside", person(bbox=[90, 20, 10, 10])),
-    ("a box that is none", person(bbox=[10, 20, 0, 34])),
-    ("a box that is none", person(bbox=[10, 20, "wide", 34])),
-    ("a box that is none", person(bbox=["10", "20", "17", "34"])),
-    ("a box that is none", person(bbox={"x": 10})),
+    ("invalid bounding box", person(bbox=[10, 20, 0, 34])),
+    ("invalid bounding box", person(bbox=[10, 20, "wide", 34])),
+    ("invalid bounding box", person(bbox=["10", "20", "17", "34"])),
+    ("invalid bounding box", person(bbox={"x": 10})),
     ("iscrowd other than 0, 1", person(iscrowd="no")),
 ]
 
@@ -116,9 +116,9 @@ def test_coco_labels_of_a_picture_that_is_not_listed(tmp_path):
 @pytest.mark.parametrize(
     ("field", "value", "reason"),
     [
-        ("id", None, "a picture id that is none"),
-        ("width", None, "a width or height that is none"),
-        ("height", "60", "a width or height that is none"),
+        ("id", None, "invalid picture id"),
+        ("width", None, "invalid width or height"),
+        ("height", "60", "invalid width or height"),
     ],
 )
 def test_coco_pictures_whose_fields_are_none(tmp_path, field, value, reason):
@@ -136,7 +136,7 @@ def test_coco_pictures_whose_fields_are_none(tmp_path, field, value, reason):
 @pytest.mark.parametrize("stray", ["text", None, [1], {**person(), "image_id": [1]}])
 def test_coco_annotations_that_belong_nowhere(tmp_path, stray):
     write_coco(tmp_path, [person(), stray])
-    with pytest.raises(DataError, match=r"no object|not listed") as caught:
+    with pytest.raises(DataError, match=r"not an object|not listed") as caught:
         pictures.coco(tmp_path, "all")
     assert "\n" not in str(caught.value)
     source = pictures.coco(tmp_path, "all", on_bad="skip")
@@ -190,8 +190,33 @@ def test_coco_files_that_are_none(tmp_path):
         category = f'{{"id": 1, "keypoints": {names}}}'
         content = f'{{"images": [], "annotations": [], "categories": [{category}]}}'
         (tmp_path / "labels.json").write_text(content)
-        with pytest.raises(DataError, match=r"categories: .*(named twice|no list of names)"):
+        with pytest.raises(DataError, match=r"categories: .*(named twice|not a list of names)"):
             pictures.coco(tmp_path, "all")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("", "not JSON: Expecting value"),
+        ("[]", "not lists of objects"),
+        ('{"images": null, "annotations": [], "categories": []}', "not lists of objects"),
+        ("{}", "there is no 'images'"),
+    ],
+)
+def test_what_a_coco_file_lacks_is_said_in_plain_words(tmp_path, content, message):
+    (tmp_path / "labels.json").write_text(content)
+    with pytest.raises(DataError, match=f"not a COCO keypoint file .*{message}") as caught:
+        pictures.coco(tmp_path, "all")
+    assert "Error" not in str(caught.value)
+
+
+def test_two_pictures_of_one_id_are_refused(tmp_path):
+    write_coco(tmp_path, [person()], images=2)
+    content = json.loads((tmp_path / "labels.json").read_text())
+    content["images"][1]["id"] = content["images"][0]["id"]
+    (tmp_path / "labels.json").write_text(json.dumps(content))
+    with pytest.raises(DataError, match="picture id 1 is listed more than once"):
+        pictures.coco(tmp_path, "all")
 
 
 @pytest.mark.parametrize(

@@ -232,3 +232,64 @@ def test_the_second_call_traces_and_compiles_nothing(tmp_path):
     assert mended[traced] > damaged
     assert mended.keys() == kept.keys()
     assert mended[compiled] == kept[compiled]
+
+
+def test_the_json_never_replaces_a_picture_or_an_overlay(folder, tmp_path):
+    picture, out = folder / "a.png", tmp_path / "o.png"
+    before = picture.read_bytes()
+    for words in (["--input", str(picture)], ["--input", str(folder)]):
+        with pytest.raises(UserError, match="--json would replace an input"):
+            detect.main([*words, "--json", str(picture)])
+    assert picture.read_bytes() == before
+    with pytest.raises(UserError, match="--json would replace an overlay"):
+        detect.main(["--input", str(picture), "--out", str(out), "--json", str(out)])
+    assert not out.exists()
+
+
+@pytest.mark.parametrize("flag", ["input", "out", "json", "checkpoint", "second"])
+def test_an_empty_name_is_not_the_folder_where_one_stands(folder, flag):
+    with pytest.raises(ConfigError, match=f"--{flag}: is empty"):
+        detect.main(["--input", str(folder / "a.png"), f"--{flag}="])
+
+
+def test_an_overlay_that_can_t_be_written_is_one_line_and_the_others_are_done(
+    folder, tmp_path, capsys
+):
+    out = tmp_path / "over"
+    (out / "a.png.png").mkdir(parents=True)  # in the way
+    (out / "v.mp4.mp4").mkdir()
+    (out / "deep").write_text("in the way")
+    (folder / "broken.jpg").unlink()
+    assert detect.main(["--input", str(folder), "--out", str(out)]) == 2
+    *lines, last = capsys.readouterr().err.splitlines()
+    assert "a.png.png: can't be written" in lines[1]
+    assert "deep: the folder can't be made" in lines[2]
+    assert "v.mp4.mp4: can't be written" in last
+    (out / "a.png.png").rmdir()
+    assert detect.main(["--input", str(folder), "--out", str(out)]) == 1
+    assert (out / "a.png.png").is_file()
+
+
+def test_names_with_spaces_and_umlauts_and_upper_case_endings(folder, tmp_path, capsys):
+    odd = tmp_path / "Bilder für mich"
+    odd.mkdir()
+    name = "Übung (1) – 50%.PNG"
+    (folder / "a.png").rename(odd / name)
+    out = tmp_path / "aus gabe"
+    assert detect.main(["--input", str(odd), "--out", str(out)]) == 0
+    (person,) = json.loads(capsys.readouterr().out)
+    assert person["file_name"] == name
+    assert [file.name for file in out.iterdir()] == [f"{name}.png"]
+
+
+@pytest.mark.parametrize("ending", ["gif", "webp", "tif", "png"])
+def test_of_several_frames_the_first_is_read_and_this_is_said(folder, tmp_path, capsys, ending):
+    first = Image.fromarray(np.full((40, 50, 3), colour(1), np.uint8))
+    other = Image.fromarray(np.full((40, 50, 3), colour(2), np.uint8))
+    file = tmp_path / f"moves.{ending}"
+    lossless = {"lossless": True} if ending == "webp" else {}
+    first.save(file, save_all=True, append_images=[other], **lossless)
+    assert detect.main(["--input", str(file)]) == 0
+    said = capsys.readouterr()
+    assert len(json.loads(said.out)) == 1
+    assert "1 pictures of several frames or pages, only the first read" in said.err

@@ -100,6 +100,22 @@ def test_options_of_another_system_are_refused(monkeypatch):
             evaluate.evaluate("x", "y", None, {})
 
 
+def test_results_never_replace_what_is_read_or_each_other(tmp_path):
+    """Said before the checkpoint is looked for."""
+    labels, other = tmp_path / "labels.json", tmp_path / "other.json"
+    for file in (labels, other):
+        file.write_text("{}")
+    for data, words, flag in (
+        (tmp_path, ["--out", labels], "--out would replace a file that is read"),
+        (labels, ["--results", labels], "--results would replace a file that is read"),
+        ("x", ["--against", other, "--results", other], "--results would replace a file that"),
+        ("x", ["--out", "a.json", "--results", "a.json"], "--results would replace what --out"),
+    ):
+        with pytest.raises(UserError, match=flag):
+            evaluate.main(["--checkpoint", "none", "--data", str(data), *map(str, words)])
+    assert labels.read_text() == other.read_text() == "{}"
+
+
 def test_missing_folder_of_the_result_is_said_before_the_work():
     with pytest.raises(UserError, match="folder is missing"):
         evaluate.main(["--checkpoint", "x", "--data", "y", "--out", "/no/such/folder/m.json"])

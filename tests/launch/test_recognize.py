@@ -141,6 +141,8 @@ def test_flags_that_can_not_work_are_refused_before_anything_is_loaded(video, tm
         (["--window", "0"], "above 0"),
         (["--out", str(tmp_path / "x.txt")], "not the name of a video"),
         (["--out", str(video)], "would write over the video"),
+        (["--json", str(video)], "--json would replace a video"),
+        (["--video", str(folder), "--json", str(video)], "--json would replace a video|folder"),
         (["--out", str(tmp_path / "none" / "x.mp4")], "folder is missing"),
         (["--json", str(tmp_path / "none" / "x.json")], "folder is missing"),
         (["--video", str(folder), "--out", str(folder / "drawn")], "among the videos"),
