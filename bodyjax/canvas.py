@@ -234,12 +234,19 @@ def second_predictor(
         evidence = ranking.second_evidence(first.person_score, looked)
         person = ranking.second_score(evidence, there, settings.ranking_second)
         order = jnp.argsort(-person, stable=True)
-        found = first.found | (looked.taken[:, None] & (looked.score > settings.threshold))
+        # Two crops may have shown the same person: the surer one stays.
+        same = centers.alike(looked.xy, system.bones) > settings.same
+        kept = centers.distinct(same, there, order)
+        person = jnp.where(kept, person, 0.0)
+        order = jnp.argsort(-person, stable=True)
+        shown = jnp.where(kept[:, None], looked.score, 0.0)
+        found = jnp.where(looked.taken[:, None], shown > settings.threshold, first.found)
+        found &= kept[:, None]
         return Detections(
             looked.xy[order],
-            looked.score[order],
+            shown[order],
             person[order],
-            first.count,
+            kept.sum(),
             first.overflow,
             found[order],
             codec.cells_to_pixels(first.maxima_xy, 2),

@@ -29,7 +29,7 @@ from bodyjax.data.ahead import taken_ahead
 from bodyjax.data.images import any_picture
 from bodyjax.engine import checkpoint as checkpoints
 from bodyjax.engine.checkpoint import Checkpoint
-from bodyjax.errors import ConfigError, DataError
+from bodyjax.errors import ConfigError
 from bodyjax.found import Found, checked_score
 from bodyjax.models.pose import CenterPose
 from bodyjax.skeleton import COCO17, Skeleton
@@ -210,14 +210,9 @@ class PicturePeople(NamedTuple):
     evidence: np.ndarray = np.zeros((0, 0))
 
 
-def canvas_map(size: tuple[int, int], side: int, step: int = 1) -> np.ndarray:
-    """The (2, 3) map from a picture of (height, width) `size` to the canvas: whole and centred, its
-    corner at a multiple of `step` pixels, as MoveNet's own pictures lie (AP + 0.01 on validation
-    pictures at 256)."""
-    matrix = affine.fit(size, (side, side))
-    corner = matrix[:, 2] + 0.5 - 0.5 * matrix[0, 0]  # counted from the corner of the canvas
-    matrix[:, 2] += step * np.floor(corner / step + 1e-6) - corner
-    return matrix
+def canvas_map(size: tuple[int, int], side: int) -> np.ndarray:
+    """The (2, 3) map from a picture of (height, width) `size` to the canvas."""
+    return affine.fit(size, (side, side))
 
 
 def detect(detector: Detector, image: Any) -> PicturePeople:
@@ -228,8 +223,7 @@ def detect(detector: Detector, image: Any) -> PicturePeople:
 
 def on_canvas(detector: Detector, picture: Image) -> tuple[Image, np.ndarray]:
     """The detector's canvas of a picture, and the (2, 3) map from the picture to it."""
-    # The first look of two sees the canvas at half its size: the corner is whole there, too.
-    matrix = canvas_map(picture.shape[:2], detector.side, 2 if detector.second else 1)
+    matrix = canvas_map(picture.shape[:2], detector.side)
     return affine.warp(picture, matrix, (detector.side, detector.side), fill=FILL), matrix
 
 
@@ -255,10 +249,11 @@ def in_picture(out: Any, matrix: np.ndarray) -> PicturePeople:
 def people(detector: Detector, image: Any, *, image_id: Any = 0) -> list[dict[str, Any]]:
     """The people of one picture as COCO results, best first.
 
-    image: a file's name, its bytes, a PIL picture or an array (data.images.any_picture). Each person: image_id,
-    category_id 1, keypoints [x, y, score] * 17 in COCO's order and pixels of the given picture,
-    score, and beside COCO's fields found [bool] * 17: whether grouping attached the joint. A joint
-    that is not found has the place of the highest free value of its map near the person (a guess,
+    image: a file's name, its bytes, a PIL picture or an array (data.images.any_picture). Each
+    person: image_id, category_id 1, keypoints [x, y, score] * 17 in COCO's order and pixels of the
+    given picture, score, and beside COCO's fields found [bool] * 17: whether grouping attached the
+    joint. A joint that is not found has the place of the highest free value of its map near the
+    person (a guess,
     with that value as its score), or 0, 0, 0 where there is none. overflow: peaks and people of the
     picture beyond max_peaks and max_people, which are not among the results.
     """

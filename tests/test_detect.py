@@ -12,7 +12,6 @@ import pytest
 from PIL import Image
 
 from bodyjax import canvas, codec, detect, grouping
-from bodyjax.data import affine
 from bodyjax.data.encode import write_video
 from bodyjax.errors import CheckpointError, ConfigError, DataError
 from bodyjax.models.pose import CenterPose, Maps
@@ -404,20 +403,6 @@ def test_videos_have_identities_and_times(detector, tmp_path):
 def test_settings_that_are_none(fields, place):
     with pytest.raises(ConfigError, match=place):
         detect.merged(fields)
-
-
-@pytest.mark.parametrize("step", [1, 2])
-@pytest.mark.parametrize("size", [(427, 640), (640, 361), (33, 660), (1, 1), (50, 50)])
-def test_a_picture_s_corner_is_a_corner_of_the_canvas_pixels(size, step):
-    side = 384
-    matrix = detect.canvas_map(size, side, step)
-    ends = np.array([(-0.5, -0.5), (size[1] - 0.5, size[0] - 0.5)])
-    low, high = affine.move(ends, matrix) + 0.5  # counted from the canvas' corner
-    np.testing.assert_allclose(low, step * np.round(low / step), atol=1e-3)
-    assert (low > -1e-3).all()
-    assert (high < side + 1e-3).all()
-    assert (high - low).max() == pytest.approx(side, abs=1e-2)  # whole, as large as it may be
-    assert np.abs(low - (side - high)).max() < 2 * step  # centred
 
 
 def test_no_such_checkpoint():
