@@ -29,7 +29,7 @@ from bodyjax.data.ahead import taken_ahead
 from bodyjax.data.images import any_picture
 from bodyjax.engine import checkpoint as checkpoints
 from bodyjax.engine.checkpoint import Checkpoint
-from bodyjax.errors import ConfigError, DataError
+from bodyjax.errors import ConfigError
 from bodyjax.found import Found, checked_score
 from bodyjax.models.pose import CenterPose
 from bodyjax.skeleton import COCO17, Skeleton
@@ -255,12 +255,12 @@ def in_picture(out: Any, matrix: np.ndarray) -> PicturePeople:
 def people(detector: Detector, image: Any, *, image_id: Any = 0) -> list[dict[str, Any]]:
     """The people of one picture as COCO results, best first.
 
-    image: a file's name, its bytes, a PIL picture or an array (data.images.any_picture). Each person: image_id,
-    category_id 1, keypoints [x, y, score] * 17 in COCO's order and pixels of the given picture,
-    score, and beside COCO's fields found [bool] * 17: whether grouping attached the joint. A joint
-    that is not found has the place of the highest free value of its map near the person (a guess,
-    with that value as its score), or 0, 0, 0 where there is none. overflow: peaks and people of the
-    picture beyond max_peaks and max_people, which are not among the results.
+    image: a file's name, its bytes, a PIL picture or an array (data.images.any_picture). Each
+    person: image_id, category_id 1, keypoints [x, y, score] * 17 in COCO's order and pixels of the
+    given picture, score, and beside COCO's fields found [bool] * 17: whether grouping attached the
+    joint. A joint that is not found has the place of the highest free value of its map near the
+    person (a guess, with that value as its score), or 0, 0, 0 where there is none. overflow: peaks
+    and people of the picture beyond max_peaks and max_people, which are not among the results.
     """
     return coco_results(detect(detector, image), detector.skeleton, image_id)
 
