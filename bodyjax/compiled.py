@@ -5,11 +5,15 @@ Launchers call `keep`; importing bodyjax changes no setting of jax.
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import os
 import platform
+import re
 import warnings
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import jax
 
@@ -18,6 +22,7 @@ from bodyjax.cache import default_cache
 LEAST_SECONDS = 0.5
 """Programs that compile faster than this are not kept."""
 
+_DAMAGED = re.compile("Error reading persistent compilation cache entry for '([^']+)'")
 _VARIABLE = "JAX_COMPILATION_CACHE_DIR"
 
 
@@ -27,8 +32,8 @@ def keep() -> Path | None:
 
     None, and nothing changes, where jax has a folder already (JAX_COMPILATION_CACHE_DIR or its
     config: the user's choice, an empty one too), or where the folder can't be made or written to.
-    A full disk is no warning. Whoever may write to the folder decides what runs: share it with
-    nobody whom you don't trust.
+    A full disk is no warning; a damaged program is compiled and written anew. Whoever may write to
+    the folder decides what runs: share it with nobody whom you don't trust.
     """
     if _VARIABLE in os.environ or jax.config.values["jax_compilation_cache_dir"] is not None:
         return None
@@ -43,7 +48,28 @@ def keep() -> Path | None:
     if "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS" not in os.environ:
         jax.config.update("jax_persistent_cache_min_compile_time_secs", LEAST_SECONDS)
     warnings.filterwarnings("ignore", message="Error writing persistent compilation cache")
+    _mend(folder)
     return folder
+
+
+def _mend(folder: Path) -> None:
+    """Removes programs that jax can't read when it says so, in place of its warning.
+
+    It writes them in place, so a stopped run may leave half a program, and never writes over one:
+    every later start would compile, and say so.
+    """
+    before = warnings.showwarning
+
+    def show(message: Any, *arguments: Any, **options: Any) -> None:
+        damaged = _DAMAGED.match(str(message))
+        if damaged is None:
+            before(message, *arguments, **options)
+            return
+        for file in folder.glob(f"{glob.escape(damaged[1])}-*"):
+            with suppress(OSError):
+                file.unlink()
+
+    warnings.showwarning = show
 
 
 def machine() -> str:

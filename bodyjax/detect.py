@@ -253,9 +253,8 @@ def people(detector: Detector, image: Any, *, image_id: Any = 0) -> list[dict[st
     person: image_id, category_id 1, keypoints [x, y, score] * 17 in COCO's order and pixels of the
     given picture, score, and beside COCO's fields found [bool] * 17: whether grouping attached the
     joint. A joint that is not found has the place of the highest free value of its map near the
-    person (a guess,
-    with that value as its score), or 0, 0, 0 where there is none. overflow: peaks and people of the
-    picture beyond max_peaks and max_people, which are not among the results.
+    person (a guess, with that value as its score), or 0, 0, 0 where there is none. overflow: peaks
+    and people of the picture beyond max_peaks and max_people, which are not among the results.
     """
     return coco_results(detect(detector, image), detector.skeleton, image_id)
 

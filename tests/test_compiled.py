@@ -106,6 +106,19 @@ def test_a_folder_that_may_not_be_written_is_no_error_and_no_noise(tmp_path):
     assert errors == ""
 
 
+def test_half_a_program_is_written_anew_and_other_warnings_are_shown(tmp_path):
+    said, _ = run(KEEP + "print(compiled_again())", tmp_path)
+    folder, value = said.splitlines()
+    (file,) = Path(folder).glob("jit_program-*-cache")
+    whole = file.read_bytes()
+    file.write_bytes(whole[:100])
+    said, errors = run(KEEP + "print(compiled_again())", tmp_path)
+    assert (said.splitlines()[1], errors) == (value, "")
+    assert len(file.read_bytes()) > 100
+    _, errors = run(KEEP + "import warnings\nwarnings.warn('another one')", tmp_path)
+    assert "another one" in errors
+
+
 def test_what_can_t_be_written_later_is_no_noise(tmp_path):
     gone = """
 import shutil

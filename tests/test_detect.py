@@ -79,8 +79,8 @@ def test_dots_of_a_picture_of_any_shape_are_found_where_they_are(detector, shape
     upright = shape[0] > shape[1]
     rng = np.random.default_rng(shape[0])
     along = (np.array([0.2, 0.5, 0.8]) + rng.uniform(-0.03, 0.03, 3)) * max(shape)
-    # A narrow picture cuts the blobs: in its middle on both sides alike.
-    aside = rng.uniform(-1, 1) / scale if min(shape) * scale > 40 else 0
+    narrow = min(shape) * scale <= 40
+    aside = 0 if narrow else rng.uniform(-1, 1) / scale
     across = np.full(3, (min(shape) - 1) / 2 + aside)
     places = np.stack([across, along] if upright else [along, across], axis=-1)
     direction = (0.0, 1.0) if upright else (1.0, 0.0)
@@ -92,9 +92,12 @@ def test_dots_of_a_picture_of_any_shape_are_found_where_they_are(detector, shape
     joints = np.reshape(found[0]["keypoints"], (17, 3))
     arm = [COCO17.index(BODY18.joints[j]) for j in ARM]
     assert [i for i, flag in enumerate(found[0]["found"]) if flag] == arm
-    error = np.linalg.norm(joints[arm, :2] - places, axis=1)
-    # A picture that is scaled down is known to a share of a pixel of the canvas only.
-    assert error.max() < max(0.5, 0.08 / scale), error
+    error = np.abs(joints[arm, :2] - places).max(0)
+    # A picture that is scaled down is known to a share of a pixel of the canvas only. A narrow one
+    # cuts the blobs, and cells see more of one side than of the other.
+    exact = max(0.5, 0.08 / scale)
+    across = 0.5 / scale if narrow else exact
+    assert (error < ((across, exact) if upright else (exact, across))).all(), error
     rest = np.setdiff1d(np.arange(17), arm)
     assert (joints[rest] == 0).all()
 

@@ -24,8 +24,8 @@ def read_image(source: str | PathLike[str] | bytes, name: str | None = None) -> 
     Grey is repeated over the channels, 16-bit grey keeps its upper byte (of 32 bits stored: values
     up to 255 are taken for 8 bits), of several frames or pages the first is taken, CMYK and
     palettes are converted, transparent pixels are laid over white. `name` is what errors call
-    bytes.
-    Raises DataError for a missing, empty, truncated or oversized file, and for float pictures.
+    bytes. Raises DataError for a missing, empty, truncated or oversized file, and for float
+    pictures.
     """
     label = name if name is not None else ("picture" if isinstance(source, bytes) else str(source))
     try:
@@ -39,8 +39,8 @@ def read_image(source: str | PathLike[str] | bytes, name: str | None = None) -> 
         what = "it is empty" if empty else "no known format"
         raise DataError(f"not a readable picture ({what})", file=label) from None
     except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
-        what = getattr(error, "strerror", None) or error  # not the file's name twice
-        raise DataError(f"not a readable picture ({what})", file=label) from None
+        why = getattr(error, "strerror", None) or error  # not the file's name twice
+        raise DataError(f"not a readable picture ({why})", file=label) from None
 
 
 def has_several(file: str | PathLike[str]) -> bool:
