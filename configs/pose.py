@@ -175,9 +175,9 @@ def _small() -> dict[str, Any]:
         "min_parts": 5,
         # Fitted on 63 validation pictures at this size: bodyjax.calibration.
         "ranking": (-0.09311, 1.26831, 3.52994, 2.17317, 1.31977),
-        "ranking_second": (-2.57043, 0.60922, 5.10206, 0.23678, 1.12007),
+        "ranking_second": (-3.32719, 0.41885, 6.73055, 0.64458, 1.57826),
         "min_person": 0.514,
-        "min_person_second": 0.412,
+        "min_person_second": 0.328,
     }
     return config
 
