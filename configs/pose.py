@@ -13,6 +13,7 @@ another one is named; those not given here are in README.md.
 | small | MoveNet MultiPose as it is, two stages for the fields | lspet, multi, people, simulated | 1 h, 1 CPU core | README |
 | large | the same on MoveNet Thunder | the same | 1 h, 1 CPU core | README |
 | finetune | `small` on pictures of one's own | a COCO keypoint file | 10 min, 2 CPU cores | prints the gain |
+| large_tuned | `large`, its deep blocks and heads trained too, `large` as teacher | lspet, multi, people, simulated | 1 h, 1 CPU core | no gain: docs/detecting.md |
 | imagenet | EfficientNet-lite0 start, two light stages, stride 8 | as small | 5 h, 2 CPU cores | 0.531 |
 | imagenet_distilled | imagenet, and stored joints of a phone model | the same | as imagenet | not measured |
 | imagenet_from_large | imagenet, taught by `large` inside the step | the same | GPU | not measured |
