@@ -52,6 +52,7 @@ def test_the_graph_gives_our_maps():
     assert max(np.abs(a - b).max() for a, b in zip(maps, other, strict=True)) > 0.1
 
 
+@pytest.mark.slow
 def test_the_graph_s_counterpart_is_the_detector_s_own_network():
     """What is timed beside ONNX Runtime are the maps that `detect` reads."""
     detector = detect.load("small", size=64)
