@@ -8,6 +8,7 @@ them (`models.pose.CenterPose`) by all that their maps know (`centers`).
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple, Protocol
 
 import jax
@@ -203,10 +204,7 @@ def seer(
     ends = tuple(model.order.index(channel) for channel in model.between) if unknown else ()
 
     def straight(crop: Array) -> tuple[Array, Array]:
-        maps = last_stage(other.heads(variables, crop[None]), bones)
-        if settings.second_flip:
-            back = mirrored(last_stage(other.heads(variables, crop[None, :, ::-1]), bones), bones)
-            maps = jax.tree.map(lambda a, b: 0.5 * (a + b), maps, back)
+        maps = seen(partial(other.heads, variables), crop[None], bones, flip=settings.second_flip)
         maps = jax.tree.map(lambda leaf: leaf[0], maps)
         xy, score = second.single(maps, model.stride, settings.fill_reach)
         return second.between(xy, score, unknown, ends)
@@ -227,15 +225,21 @@ def averaged_maps(
         if side != settings.size:
             # Pixel and cell centres lie at halves in jax.image.resize: all grids stay in step.
             image = jax.image.resize(image.astype(jnp.float32), (1, side, side, 3), "linear")
-        maps = last_stage(system.maps(variables, image), system.bones)
-        if settings.flip:
-            other = last_stage(system.maps(variables, jnp.flip(image, axis=2)), system.bones)
-            back = mirrored(other, system.bones)
-            maps = jax.tree.map(lambda a, b: 0.5 * (a + b), maps, back)
+        maps = seen(partial(system.maps, variables), image, system.bones, flip=settings.flip)
         if side != settings.size:
             maps = resized(maps, cells)
         each.append(jax.tree.map(lambda leaf: leaf[0], maps))
     return jax.tree.map(lambda *leaves: sum(leaves[1:], leaves[0]) / len(leaves), *each)
+
+
+def seen(network: Callable[[Array], Maps], image: Array, bones: Skeleton, *, flip: bool) -> Maps:
+    """The last stage of a network's maps of pictures (B, H, W, 3); with `flip` the mean with those
+    of the mirrored pictures."""
+    maps = last_stage(network(image), bones)
+    if not flip:
+        return maps
+    back = mirrored(last_stage(network(jnp.flip(image, axis=2)), bones), bones)
+    return jax.tree.map(lambda a, b: 0.5 * (a + b), maps, back)
 
 
 def last_stage(maps: Maps, bones: Skeleton) -> Maps:

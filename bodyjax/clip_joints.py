@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from bodyjax import detect, stored_maps, track
+from bodyjax.cache import default_cache, remove_leftovers
 from bodyjax.contract import Variables
 from bodyjax.data import affine, clip_feed, clips
 from bodyjax.data.clip_feed import Clips, StoredJoints
@@ -68,7 +69,7 @@ def ensure(source: Clips, detector: Detector, count: int) -> StoredJoints:
     stopped run goes on where it was. Shows progress."""
     words = (stored_maps.digest(detector.variables), repr(detector.settings), count)
     name = hashlib.sha256(repr(words).encode()).hexdigest()[:24]
-    place = stored_maps.default_cache() / "joints" / name
+    place = default_cache() / "joints" / name
     place.mkdir(parents=True, exist_ok=True)
     shape = (count, len(BODY18.joints), 3)
     files = [place / f"{stored_maps.clip_key(source, i)}.npy" for i in range(len(source))]
@@ -82,7 +83,7 @@ def ensure(source: Clips, detector: Detector, count: int) -> StoredJoints:
         stored_maps.save(files[index], np.concatenate([xy, score[..., None]], -1)[inverse])
 
     if missing:
-        stored_maps.remove_leftovers(place)
+        remove_leftovers(place)
         stored_maps.make_all(write, missing, "joints")
     tables = np.stack([np.load(file, allow_pickle=False) for file in files])
     print_of = hashlib.sha256(repr((words, source.fingerprint)).encode()).hexdigest()

@@ -1,5 +1,5 @@
-"""What is told beside AP of people found on COCO pictures: how right those are that are shown, AP
-by where the pictures come from, another detector's results on the same pictures, single joints.
+"""What a report on COCO pictures says besides AP: precision and recall of the people shown, AP by
+the origin of the pictures, a comparison with another detector, and figures for single joints.
 """
 
 from __future__ import annotations

@@ -100,7 +100,7 @@ def load(
     {"second": "large"}. condition: the exercise, where it is the model's input; the config's
     section `score` may name it too, beside detector ("small") and seconds. CheckpointError where
     the checkpoint can't score videos: another system, 3D joints, joints that no detector finds, or
-    an exercise that is not named; ConfigError for a name that is none, or a model that takes none.
+    an exercise that is not named; ConfigError for an unknown exercise, or a model that takes none.
     """
     if not isinstance(checkpoint, Checkpoint):
         checkpoint = checkpoints.load(checkpoint, system="sequence")

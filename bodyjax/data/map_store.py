@@ -20,12 +20,12 @@ from typing import Any
 import numpy as np
 
 from bodyjax import skeleton, whole_file
+from bodyjax.cache import remove_leftovers, temporary_name
 from bodyjax.data.clip_pictures import ClipPictures
 from bodyjax.data.images import Archive
 from bodyjax.data.labelled import FilePath, Pictures
 from bodyjax.data.prepared import Prepared
 from bodyjax.errors import ConfigError, DataError
-from bodyjax.simulate.clips import remove_leftovers, temporary_name
 
 RECORD = "record.json"
 FORMAT = 1

@@ -175,8 +175,8 @@ def from_config(data: Mapping[str, Any], say: Callable[[str], None] = print) -> 
     window (with hop, rate, every as `windows` takes them; joint tables need fps, frames a second,
     for it). label, joints: which label and which stored joints, where the set has several (joint
     tables have one of each, so both are passed over); "A+B": both, each clip once with every
-    estimator's joints (its answer is the mean over them). A field that is None is as if it was not
-    there. ConfigError names a field that is wrong.
+    estimator's joints (its answer is the mean over them). A field of None counts as
+    absent. ConfigError names a field that is wrong.
     """
     data = {name: value for name, value in dict(data).items() if value is not None}
     _check_shape(data)

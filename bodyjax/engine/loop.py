@@ -299,7 +299,7 @@ class _Fit:
         for name, spec in self.system.batch_spec(local).items():
             if tuple(batch[name].shape) != tuple(spec.shape):
                 raise DataError(
-                    f"{name} has shape {tuple(batch[name].shape)}, the system eats {spec.shape}"
+                    f"{name} has shape {tuple(batch[name].shape)}, the system takes {spec.shape}"
                 )
 
     def _log(self, step: int, timer: Timer) -> str | None:

@@ -259,7 +259,7 @@ def test_mistakes_are_found_before_training(tmp_path: Path) -> None:
     for feed, message in (
         (Short(), "came to an end"),
         (Bare(), "the data have no label"),
-        (Narrow(), r"x has shape \(8, 4\), the system eats \(8, 6\)"),
+        (Narrow(), r"x has shape \(8, 4\), the system takes \(8, 6\)"),
     ):
         with pytest.raises(DataError, match=message):
             loop.fit(SYSTEM, feed, config(stop={"steps": 4}), tmp_path / message[:3])
