@@ -90,3 +90,13 @@ class Feed(Protocol):
 
     def eval_batches(self) -> Iterator[dict[str, np.ndarray]]:
         """Every held-out example once; the last batch is padded, `mask` (B,) bool says where."""
+
+
+class Prepared(NamedTuple):
+    """What a training needs: initial variables ({} where all are random) replace the random ones
+    part by part; a checkpoint records `meta` beside the config."""
+
+    system: System
+    feed: Feed
+    initial: Variables
+    meta: dict[str, Any]

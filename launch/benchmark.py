@@ -15,14 +15,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from bodyjax.errors import ConfigError, UserError
+from bodyjax.errors import UserError
 from launch import flags
 from launch.evaluate import check_writable
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 Part = tuple[str, Callable[..., Iterator[Any]], tuple[Any, ...]]
 """Name of what is measured, function that yields the rows, its arguments."""
-DETECTORS = ("small", "large", "tiny", "se", "cmu")
 
 
 def main(arguments: list[str]) -> int:
@@ -80,47 +79,25 @@ def benchmark(chosen: list[Part], platform: str, file: Path | None) -> int:
 
 def parts(configs: dict[str, Any], system: str | None, platform: str) -> Iterator[Part]:
     """What is measured for `system`, all where it is None."""
-    from bodyjax.bench import detector, people, reading, sequence, training, videos
+    from bodyjax import tasks
+    from bodyjax.bench import reading, training
 
     if system in (None, "reading"):
         yield "reading", reading.reading, ()
     for name, config in configs.items():
-        kind = config["system"]
-        if system not in (None, kind):
+        if system not in (None, config["system"]):
             continue
-        yield f"{name}: training step", training.training, (name, completed(config), platform)
-        if kind == "pose":
-            yield "detector", people.people, (platform,)
-            yield "networks", detector.detector, (variants(CONFIGS / f"{name}.py"), platform)
-            yield "labels", detector.labels, (config, platform)
-            yield "grouping", detector.grouping, (platform,)
-        if kind == "movement":
-            yield "videos", videos.videos, (completed(config), platform)
-        if kind == "sequence":
-            yield "sequence model", sequence.sequence, (completed(config), platform)
+        measure = tasks.offered(config["system"], "measure")
+        if measure is None:
+            yield f"{name}: training step", training.training, (name, config, platform)
+        else:
+            yield from measure(name, config, variant, platform)
 
 
-def variants(file: Path) -> dict[str, Any]:
-    """The detectors to compare that the config file has."""
-    found = {}
-    for name in DETECTORS:
-        try:
-            found[name] = flags.load_config(f"{file}:{name}")
-        except ConfigError:
-            continue
-    return found
-
-
-def completed(config: Any) -> Any:
-    """A config with what a training takes from its data filled in: labels, skeleton, detector."""
-    config = config.copy_and_resolve_references()
-    if config.get("labels") == ():
-        config.labels = tuple(f"class {number}" for number in range(9))
-    if config.get("skeleton") == "":
-        config.skeleton = "coco17"
-    if "detector" in config and not config.detector:
-        config.detector = flags.load_config(str(CONFIGS / "pose.py")).model
-    return config
+def variant(name: str) -> Any:
+    """The config "NAME:VARIANT" of configs/; ConfigError where there is none."""
+    file, _, chosen = name.partition(":")
+    return flags.load_config(f"{CONFIGS / file}.py" + (f":{chosen}" if chosen else ""))
 
 
 if __name__ == "__main__":

@@ -20,8 +20,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from bodyjax import whole_file
-from bodyjax.data.encode import ENDINGS, WRITTEN
+from bodyjax import files
+from bodyjax.data.video.writing import ENDINGS, WRITTEN
 from bodyjax.errors import ConfigError, DataError, UserError
 from launch import flags
 from launch.evaluate import (
@@ -70,15 +70,16 @@ def main(arguments: list[str]) -> int:
         if getattr(options, flag) == "":  # "" would be the folder where one stands
             raise ConfigError("is empty", place=f"--{flag}", hint="name a file or folder")
     root = Path(options.input)
-    files, others = input_files(root)
+    inputs, others = input_files(root)
     check_writable(options.json)
     check_writable(options.out, folder=root.is_dir() or Path(options.out or "").is_dir())
-    targets = overlay_files(root, files, Path(options.out)) if options.out else {}
-    taken = dict.fromkeys(files, "an input") | dict.fromkeys(targets.values(), "an overlay")
+    targets = overlay_files(root, inputs, Path(options.out)) if options.out else {}
+    taken = dict.fromkeys(inputs, "an input") | dict.fromkeys(targets.values(), "an overlay")
     check_apart({"--json": options.json}, taken)
 
     gc.set_threshold(100_000, 20, 20)  # imports and tracing leave objects: a tenth of the start
-    from bodyjax import compiled, detect
+    from bodyjax import detect
+    from bodyjax.engine import compiled
 
     kept = compiled.keep()
     if settings.get("max_people", 0) > detect.Settings.max_peaks:
@@ -91,7 +92,7 @@ def main(arguments: list[str]) -> int:
     people: list[dict[str, Any]] = []
     bad: list[str] = []
     weak = full = several = 0
-    for number, file in enumerate(_bar(files, len(files), "file")):
+    for number, file in enumerate(_bar(inputs, len(inputs), "file")):
         try:
             read = _video if is_video(file) else _picture
             found = read(detector, file, targets.get(file), least)
@@ -107,13 +108,13 @@ def main(arguments: list[str]) -> int:
             people.append({**person, "file_name": name})
     text = json.dumps(people)
     if options.json:
-        whole_file.write_text(options.json, text + "\n")
+        files.write_text(options.json, text + "\n")
     else:
         print(text)
-    summary(len(files), len(bad), others, len(people), full, weak, several)
+    summary(len(inputs), len(bad), others, len(people), full, weak, several)
     for line in bad:
         print(f"error: {line}", file=sys.stderr)
-    return flags.EXIT_USER_ERROR if len(bad) == len(files) else EXIT_SOME_BAD if bad else 0
+    return flags.EXIT_USER_ERROR if len(bad) == len(inputs) else EXIT_SOME_BAD if bad else 0
 
 
 def most_people(text: str) -> int:
@@ -197,8 +198,8 @@ def make_parent(target: Path) -> None:
 
 def _picture(detector: Any, file: Path, target: Path | None, least: float) -> Read:
     from bodyjax import detect
-    from bodyjax.data.images import has_several
-    from bodyjax.found import write_picture
+    from bodyjax.data.pictures.images import has_several
+    from bodyjax.detect.found import write_picture
 
     found = detect.find(detector, file, min_score=least)
     if target is not None:
@@ -208,9 +209,10 @@ def _picture(detector: Any, file: Path, target: Path | None, least: float) -> Re
 
 
 def _video(detector: Any, file: Path, target: Path | None, least: float) -> Read:
-    from bodyjax import detect, found
-    from bodyjax.data.encode import write_video
-    from bodyjax.data.video import open_video
+    from bodyjax import detect
+    from bodyjax.data.video.files import open_video
+    from bodyjax.data.video.writing import write_video
+    from bodyjax.detect import found
 
     frames = detect.video(detector, file, progress=lambda it, count: _bar(it, count, "frame"))
     full = sum(any(person["overflow"] for person in people) for people in frames)

@@ -9,23 +9,15 @@ evaluation does not have is an error. Exit codes: 0 done, 2 a mistake in the inp
 from __future__ import annotations
 
 import argparse
-import importlib
-import importlib.util
-import inspect
 import json
 import math
 import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from bodyjax import whole_file
+from bodyjax import files
 from bodyjax.errors import ConfigError, UserError
 from launch import flags
-
-EVALUATIONS = {"pose": "bodyjax.picture_eval"}
-"""Module of evaluate(checkpoint, data, split) -> dict of metrics, where it is not bodyjax.NAME_eval
-for system NAME."""
 
 
 def main(arguments: list[str]) -> int:
@@ -68,7 +60,7 @@ def main(arguments: list[str]) -> int:
     report = evaluate(options.checkpoint, options.data, options.split, more)
     text = json.dumps(plain(report), indent=1)
     if options.out:
-        whole_file.write_text(options.out, text + "\n")
+        files.write_text(options.out, text + "\n")
     print(text)
     return 0
 
@@ -76,30 +68,18 @@ def main(arguments: list[str]) -> int:
 def evaluate(checkpoint: str, data: str, split: str | None, more: dict[str, Any]) -> dict[str, Any]:
     """Calls the evaluation of the checkpoint's system; ConfigError for an option in `more` that it
     does not have."""
-    from bodyjax import compiled
+    from bodyjax import tasks
     from bodyjax.engine import checkpoint as checkpoints
+    from bodyjax.engine import compiled
 
     compiled.keep()
     loaded = checkpoints.load(checkpoint)
-    run = evaluation(loaded.system)
+    run = tasks.offered(loaded.system, "evaluate")
     if run is None:
         raise UserError(f"there is no evaluation of system {loaded.system}", file=checkpoint)
-    parameters = inspect.signature(run).parameters
-    settings = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
-    for option in more:
-        if option not in parameters and not settings:
-            flag = "min-score" if option == "min_person" else option.replace("_", "-")
-            raise ConfigError(f"--{flag} is not for checkpoints of system {loaded.system}")
-    return run(loaded, data, split, **more)
-
-
-def evaluation(system: str) -> Callable[..., dict[str, Any]] | None:
-    """The function `evaluate` of the system's module, None where there is none."""
-    name = EVALUATIONS.get(system, f"bodyjax.{system}_eval")
-    known = system.isidentifier() and importlib.util.find_spec(f"bodyjax.systems.{system}")
-    if not known or importlib.util.find_spec(name) is None:
-        return None
-    return getattr(importlib.import_module(name), "evaluate", None)
+    flags.check_options(run, more, loaded.system)
+    result: dict[str, Any] = run(loaded, data, split, **more)
+    return result
 
 
 def add_detector_flags(parser: argparse.ArgumentParser) -> None:
@@ -143,7 +123,7 @@ def detector_settings(options: argparse.Namespace) -> dict[str, Any]:
 
 def least_score(text: str | None) -> float | None:
     """The value of --min-score; ConfigError where it is no number from 0 to 1."""
-    from bodyjax.found import checked_score
+    from bodyjax.detect.found import checked_score
 
     if text is None:
         return None

@@ -6,11 +6,12 @@ import ast
 import difflib
 import gc
 import importlib.util
+import inspect
 import signal
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import CodeType, FrameType
 from typing import Any
@@ -170,3 +171,14 @@ def _value(text: str, old: Any, name: str) -> Any:
             f"{text!r} is not {type(old).__name__}", place=f"config.{name}", hint=f"now {old!r}"
         )
     return value
+
+
+def check_options(function: Callable[..., Any], given: Mapping[str, Any], system: str) -> None:
+    """ConfigError where `function`, of a task of `system`, has no parameter for one of `given`."""
+    parameters = inspect.signature(function).parameters
+    if any(one.kind is one.VAR_KEYWORD for one in parameters.values()):
+        return
+    for option in given:
+        if option not in parameters:
+            flag = "min-score" if option == "min_person" else option.replace("_", "-")
+            raise ConfigError(f"--{flag} is not for checkpoints of system {system}")

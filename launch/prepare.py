@@ -102,7 +102,8 @@ def store_maps(options: argparse.Namespace, settings: dict[str, Any]) -> int:
         raise ConfigError(f"--{flag} says nothing about a teacher's maps", place="--teacher")
     if not options.source.exists():
         raise DataError("no such file or folder", file=options.source)
-    from bodyjax import compiled, teacher_maps
+    from bodyjax.detect import teacher_maps
+    from bodyjax.engine import compiled
 
     compiled.keep()
     report = teacher_maps.store(
@@ -129,11 +130,12 @@ def check_same(file: Path, made_of: dict[str, Any]) -> None:
 
 def detect_joints(options: argparse.Namespace, out: Path, settings: dict[str, Any]) -> None:
     """Writes the joint tables of all videos and says which have none; settings: the detector's."""
-    from bodyjax import detect, joint_tables
+    from bodyjax import detect
+    from bodyjax.detect import video_tables
 
     detector = detect.load(options.detect, **settings)
-    every = joint_tables.EVERY if options.every is None else options.every
-    joint_tables.check_rate(every, options.rate)
+    every = video_tables.EVERY if options.every is None else options.every
+    video_tables.check_rate(every, options.rate)
     check_same(
         out.with_name(f"{out.name}.json"),
         {
@@ -143,7 +145,7 @@ def detect_joints(options: argparse.Namespace, out: Path, settings: dict[str, An
         },
     )  # fmt: skip
     written, missing = 0, 0
-    for outcome in joint_tables.write_tables(
+    for outcome in video_tables.write_tables(
         detector, options.source, out, every=every, rate=options.rate, number=options.split_number
     ):
         if outcome.table is None:

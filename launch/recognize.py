@@ -14,15 +14,17 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from bodyjax import whole_file
-from bodyjax.errors import ConfigError, DataError, VideoError
+from bodyjax import files
+from bodyjax.errors import ConfigError, DataError, UserError, VideoError
 from launch import flags
 from launch.evaluate import add_detector_flags, check_apart, detector_settings
+
+if TYPE_CHECKING:
+    from bodyjax.tasks import Opened
 
 Result = dict[str, Any]
 
@@ -43,7 +45,10 @@ def main(arguments: list[str]) -> int:
     options = parser.parse_args(arguments)
     settings = detector_settings(options)
     check_outputs(options.video, options.out, options.json, options.window)
-    task = open_task(options.checkpoint, options.window, options.exercise, settings)
+    for name in ("window", "exercise"):
+        if getattr(options, name) is not None:
+            settings[name] = getattr(options, name)
+    task = open_task(options.checkpoint, settings)
     if options.video.is_dir():
         result = folder(task, options.video, options.out)
     else:
@@ -53,13 +58,13 @@ def main(arguments: list[str]) -> int:
     text = json.dumps(result, indent=1, allow_nan=False)
     print(text)
     if options.json:
-        whole_file.write_text(options.json, text + "\n")
+        files.write_text(options.json, text + "\n")
     return EXIT_SOME_BAD if result.get("bad") else 0
 
 
-def folder(task: Task, videos: Path, out: Path | None) -> Result:
+def folder(task: Opened, videos: Path, out: Path | None) -> Result:
     """The results of all videos of a folder; files that can't be used are named and counted."""
-    from bodyjax.recognize import video_files
+    from bodyjax.recognize.recognizer import video_files
 
     videos = Path(os.path.abspath(videos))  # as results name their video
     results, bad = [], []
@@ -89,7 +94,7 @@ def folder(task: Task, videos: Path, out: Path | None) -> Result:
 
 def check_outputs(video: Path, out: Path | None, result: Path | None, window: float | None) -> None:
     """What can be refused before anything is computed."""
-    from bodyjax.data.encode import ENDINGS, WRITTEN
+    from bodyjax.data.video.writing import ENDINGS, WRITTEN
 
     if window is not None and not 0 < window < float("inf"):
         raise ConfigError(f"{window:g} seconds", place="--window", hint="give a number above 0")
@@ -114,83 +119,22 @@ def check_outputs(video: Path, out: Path | None, result: Path | None, window: fl
         raise DataError("--out would write over the video", file=out)
 
 
-@dataclass(frozen=True)
-class Task:
-    """What the system of a checkpoint does with a video, with a folder of them, how a result is
-    drawn on its video, and how it is said in a line."""
-
-    one: Callable[[Path], Result]
-    all: Callable[[Path], Iterator[Result]]
-    draw: Callable[[Path, Path, Result], None]
-    line: Callable[[Result], str]
-
-
-def open_task(
-    checkpoint: str,
-    window: float | None,
-    exercise: str | None = None,
-    settings: Mapping[str, Any] | None = None,
-) -> Task:
-    """What to do with each video: a movement, or a score where the checkpoint is a sequence's;
-    settings: of the scorer's detector, as detect.load takes them."""
-    from bodyjax import compiled
+def open_task(checkpoint: str, given: Mapping[str, Any]) -> Opened:
+    """What the checkpoint's system does with a video; ConfigError for an option in `given`, by its
+    name in the task, that it does not have."""
+    from bodyjax import tasks
     from bodyjax.engine import checkpoint as checkpoints
+    from bodyjax.engine import compiled
 
     compiled.keep()
     found = checkpoints.load(checkpoint)
-    if found.system != "sequence":
-        if exercise is not None:
-            raise ConfigError("is for scorers of exercises", place="--exercise")
-        for name in settings or {}:
-            flag = f"--{name.replace('_', '-')}"
-            raise ConfigError("is for scorers: a classifier brings its detector", place=flag)
-        return recognition(found, window)
-    if window is not None:
-        hint = "a scorer's stretches are its config's score.seconds"
-        raise ConfigError("is for classifiers of movements", place="--window", hint=hint)
-    return scoring(found, exercise, settings)
-
-
-def recognition(found: Any, window: float | None) -> Task:
-    """Movements: the checkpoint of a classifier on heat maps."""
-    from bodyjax import overlay, recognize
-
-    loaded = recognize.load(found)
-
-    def one(video: Path) -> Result:
-        if window is None:
-            return recognize.recognize_video(loaded, video)
-        return recognize.recognize_long(loaded, video, window)
-
-    return Task(
-        one,
-        lambda videos: recognize.recognize_folder(loaded, videos, window),
-        lambda video, out, result: overlay.write(loaded, video, out, result),
-        lambda result: f"{result['movement']} {result['probability']:.2f}",
-    )
-
-
-def scoring(found: Any, exercise: str | None, settings: Mapping[str, Any] | None = None) -> Task:
-    """Standard or not, per person and repetition: the checkpoint of a classifier on sequences;
-    exercise: which one is done, where the model takes it as input; settings: of the detector."""
-    from bodyjax import score
-    from bodyjax.recognize import video_files
-
-    scorer = score.load(found, condition=exercise, settings=settings)
-
-    def every(videos: Path) -> Iterator[Result]:
-        for file in video_files(videos):
-            try:
-                yield score.recognize(scorer, file)
-            except VideoError as error:
-                yield {"video": str(file), "error": error.message}
-
-    return Task(
-        lambda video: score.recognize(scorer, video),
-        every,
-        lambda video, out, result: score.overlay(scorer, video, out, result),
-        lambda result: f"{len(result['people'])} people",
-    )
+    opened = tasks.offered(found.system, "open")
+    if opened is None:
+        hint = "a movement classifier or a scorer; people in videos: launch.detect"
+        raise UserError(f"system {found.system} recognises nothing", file=checkpoint, hint=hint)
+    flags.check_options(opened, given, found.system)
+    result: Opened = opened(found, **given)
+    return result
 
 
 if __name__ == "__main__":

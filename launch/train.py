@@ -49,12 +49,12 @@ def join(text: str) -> None:
 
 def train(config: Any, workdir: Path) -> int:
     """Trains, then shows what came out and how to use it."""
-    from bodyjax import compiled, training
-    from bodyjax.engine import loop
+    from bodyjax import tasks
+    from bodyjax.engine import compiled, loop
 
     compiled.keep()
     try:
-        result = training.train(config, workdir)
+        result = tasks.train(config, workdir)
     except loop.Interrupted:
         return loop.EXIT_INTERRUPTED
     for line in result["lines"]:

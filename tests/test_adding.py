@@ -24,12 +24,12 @@ def files(tmp_path, monkeypatch):
             file = tmp_path / block.words.removeprefix("file=")
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(block.text)
-    for name in ("bodyjax", "bodyjax.systems", "bodyjax.data"):
+    for name in ("bodyjax.systems", "bodyjax.data", "bodyjax.tasks"):
         package = importlib.import_module(name)
         folders = [*package.__path__, str(tmp_path / name.replace(".", "/"))]
         monkeypatch.setattr(package, "__path__", folders)
     yield tmp_path
-    for name in ("bodyjax.systems.hands", "bodyjax.data.hands", "bodyjax.hands_eval"):
+    for name in ("bodyjax.systems.hands", "bodyjax.data.hands", "bodyjax.tasks.hands"):
         sys.modules.pop(name, None)
 
 

@@ -20,7 +20,7 @@ LAUNCHERS = sorted(
 LINES = 450
 ONE_THEME = {  # one file each, so that faults of files and videos are dealt with in one place
     "bodyjax/engine/checkpoint.py": 600,
-    "bodyjax/data/video.py": 550,
+    "bodyjax/data/video/files.py": 550,
 }
 
 

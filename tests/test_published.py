@@ -6,10 +6,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from bodyjax import published, start
+from bodyjax import published
 from bodyjax.errors import CheckpointError
 from bodyjax.models.backbone import VGG19, EfficientNetLite0, SEResNet
 from bodyjax.systems import build
+from bodyjax.train import start
 from configs.pose import get_config
 from tests.shared import shared
 

@@ -7,20 +7,27 @@ from typing import Any
 import jax
 import numpy as np
 
-from bodyjax import systems, training
+from bodyjax import systems
 from bodyjax.engine import checkpoint as checkpoints
 from configs import classifier
 
 LABELS = ("stop", "go_straight", "slow_down", "idle")
 FRAMES = 4
 SIZE = (64, 96)
+DETECTOR = {
+    "skeleton": "body18", "backbone": "se_resnet_small", "depthwise": "shifted",
+    "frozen_blocks": 0, "stride": 8, "stages": 1, "light": True, "width": 16,
+    "size": (64, 64), "max_people": 1, "sigma": 9.0, "paf_width": 6.0, "peak_weight": 0.0,
+    "hard_joints": 0, "hard_stages": 0,
+}  # fmt: skip
+"""The `model` section of the smallest detector."""
 
 
 def config(**model: Any) -> Any:
     """The variant `tiny` on frames, with a small detector; `model` changes fields of model."""
     tiny = classifier.get_config("tiny")
     tiny.labels = LABELS
-    tiny.detector = training.default_detector()
+    tiny.detector = dict(DETECTOR)
     tiny.model.update({"input": "frames", "frames": FRAMES, "size": SIZE, **model})
     tiny.operations = {
         name: dict(operation=operation, probability=0.5, hold=2)

@@ -11,10 +11,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from bodyjax import canvas
 from bodyjax import grouping as grouper
 from bodyjax.bench import scenes, timing, training
 from bodyjax.bench.rows import Row, attempt
+from bodyjax.detect import canvas
 
 SIZES = (128, 192, 224, 256, 384)
 """Multiples of 32, which networks with a pyramid need."""

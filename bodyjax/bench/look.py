@@ -22,10 +22,11 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from bodyjax import detect, draw, found
+from bodyjax import detect, draw
 from bodyjax.data import sets
-from bodyjax.data.video import open_video
-from bodyjax.detect import Detector
+from bodyjax.data.video.files import open_video
+from bodyjax.detect import found
+from bodyjax.detect.detector import Detector
 from bodyjax.errors import UserError
 from bodyjax.skeleton import COCO17
 

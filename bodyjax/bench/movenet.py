@@ -32,8 +32,8 @@ from jax import lax
 
 from bodyjax import published
 from bodyjax.data import affine, sets
+from bodyjax.models.backbones.mobilenet_v2_fpn import MobileNetV2FPN
 from bodyjax.models.depthwise import depthwise
-from bodyjax.models.mobilenet import MobileNetV2FPN
 
 Array = jax.Array
 SPREAD = 0.30

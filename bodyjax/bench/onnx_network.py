@@ -15,7 +15,7 @@ import jax
 import numpy as np
 from flax import linen as nn
 
-from bodyjax.models.mobilenet import STRIDES, TAPS
+from bodyjax.models.backbones.mobilenet_v2_fpn import STRIDES, TAPS
 from bodyjax.models.pose import CenterPose
 
 HEADS = ("heatmap", "center", "regress", "offset")

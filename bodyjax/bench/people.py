@@ -15,10 +15,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from bodyjax import canvas, detect
+from bodyjax import detect
 from bodyjax.bench import onnx_network, scenes, timing
 from bodyjax.bench.rows import Row, attempt, not_measured
-from bodyjax.detect import Detector
+from bodyjax.detect import canvas
+from bodyjax.detect.detector import Detector
 
 PART = "detector"
 SIZES = (192, 256, 384)

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import imageio_ffmpeg
 
+from bodyjax.bench.frame_readers import compare_readers
 from bodyjax.bench.rows import Row, not_measured
-from bodyjax.data.read_benchmark import compare_readers
 
 CLIPS = {
     "720p, keyframe every 12": ("1280x720", 300, 12),

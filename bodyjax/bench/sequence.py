@@ -13,11 +13,12 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from bodyjax import crossval, systems
+from bodyjax import systems
 from bodyjax.bench import timing
 from bodyjax.bench.rows import Row, attempt, not_measured
 from bodyjax.engine import settings
 from bodyjax.models.sequence import SequenceClassifier
+from bodyjax.train import cross_validation
 
 BATCH, STEPS, FEATURES, CLASSES = 128, 10, 68, 12
 WIDTHS = (128, 256)
@@ -123,7 +124,7 @@ def _runs(config: Any, together: bool) -> Iterator[Row]:
     steps = 2 * chunk if together else chunk
     plans = rng.integers(0, batch, (count, steps, batch)).astype(np.int32)
     times: list[float] = []
-    crossval.train_runs(
+    cross_validation.train_runs(
         system, arrays, plans, np.ones((count, batch), np.float32), range(count),
         settings.optimizer(settings.plain(config["optimizer"])), chunk=chunk, together=together,
         say=lambda line: times.append(time.perf_counter()),

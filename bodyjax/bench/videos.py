@@ -15,7 +15,7 @@ from bodyjax.bench import timing, training
 from bodyjax.bench.reading import make_clip
 from bodyjax.bench.rows import Row
 from bodyjax.errors import CheckpointError
-from bodyjax.recognize import Recognizer
+from bodyjax.recognize.recognizer import Recognizer
 
 CLIPS = 24
 PART = "videos"

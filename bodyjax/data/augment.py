@@ -11,7 +11,8 @@ import numpy as np
 from PIL import Image
 
 from bodyjax import skeleton
-from bodyjax.data import affine, body_region
+from bodyjax.data import affine
+from bodyjax.data.clips import body_region
 
 Example = dict[str, np.ndarray]
 
@@ -38,7 +39,7 @@ def augment_picture(
 ) -> Example:
     """A crop about one random person, turned, scaled, perhaps mirrored, with its colours changed.
 
-    example: as bodyjax.data.labelled says. `size`: (height, width) of the crop, or one number.
+    example: as data.pictures.labelled says. `size`: (height, width) of the crop, or one number.
     The longer side of the person's box becomes `person` x `scale` x the crop's shorter side (Cao et
     al.); with a `canvas`, the longer side of the picture becomes `canvas` x `scale` instead, so
     that people are learnt at the sizes that a detector of that canvas meets. The turn is within

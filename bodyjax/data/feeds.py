@@ -14,11 +14,11 @@ import numpy as np
 
 from bodyjax.contract import Feed
 from bodyjax.data import augment, sets
-from bodyjax.data.clip_pictures import clip_pictures
-from bodyjax.data.map_store import RECORD, MapStore
-from bodyjax.data.simulated import SimulatedPictures
+from bodyjax.data.pictures.clip_frames import clip_pictures
+from bodyjax.data.pictures.map_store import RECORD, MapStore
+from bodyjax.data.pictures.simulated import SimulatedPictures
+from bodyjax.data.pictures.teacher import Taught, TaughtByMaps, with_maps, with_teacher
 from bodyjax.data.stream import Mixture, Stream, Transform
-from bodyjax.data.teacher import Taught, TaughtByMaps, with_maps, with_teacher
 from bodyjax.errors import ConfigError, DataError
 
 Example = dict[str, Any]
@@ -57,7 +57,7 @@ def picture_source(
 ) -> Any:
     """One labelled set of pictures: `simulated`, or the folder `name` below `root`, known by its
     layout (LSP arrays, COCO keypoints, rendered people, a prepared set, or clips with stored
-    joints, of which frames are taken: bodyjax.data.clip_pictures).
+    joints, of which frames are taken: bodyjax.data.pictures.clip_frames).
 
     With `teacher`, the stored joints of its teacher.npz come with the examples, where it has one.
     on_bad: "raise" ends at the first label or missing picture that can't be used; "skip" decodes

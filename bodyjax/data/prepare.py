@@ -16,10 +16,15 @@ import numpy as np
 from PIL import Image
 
 from bodyjax.data import prepared, sets
-from bodyjax.data.clips import PARTS
-from bodyjax.data.joint_clips import JointClips, array_set, joint_tables, table_files
-from bodyjax.data.labelled import FilePath, NoPictures, Pictures
-from bodyjax.data.simulated import SimulatedPictures
+from bodyjax.data.clips.folder import PARTS
+from bodyjax.data.pictures.labelled import FilePath, NoPictures, Pictures
+from bodyjax.data.pictures.simulated import SimulatedPictures
+from bodyjax.data.sequences.table_folders import (
+    JointClips,
+    array_set,
+    joint_tables,
+    table_files,
+)
 from bodyjax.errors import ConfigError, DataError
 from bodyjax.skeleton import COCO17, Skeleton
 

@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 
 from bodyjax.contract import Source
-from bodyjax.data.clips import ClipFolder
-from bodyjax.data.images import read_image
-from bodyjax.data.labelled import FilePath, Pictures, read_arrays
+from bodyjax.data.clips.folder import ClipFolder
+from bodyjax.data.pictures.images import read_image
+from bodyjax.data.pictures.labelled import FilePath, Pictures, read_arrays
 from bodyjax.errors import DataError
 
 Example = dict[str, Any]

@@ -9,11 +9,11 @@ from typing import Any, TypeVar
 import numpy as np
 
 from bodyjax.data import folds
-from bodyjax.data.clips import ENDINGS, ClipFolder, clips
-from bodyjax.data.labelled import FilePath, Pictures, read_arrays
-from bodyjax.data.pictures import coco, lsp, people
+from bodyjax.data.clips.folder import ENDINGS, ClipFolder, clips
+from bodyjax.data.pictures.labelled import FilePath, Pictures, read_arrays
+from bodyjax.data.pictures.rendered_people import coco, lsp, people
 from bodyjax.data.prepared import Prepared
-from bodyjax.data.video import open_video
+from bodyjax.data.video.files import open_video
 from bodyjax.errors import ConfigError, DataError
 
 PICTURES: dict[str, Callable[..., Pictures]] = {"lsp": lsp, "people": people, "coco": coco}
@@ -25,14 +25,14 @@ JOINT_FILES = {
     "joints.npz": "pushfit",
     "teacher.npz": "jhmdb",
 }
-"""The file by which a set of joints is known, and what bodyjax.data.sequence_sets calls the set."""
+"""The file by which a set of joints is known, and what data.sequences.array_sets calls the set."""
 
 AnySource = TypeVar("AnySource", bound=Any)
 
 
 def recognise(path: FilePath) -> str:
     """What lies at a path, told by its layout: "prepared", "clips", "lsp", "people", "coco", or the
-    name of a joint set of bodyjax.data.sequence_sets ("jhmdb" for its teacher.npz itself;
+    name of a joint set of data.sequences.array_sets ("jhmdb" for its teacher.npz itself;
     JHMDB's folder is "clips"). DataError where nothing fits.
     """
     path = Path(path)
@@ -66,7 +66,7 @@ def recognise(path: FilePath) -> str:
 def open_set(path: FilePath, part: str = "all", **options: Any) -> Any:
     """The source of pictures or clips at a path; options go to `lsp`, `people`, `coco` or `clips`.
 
-    ConfigError for a set of joints: bodyjax.data.sequences opens those.
+    ConfigError for a set of joints: bodyjax.data.sequences.source opens those.
     """
     kind = recognise(path)
     if kind in PICTURES:

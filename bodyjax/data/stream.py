@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from bodyjax.contract import Source
-from bodyjax.data.ahead import Crew, Watch, example_name, from_threads, in_background, stack
+from bodyjax.data.read_ahead import Crew, Watch, example_name, from_threads, in_background, stack
 from bodyjax.errors import ConfigError, DataError
 
 Example = dict[str, np.ndarray]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import jax
@@ -38,3 +38,20 @@ def make_evaluator(system: System, mesh: Mesh) -> Evaluator:
         return dict(metrics.compute(jax.device_get(total))) if seen else {}
 
     return evaluate
+
+
+def predict_rows(
+    predict: Callable[[Variables, Any], Any],
+    variables: Variables,
+    arrays: Mapping[str, np.ndarray],
+    rows: np.ndarray,
+    batch: int = 256,
+) -> dict[str, np.ndarray]:
+    """Outputs of `predict` (jitted) for rows of arrays, in their order; every batch has one shape,
+    so one program serves all."""
+    parts = []
+    for first in range(0, len(rows), batch):
+        index = np.resize(rows[first : first + batch], batch)
+        out = predict(variables, {name: array[index] for name, array in arrays.items()})
+        parts.append({k: np.asarray(v)[: len(rows) - first] for k, v in out.items()})
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}

@@ -14,7 +14,7 @@ from flax import linen as nn
 from jax import export
 
 from bodyjax.models.backbone import EfficientNetLite0, Norm, SqueezeExcite, conv
-from bodyjax.models.mobilenet import MobileNetV2FPN, PointwiseConv, SeparableConv
+from bodyjax.models.backbones.mobilenet_v2_fpn import MobileNetV2FPN, PointwiseConv, SeparableConv
 from bodyjax.models.resize import upsample2
 
 Array = jax.Array

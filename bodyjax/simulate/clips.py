@@ -25,8 +25,8 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from bodyjax.cache import default_cache, remove_leftovers, temporary_name
 from bodyjax.errors import ConfigError, DataError, VideoError
+from bodyjax.files import default_cache, remove_leftovers, temporary_name
 from bodyjax.simulate import film
 from bodyjax.simulate.exercises import EXERCISES, FAULTS, VIEWS
 from bodyjax.simulate.film import Clip, picture

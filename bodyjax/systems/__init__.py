@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib
+import os
 import pkgutil
+import sys
 from types import ModuleType
 from typing import Any
 
@@ -12,18 +14,42 @@ from bodyjax.errors import ConfigError
 
 
 def build(config: Any) -> System:
-    """The system that `config.system` names, built by its file's build(config).
+    """The system that `config.system` names, built by its file's build(config): a file of this
+    folder, or "package.module" of the user's own.
 
-    ConfigError where no file of this folder has that name and a function `build`.
+    ConfigError where no such file has a function `build`.
     """
     name = config["system"]
     files = sorted(module.name for module in pkgutil.iter_modules(__path__))
-    module = _module(name) if name in files else None
+    found = own if "." in name else _module if name in files else None
+    module = found(name) if found else None
     if module is None or not hasattr(module, "build"):
         known = [file for file in files if hasattr(_module(file), "build")]
-        raise ConfigError(f"no system {name!r}", place="system", hint=f"one of {', '.join(known)}")
+        hint = f"one of {', '.join(known)}"
+        if "." in name:
+            hint += f"; a module of your own needs BODYJAX_SYSTEMS={name.partition('.')[0]}"
+        raise ConfigError(f"no system {name!r}", place="system", hint=hint)
     return module.build(config)
 
 
 def _module(name: str) -> ModuleType:
     return importlib.import_module(f"{__name__}.{name}")
+
+
+def own(name: str) -> ModuleType | None:
+    """The module "package.module" of the user's own, None where there is none.
+
+    A checkpoint of a stranger must not choose what is imported: the module has been imported
+    before (a config file can do it), or BODYJAX_SYSTEMS names its package (several: commas)."""
+    allowed = os.environ.get("BODYJAX_SYSTEMS", "").split(",")
+    parts = name.split(".")
+    if name not in sys.modules and (
+        parts[0] not in allowed or not all(part.isidentifier() for part in parts)
+    ):
+        return None
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name and (name == error.name or name.startswith(f"{error.name}.")):
+            return None
+        raise

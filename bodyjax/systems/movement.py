@@ -21,10 +21,11 @@ import jax.numpy as jnp
 
 from bodyjax import codec, losses
 from bodyjax.contract import ArraySpec, Aux, Batch, Variables
+from bodyjax.errors import ConfigError
 from bodyjax.metrics import Classification
-from bodyjax.metrics_several import SeveralAtOnce
+from bodyjax.metrics.classes import SeveralAtOnce
 from bodyjax.models.movement import MovementClassifier
-from bodyjax.skeleton import BODY18
+from bodyjax.skeleton import BODY18, common_name
 from bodyjax.systems import pose, pose_network
 from bodyjax.systems.movement_settings import check_model
 
@@ -52,7 +53,7 @@ class Movement:
     """
 
     model: MovementClassifier
-    detector: pose.Pose
+    detector: pose.Pose | None
     labels: tuple[str, ...]
     input: str
     frames: int
@@ -68,6 +69,19 @@ class Movement:
     fine_tune: bool
     augment: tuple[tuple[str, float], ...]
 
+    @property
+    def looker(self) -> pose.Pose:
+        """The detector that gives the maps; a classifier of known joints has none."""
+        assert self.detector is not None
+        return self.detector
+
+    @property
+    def channels(self) -> slice | Array:
+        """The channels of the detector's maps that the joints of BODY18 have."""
+        names = [common_name(joint) for joint in self.looker.bones.joints]
+        order = [names.index(common_name(joint)) for joint in BODY18.joints]
+        return slice(JOINTS) if order == list(range(JOINTS)) else jnp.array(order)
+
     # -- parameters --
 
     def init(self, key: Array) -> Variables:
@@ -79,7 +93,7 @@ class Movement:
         if self.input == "joints":
             return {**split(classifier), "frozen": {}}
         # A detector comes trained, from a checkpoint: no random start of it is compiled.
-        shapes = split(jax.eval_shape(self.detector.init, second))
+        shapes = split(jax.eval_shape(self.looker.init, second))
         detector = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
         if not self.fine_tune:
             return {**split(classifier), "frozen": {"detector": detector}}
@@ -114,7 +128,7 @@ class Movement:
         if self.input == "frames":
             return {**spec, "frames": ArraySpec((*lead, *self.size, 3), "uint8")}
         if self.input == "maps":
-            stride = self.detector.model.stride
+            stride = self.looker.model.stride
             cells = (self.size[0] // stride, self.size[1] // stride)
             return {**spec, "maps": ArraySpec((*lead, *cells, JOINTS), "uint8")}
         return {
@@ -130,7 +144,7 @@ class Movement:
         frame after the other, which is a fifth faster there than all at once."""
 
         def together(flat: Array) -> Array:
-            return self.detector.maps(detector, flat).heatmaps[-1, ..., :JOINTS]
+            return self.looker.maps(detector, flat).heatmaps[-1, ..., self.channels]
 
         def in_turn(flat: Array) -> Array:
             return jax.lax.map(lambda frame: together(frame[None])[0], flat)
@@ -141,7 +155,7 @@ class Movement:
 
     def joints(self, maps: Array) -> tuple[Array, Array]:
         """Highest peaks (B, T, J, 2) in pixels of the frames, and their scores (B, T, J)."""
-        return codec.decode(maps, self.detector.model.stride, refine="quarter")
+        return codec.decode(maps, self.looker.model.stride, refine="quarter")
 
     def clip(self, detector: Variables, batch: Batch, key: Array | None) -> tuple[Clip, Clip]:
         """The clip on its grid, randomly changed where a key is given, and as found: maps, xy in
@@ -176,7 +190,7 @@ class Movement:
                 cells[:, :, None], score[:, :, None] > 0, (self.grid, self.grid), 1, self.sigma
             )
             return Clip(drawn * score[:, :, None, None], local, score), found
-        grid = sample_grid(found.maps, centre, half, change, self.grid, self.detector.model.stride)
+        grid = sample_grid(found.maps, centre, half, change, self.grid, self.looker.model.stride)
         grid = jnp.where(flipped[..., None, None], grid[..., mirror], grid)
         return Clip(grid, local, score), found
 
@@ -349,6 +363,16 @@ def sample_grid(
     return jnp.einsum("bfw,btgwj->btgfj", across, rows)
 
 
+def check_joints(detector: pose.Pose) -> None:
+    """ConfigError where the maps of a detector lack a joint of BODY18."""
+    names = {common_name(joint) for joint in detector.bones.joints}
+    missing = [joint for joint in BODY18.joints if common_name(joint) not in names]
+    if missing:
+        what = f"{detector.bones.name} has no {', '.join(missing)}: maps are of {BODY18.name}"
+        hint = "take a detector of body18, or known joints (model.input = 'joints')"
+        raise ConfigError(what, place="detector.skeleton", hint=hint)
+
+
 def build(config: Any) -> Movement:
     """The classifier of `config.model`, `config.detector` (fields: configs/classifier.py)."""
     check_model(config)
@@ -357,9 +381,13 @@ def build(config: Any) -> Movement:
         len(labels), tuple(model["channels"]), model["embedding"], model["hidden"],
         model["dropout"], jnp.dtype(config["train"].get("compute_dtype", "float32")),
     )  # fmt: skip
-    detector = pose.build({**dict(config), "model": config["detector"]})
-    size = tuple(model["size"])
+    section, size = config.get("detector"), tuple(model["size"])
+    detector = pose.build({**dict(config), "model": section}) if section else None
     if model["input"] != "joints":
+        if detector is None:
+            hint = "input = 'joints', or the model of a detector"
+            raise ConfigError(f"{model['input']} need one", place="detector", hint=hint)
+        check_joints(detector)
         cell = detector.model.cell
         fits = all(side % cell == 0 for side in size)
         pose_network.check(fits, "size", size, f"multiples of {cell}: the detector's cells")

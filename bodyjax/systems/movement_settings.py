@@ -10,7 +10,7 @@ from bodyjax.systems.pose_network import check
 
 INPUTS = ("frames", "maps", "joints")
 SAMPLINGS = ("random", "start", "middle", "end", "frames")
-"""Rules of bodyjax.data.clips.sample."""
+"""Rules of bodyjax.data.clips.folder.sample."""
 
 
 def check_model(config: Any) -> None:

@@ -23,7 +23,7 @@ import jax.numpy as jnp
 
 from bodyjax import codec, losses, skeleton
 from bodyjax.contract import ArraySpec, Aux, Batch, Variables
-from bodyjax.metrics import Keypoints
+from bodyjax.metrics.pose import Keypoints
 from bodyjax.models.pose import CenterPose, Maps, MultiStagePose
 from bodyjax.skeleton import Skeleton
 from bodyjax.systems.heads import head_losses, taught_losses
@@ -369,7 +369,7 @@ def teaching(config: Any, bones: Skeleton, dtype: Any) -> Teaching | None:
     if distill.get("stored"):
         last = distill["pairing"] == "last"
         check(last, "pairing", "same", "last: stored maps have one stage", "distill")
-        form = distill["maps"]  # of bodyjax.teacher_maps.take_form
+        form = distill["maps"]  # of bodyjax.detect.teacher_maps.take_form
         bones, maps = skeleton.get(form["skeleton"]), MapForm(form["stride"], form["size"])
     elif distill["teacher"]:
         teacher, bones = network(distill["model"], dtype)

@@ -7,7 +7,7 @@ from typing import Any
 from bodyjax import skeleton
 from bodyjax.errors import ConfigError
 from bodyjax.models.backbone import RESNET_BLOCKS, VGG19, EfficientNetLite0, SEResNet
-from bodyjax.models.mobilenet import WIDTHS, MobileNetV2FPN
+from bodyjax.models.backbones.mobilenet_v2_fpn import WIDTHS, MobileNetV2FPN
 from bodyjax.models.pose import CenterPose, MultiStagePose
 from bodyjax.skeleton import COCO17, Skeleton
 

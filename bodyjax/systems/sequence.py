@@ -1,9 +1,9 @@
 """Scoring sport poses: joints of a clip -> features -> stacked LSTM with attention -> probability.
 
 System D (Zhang et al., "Sports Pose Estimation Based on LSTM and Attention Mechanism"). Training
-changes each clip at random on the device (`bodyjax.deform`), so the engine and `bodyjax.crossval`
-train the same program. Prediction averages probabilities over samples in time and, where asked for,
-the mirror image.
+changes each clip at random on the device (`bodyjax.deform`), so the engine and
+`train.cross_validation` train the same program. Prediction averages probabilities over samples in
+time and, where asked for, the mirror image.
 """
 
 from __future__ import annotations
@@ -197,7 +197,7 @@ def joint_share(system: SequenceSystem, variables: Variables, batch: Batch, labe
 
     The gradient of the label's log-odds by each joint's place, times how far the joint is from its
     own mean place in the clip; its size, for or against, summed over steps. A joint that is absent
-    has none. bodyjax.blame measures what the shares are worth.
+    has none. bodyjax.evaluate.faulty_joints measures what the shares are worth.
     """
     batch = system._sampled(batch, system._sampling(batch, 0, False))
 

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from bodyjax import codec, skeleton
+from bodyjax.contract import Variables
 from bodyjax.models.pose import CenterPose, Maps, MultiStagePose
 from bodyjax.skeleton import Skeleton
 from bodyjax.systems.teacher_maps import MapForm
@@ -87,3 +88,9 @@ def common_maps(
         mine, theirs, signs = (jnp.array(column) for column in zip(*limbs, strict=True))
         pairs.append((student.pafs[..., mine], teacher.pafs[..., theirs] * signs))
     return pairs
+
+
+def of_network(variables: Variables) -> Variables:
+    """Parameters and statistics of a network, without what a training with a teacher counts."""
+    statistics = {k: v for k, v in variables["batch_stats"].items() if k != "teaching"}
+    return {"params": variables["params"], "batch_stats": statistics}

@@ -2,7 +2,7 @@
 
 import pytest
 
-from bodyjax.data import sequence_sets
+from bodyjax.data.sequences import array_sets
 from tests.shared import shared
 
 
@@ -13,7 +13,7 @@ def loaded():
     def load(name, **options):
         key = (name, *sorted(options.items()))
         if key not in cache:
-            cache[key] = sequence_sets.load(name, shared(f"data/{name}"), **options)
+            cache[key] = array_sets.load(name, shared(f"data/{name}"), **options)
         return cache[key]
 
     return load

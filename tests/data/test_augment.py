@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from bodyjax import skeleton
-from bodyjax.data import affine, augment, body_region
+from bodyjax.data import affine, augment
+from bodyjax.data.clips import body_region
 
 BODY18 = skeleton.get("body18")
 

@@ -10,8 +10,8 @@ from PIL import Image
 
 from bodyjax import skeleton
 from bodyjax.data import affine, feeds
-from bodyjax.data.labelled import BODY18
-from bodyjax.data.teacher import Taught, with_teacher
+from bodyjax.data.pictures.labelled import BODY18
+from bodyjax.data.pictures.teacher import Taught, with_teacher
 from bodyjax.errors import ConfigError, DataError
 from bodyjax.systems import build
 from configs.pose import get_config

@@ -11,7 +11,8 @@ import pytest
 from PIL import Image
 
 from bodyjax import skeleton
-from bodyjax.data import clips, pictures, prepared, sets, video
+from bodyjax.data import pictures, prepared, sets, video
+from bodyjax.data.clips import folder as clips
 from bodyjax.data.prepared import Prepared
 from bodyjax.data.stream import Stream
 from bodyjax.errors import DataError

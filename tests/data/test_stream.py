@@ -10,7 +10,7 @@ import time
 import numpy as np
 import pytest
 
-from bodyjax.data.ahead import stack
+from bodyjax.data.read_ahead import stack
 from bodyjax.data.stream import Mixture, Stream, describe
 from bodyjax.errors import ConfigError, DataError
 

@@ -12,8 +12,8 @@ import pytest
 from PIL import Image
 
 from bodyjax import detect as detector_module
-from bodyjax.data.encode import write_video
-from bodyjax.data.video import open_video
+from bodyjax.data.video.files import open_video
+from bodyjax.data.video.writing import write_video
 from bodyjax.engine import checkpoint
 from bodyjax.errors import ConfigError, DataError, UserError
 from launch import detect

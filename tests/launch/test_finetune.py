@@ -8,17 +8,18 @@ import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
-from bodyjax import gain, picture_eval, systems
-from bodyjax.data import own_pictures
+from bodyjax import systems
+from bodyjax.data.pictures import own_pictures
 from bodyjax.engine import checkpoint as checkpoints
 from bodyjax.errors import CheckpointError, ConfigError, DataError
-from bodyjax.training import default_detector
+from bodyjax.evaluate import fine_tuning, pictures
 from configs.pose import get_config
 from launch import evaluate, train
 from tests.picture_sets import body, coco_set, knowing
 from tests.shared import shared
+from tests.tiny_classifier import DETECTOR
 
-MODEL = {**default_detector(), "paf_weight": 1.0, "size": (64, 64), "max_people": 3}
+MODEL = {**dict(DETECTOR), "paf_weight": 1.0, "size": (64, 64), "max_people": 3}
 TINY = [
     "--config=configs/pose.py:finetune", "--config.optimizer.multipliers={}",
     "--config.optimizer.warmup=1", "--config.train.steps=3", "--config.data.batch=4",
@@ -87,11 +88,11 @@ def test_start_and_result_are_compared_on_what_is_held_back(tmp_path, monkeypatc
         return SimpleNamespace(config=config, detector=detectors[name])
 
     def evaluated(checkpoint, *arguments, **options):
-        return picture_eval.evaluate(checkpoint.detector, *arguments, **options)
+        return pictures.evaluate(checkpoint.detector, *arguments, **options)
 
-    monkeypatch.setattr(gain.checkpoints, "load", load)
-    monkeypatch.setattr(gain, "evaluate", evaluated)
-    measures = gain.measure("first", "second", data, tmp_path)
+    monkeypatch.setattr(fine_tuning.checkpoints, "load", load)
+    monkeypatch.setattr(fine_tuning, "evaluate", evaluated)
+    measures = fine_tuning.measure("first", "second", data, tmp_path)
     _, held = own_pictures.open_pictures(data)
     found = sum(1 + int(name.partition(".")[0]) % 2 for name in held.names)
     assert measures["result"]["AP"] == pytest.approx(1)
@@ -100,9 +101,9 @@ def test_start_and_result_are_compared_on_what_is_held_back(tmp_path, monkeypatc
     low, difference, high = measures["gain"]["AP"]
     assert difference == pytest.approx(1 - measures["start"]["AP"])
     assert 0 < low < difference < high
-    worse = gain.measure("second", "first", data, tmp_path)
+    worse = fine_tuning.measure("second", "first", data, tmp_path)
     assert worse["gain"]["AP"][1] == pytest.approx(-difference)
-    assert "WORSE" in gain.lines(worse)[-1]
+    assert "WORSE" in fine_tuning.lines(worse)[-1]
 
 
 def test_a_finished_run_says_the_same_again(trained, capsys):
@@ -236,17 +237,17 @@ def report(value, **more):
 
 def test_lines_say_plainly_what_came_of_it():
     better = {"start": report(0.31), "result": report(0.36), "gain": {"AP": [0.01, 0.05, 0.1]}}
-    first, second = gain.lines(better)
+    first, second = fine_tuning.lines(better)
     assert first == (
         "held-back pictures: AP 0.310 -> 0.360, AR 0.310 -> 0.360, PCK@0.2 0.500 -> 0.500 "
         "(12 pictures)"
     )
     assert second == "AP changed by +0.050, 80 % interval +0.010 to +0.100"
     worse = {"start": report(0.31), "result": report(0.3), "gain": {"AP": [-0.05, -0.01, 0.02]}}
-    assert "(chance alone may do that)" in gain.lines(worse)[1]
-    assert "WORSE than the start in AP and AR" in gain.lines(worse)[2]
+    assert "(chance alone may do that)" in fine_tuning.lines(worse)[1]
+    assert "WORSE than the start in AP and AR" in fine_tuning.lines(worse)[2]
     crowd = report(None, incomplete_pictures={"AR": 0.4})
-    [line, note] = gain.lines({"start": None, "result": crowd, "gain": {}})
+    [line, note] = fine_tuning.lines({"start": None, "result": crowd, "gain": {}})
     assert line == "held-back pictures: AR 0.400, PCK@0.2 0.500 (12 pictures)"
     assert "nothing to compare with" in note
 

@@ -6,13 +6,14 @@ import shutil
 import numpy as np
 import pytest
 
-from bodyjax import detect, joint_tables
+from bodyjax import detect
 from bodyjax.data import pictures, prepared
-from bodyjax.data.clips import clips
-from bodyjax.data.joints import JointTable, read_joint_csv, write_joint_csv
-from bodyjax.data.labelled import seeded_share
-from bodyjax.data.simulated import SimulatedPictures
-from bodyjax.data.video import open_video, write_video
+from bodyjax.data.clips.folder import clips
+from bodyjax.data.pictures.labelled import seeded_share
+from bodyjax.data.pictures.simulated import SimulatedPictures
+from bodyjax.data.sequences.joint_tables import JointTable, read_joint_csv, write_joint_csv
+from bodyjax.data.video.files import open_video, write_video
+from bodyjax.detect import video_tables
 from bodyjax.errors import ConfigError, DataError, UserError, VideoError
 from bodyjax.skeleton import COCO17
 from launch import prepare
@@ -215,17 +216,17 @@ def test_an_array_set_keeps_its_official_split(tmp_path):
 
 def test_frames_are_taken_by_number_or_by_rate(tmp_path):
     video = open_video(make_videos.encode(tmp_path / "v.mp4", 60, *make_videos.X264))
-    assert joint_tables.frame_numbers(video).tolist() == list(range(0, 60, 6))
-    assert joint_tables.frame_numbers(video, rate=10).tolist() == list(range(0, 60, 3))
-    assert joint_tables.frame_numbers(video, rate=1000).tolist() == list(range(60))
+    assert video_tables.frame_numbers(video).tolist() == list(range(0, 60, 6))
+    assert video_tables.frame_numbers(video, rate=10).tolist() == list(range(0, 60, 3))
+    assert video_tables.frame_numbers(video, rate=1000).tolist() == list(range(60))
     late = make_videos.encode(tmp_path / "late.mp4", 30, *make_videos.IRREGULAR, *make_videos.X264)
     video = open_video(late)
-    numbers = joint_tables.frame_numbers(video, rate=2)
+    numbers = video_tables.frame_numbers(video, rate=2)
     wanted = np.arange(0, video.times[-1] + 1e-6, 0.5)
     nearest = np.abs(video.times[:, None] - wanted).argmin(0)
     assert numbers.tolist() == sorted(set(nearest.tolist()))
     with pytest.raises(UserError, match="above 0"):
-        joint_tables.frame_numbers(video, every=0)
+        video_tables.frame_numbers(video, every=0)
 
 
 class FoundPeople:
@@ -237,7 +238,7 @@ class FoundPeople:
         self.people = people
 
     def __call__(self, detector, image):
-        from bodyjax.detect import PicturePeople
+        from bodyjax.detect.detector import PicturePeople
 
         number = make_videos.frame_number(image)
         base = np.stack([np.linspace(40, 60, 17), np.linspace(20, 80, 17)], -1)

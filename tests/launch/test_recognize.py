@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from bodyjax import detect, score, systems
-from bodyjax.data.video import open_video
+from bodyjax.data.video.files import open_video
 from bodyjax.engine import checkpoint as checkpoints
 from bodyjax.errors import UserError
 from configs.sequence import get_config
@@ -167,7 +167,7 @@ def test_checkpoints_of_other_models_are_refused(weights, video, tmp_path):
 
 def test_flags_of_the_detector_are_for_scorers(weights, scorer, video, monkeypatch):
     words = ["--video", str(video), "--second", "large", "--turns"]
-    with pytest.raises(UserError, match="--second: is for scorers") as caught:
+    with pytest.raises(UserError, match=r"--second is not for .*movement") as caught:
         recognize.main(["--checkpoint", str(weights), *words])
     assert "\n" not in str(caught.value)
     given: list[Any] = []
@@ -222,7 +222,9 @@ def test_an_exercise_that_is_missing_or_unknown(scorer, video, extra, message):
 @pytest.mark.parametrize("model", ["classifier", "pushup"])
 def test_an_exercise_is_refused_where_the_model_takes_none(weights, video, model):
     checkpoint = str(weights) if model == "classifier" else model
-    with pytest.raises(UserError, match=r"--exercise: is for scorers|has no exercise as input"):
+    with pytest.raises(
+        UserError, match=r"--exercise is not for .*movement|has no exercise as input"
+    ):
         recognize.main(["--checkpoint", checkpoint, "--video", str(video), "--exercise", "squat"])
 
 

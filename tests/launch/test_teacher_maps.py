@@ -8,17 +8,20 @@ import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
-from bodyjax import canvas, detect, start, stored_maps
-from bodyjax.data import feeds, map_store
-from bodyjax.data.map_store import MapStore
-from bodyjax.data.teacher import TaughtByMaps, with_maps
+from bodyjax import detect
+from bodyjax.data import feeds
+from bodyjax.data.pictures import map_store
+from bodyjax.data.pictures.map_store import MapStore
+from bodyjax.data.pictures.teacher import TaughtByMaps, with_maps
+from bodyjax.detect import canvas
 from bodyjax.engine import checkpoint as checkpoints
 from bodyjax.errors import CheckpointError, ConfigError, DataError, UserError
 from bodyjax.systems import teacher_maps
-from bodyjax.training import default_detector
+from bodyjax.train import start, stored_maps
 from launch import prepare, train
 from tests import tiny_classifier
 from tests.picture_sets import coco_set, lsp_set, people_set
+from tests.tiny_classifier import DETECTOR
 
 STUDENT = """
 from configs import pose
@@ -38,7 +41,7 @@ def get_config(variant=""):
 
 def weights(folder, seed):
     """A random detector of stride 8 whose maps depend on the picture."""
-    config = ConfigDict({"system": "pose", "model": default_detector(), "train": {}})
+    config = ConfigDict({"system": "pose", "model": dict(DETECTOR), "train": {}})
     known = tiny_classifier.variables()["frozen"]["detector"]
     rng = np.random.default_rng(seed)
     params = jax.tree.map(

@@ -16,9 +16,9 @@ from ml_collections import ConfigDict
 from bodyjax.engine import checkpoint as checkpoints
 from bodyjax.errors import ConfigError
 from bodyjax.simulate.clips import ClipSpec, ensure
-from bodyjax.training import default_detector
 from launch import evaluate, prepare, recognize, train
 from tests import tiny_classifier
+from tests.tiny_classifier import DETECTOR
 
 TINY = [
     "--config=configs/classifier.py:tiny", "--config.model.input=frames",
@@ -42,7 +42,7 @@ def clips(tmp_path_factory):
 @pytest.fixture(scope="module")
 def detector(tmp_path_factory):
     """Weights of a small detector, random: its maps depend on the frames."""
-    config = ConfigDict({"system": "pose", "model": default_detector(), "train": {}})
+    config = ConfigDict({"system": "pose", "model": dict(DETECTOR), "train": {}})
     variables = {**tiny_classifier.variables()["frozen"]["detector"], "frozen": {}}
     made = checkpoints.Checkpoint(variables, config, "pose", meta={"skeleton": "body18"})
     return checkpoints.export(made, tmp_path_factory.mktemp("detector") / "tiny", "A test.")

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from bodyjax import published
-from bodyjax.models.mobilenet import DepthwiseConv, MobileNetV2FPN
+from bodyjax.models.backbones.mobilenet_v2_fpn import DepthwiseConv, MobileNetV2FPN
 from bodyjax.skeleton import BODY18, COCO17
 from bodyjax.systems import build
 from configs.pose import get_config

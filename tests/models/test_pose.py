@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from bodyjax.models.backbone import VGG19, EfficientNetLite0, SEResNet
-from bodyjax.models.mobilenet import MobileNetV2FPN
+from bodyjax.models.backbones.mobilenet_v2_fpn import MobileNetV2FPN
 from bodyjax.models.pose import (
     Branch,
     CenterPose,

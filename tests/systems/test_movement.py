@@ -11,8 +11,8 @@ from bodyjax import ConfigError, codec, systems
 from bodyjax.skeleton import BODY18
 from bodyjax.systems import movement_settings
 from bodyjax.systems.movement import Change, clip_box, move, sample_grid
-from bodyjax.training import default_detector
 from configs.classifier import get_config
+from tests.tiny_classifier import DETECTOR
 
 JOINTS = len(BODY18.joints)
 
@@ -20,7 +20,7 @@ JOINTS = len(BODY18.joints)
 def config_of(kind, **model):
     config = get_config("tiny")
     config.labels = ("up", "down", "still")
-    config.detector = default_detector()
+    config.detector = dict(DETECTOR)
     config.model.input = kind
     config.model.size = (64, 96)
     config.model.update(model)

@@ -11,7 +11,7 @@ import pytest
 
 from bodyjax.engine import checkpoint
 from bodyjax.errors import ConfigError
-from bodyjax.models.mobilenet import MobileNetV2FPN
+from bodyjax.models.backbones.mobilenet_v2_fpn import MobileNetV2FPN
 from bodyjax.models.pose import CenterPose
 from bodyjax.skeleton import BODY18, COCO17
 from bodyjax.systems import build

@@ -9,8 +9,8 @@ import pytest
 
 from bodyjax import codec, skeleton
 from bodyjax.data import affine, feeds
-from bodyjax.data.map_store import Form
-from bodyjax.data.teacher import TaughtByMaps
+from bodyjax.data.pictures.map_store import Form
+from bodyjax.data.pictures.teacher import TaughtByMaps
 from bodyjax.errors import ConfigError
 from bodyjax.models.pose import Maps
 from bodyjax.skeleton import BODY18

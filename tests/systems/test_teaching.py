@@ -7,12 +7,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from bodyjax import losses, skeleton, start
+from bodyjax import losses, skeleton
 from bodyjax.engine import checkpoint, loop
 from bodyjax.errors import CheckpointError, ConfigError
 from bodyjax.models.pose import CenterPose, Maps
 from bodyjax.systems import build
 from bodyjax.systems.teaching import Teaching, around, common_maps
+from bodyjax.train import start
 from configs.pose import get_config
 from tests.systems.tiny_pose import (
     BONES,

@@ -1,0 +1,60 @@
+"""What is made of each clip once and stored, a file a clip: names, writing, and the loop that makes
+what is missing."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from bodyjax.data.clips.feed import Clips
+from bodyjax.data.clips.folder import ClipFolder
+from bodyjax.files import temporary_name
+
+CLIPS_AT_ONCE = 2
+"""One program keeps a CPU's second core half idle; two beside each other do not."""
+
+
+def clip_key(source: Clips, index: int) -> str:
+    """Names a clip by its place, size and time of change; a prepared one by its set's."""
+    words: tuple[Any, ...]
+    if isinstance(source, ClipFolder):
+        file = source.files[index]
+        stat = file.stat()
+        words = (str(file.resolve()), stat.st_size, stat.st_mtime_ns)
+    else:
+        words = (source.name(index), source.written)
+    return hashlib.sha256(repr(words).encode()).hexdigest()[:24]
+
+
+def whole(file: Path, shape: tuple[int, ...]) -> bool:
+    """Whether a stored file is there and of the right shape."""
+    try:
+        return np.load(file, mmap_mode="r", allow_pickle=False).shape == shape
+    except (OSError, ValueError):
+        return False
+
+
+def save(file: Path, array: np.ndarray) -> None:
+    """Writes a clip's file whole or not at all: other processes may make the same one now."""
+    temporary = temporary_name(file)
+    np.save(temporary, array)
+    temporary.replace(file)
+
+
+def make_all(write: Callable[[int], None], missing: list[int], what: str) -> None:
+    """Calls `write` with the number of each clip whose file is missing, with a progress bar."""
+    write(missing[0])  # compiles, once for all threads
+    bar = tqdm(total=len(missing), initial=1, desc=what, unit="clip", disable=None)
+    pool = ThreadPoolExecutor(CLIPS_AT_ONCE)
+    try:
+        for _ in pool.map(write, missing[1:]):
+            bar.update()
+    finally:
+        pool.shutdown(cancel_futures=True)  # stopped: the clips that wait are not begun
+        bar.close()

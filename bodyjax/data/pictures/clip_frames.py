@@ -1,0 +1,172 @@
+"""Frames of clips as labelled pictures: every eighth of the training clips of JHMDB's split 1.
+
+The joints are the stored ones of another detector (teacher.npz); one person a frame is labelled.
+Clips of the split's test side are in no part, so a detector trained on these frames may be used on
+them. Examples have the form of bodyjax.data.pictures.labelled.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from bodyjax import skeleton
+from bodyjax.data import video
+from bodyjax.data.clips.folder import ClipFolder, clips
+from bodyjax.data.pictures.labelled import BODY18, FilePath, NoPictures, seeded_share
+from bodyjax.data.sequences.joint_tables import COCO17, Teacher
+from bodyjax.errors import ConfigError, DataError
+
+EVERY = 8
+"""Of the frames between, a detector learns little more: at 30 a second they nearly are the same."""
+LEAST_SCORE = 0.3
+LEAST_JOINTS = 4
+MARGIN = 0.1
+"""By this share of its longer side, the box of the joints is enlarged, as that of `lsp` is."""
+PARTS = ("train", "valid", "trainvalid")
+
+
+@dataclass(frozen=True)
+class ClipPictures:
+    """A source of single frames; a frame is decoded when asked for, from any thread.
+
+    clip (N,) is the row of `clips`, frame (N,) the number in it, ids (N,) the row of teacher.npz;
+    xy (N, 18, 2), visible (N, 18) and boxes (N, 4) are of the one labelled person. `bad` names
+    what can't be used, `left_out` counts what was left out by reason.
+    """
+
+    clips: ClipFolder
+    clip: np.ndarray
+    frame: np.ndarray
+    ids: np.ndarray
+    xy: np.ndarray
+    visible: np.ndarray
+    boxes: np.ndarray
+    bad: tuple[str, ...] = ()
+    left_out: dict[str, int] = field(default_factory=dict)
+    labels: np.ndarray | None = None
+    groups: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def heldout(self) -> np.ndarray:
+        """(N,) all False: no clip of the test side is here."""
+        return self.clips.heldout[self.clip]
+
+    @property
+    def fingerprint(self) -> str:
+        """Of the clips, the frames and the joints."""
+        digest = hashlib.sha256(f"clip pictures 1 {self.clips.fingerprint}".encode())
+        for array in (self.ids, self.frame, self.xy, self.visible, self.boxes):
+            digest.update(np.ascontiguousarray(array).tobytes())
+        return digest.hexdigest()
+
+    def name(self, index: int) -> str:
+        """What errors call an example."""
+        return f"{self.clips.files[self.clip[index]]}, frame {self.frame[index]}"
+
+    def __getitem__(self, index: int) -> dict[str, np.ndarray]:
+        opened = video.open_video(self.clips.files[self.clip[index]])
+        [image] = opened.read([self.frame[index]], threads=1)
+        return {
+            "image": image,
+            "xy": self.xy[index, None],
+            "visible": self.visible[index, None],
+            "boxes": self.boxes[index, None],
+            "ignore": np.zeros((0, 4), np.float32),
+            "joint_mask": self.visible[index] > 0,
+            "complete": np.asarray(False),
+            "id": self.ids[index],
+        }
+
+
+def clip_pictures(path: FilePath, part: str, *, on_bad: str = "raise") -> ClipPictures:
+    """Frames 0, 8, 16 ... of the training clips of split 1 of a folder of clips with splits.json
+    and teacher.npz (COCO-17 joints of every frame), as JHMDB's.
+
+    part: "train", "valid" (a tenth of the source videos, by name) or "trainvalid". A joint with a
+    score below 0.3 is not known: `joint_mask` is False for it in that picture; the neck is known
+    where both shoulders are. Frames with fewer than four known joints are left out and counted.
+    Nobody else is labelled, so `complete` is False.
+    Raises DataError where splits.json or teacher.npz is missing, damaged or of other clips, and
+    ConfigError for another part. With on_bad="skip" clips that can't be read, or whose number of
+    frames is not that of their joints, are left out, named and counted; all frames that are used
+    are decoded once for it.
+    """
+    root = Path(path)
+    if part not in PARTS:
+        hint = f"known: {', '.join(PARTS)}; test clips give no pictures"
+        raise ConfigError(f"no part {part!r} of frames of clips", file=root, hint=hint)
+    for name in ("splits.json", "teacher.npz"):
+        if not (root / name).is_file():
+            hint = "clips give labelled pictures by their splits.json and teacher.npz (as JHMDB)"
+            raise DataError(f"a folder of clips without {name}", file=root, hint=hint)
+    opened = clips(root, "1:train", on_bad=on_bad, joints=True)
+    assert opened.teacher is not None
+    assert not opened.heldout.any()
+    bad, left_out = list(opened.bad), Counter(opened.left_out)
+    valid = seeded_share([group.partition("/")[2] for group in opened.groups.tolist()], 10)
+    wanted = np.ones_like(valid) if part == "trainvalid" else valid == (part == "valid")
+    rows: list[tuple[int, int, int]] = []
+    for row in np.flatnonzero(wanted).tolist():
+        fault = _fault(opened, opened.teacher, row, decode=on_bad == "skip")
+        if fault and on_bad != "skip":
+            raise DataError(fault, file=opened.files[row], hint='or set on_bad = "skip"')
+        if fault:
+            bad.append(f"{opened.files[row]}: {fault}")
+            left_out[fault.partition(" (")[0]] += 1
+            continue
+        first, last = opened.teacher.rows[opened.names[row]]
+        rows += [(row, number, first + number) for number in range(0, last - first, EVERY)]
+    clip, frame, ids = np.array(rows, np.int64).reshape(-1, 3).T
+    known = opened.teacher.score[ids] >= LEAST_SCORE
+    few = known.sum(1) < LEAST_JOINTS
+    if few.any():
+        left_out[f"frames with fewer than {LEAST_JOINTS} known joints"] = int(few.sum())
+    if few.all():
+        raise NoPictures("no frames are left", file=root)
+    clip, frame, ids, known = clip[~few], frame[~few], ids[~few], known[~few]
+    seen = (known * skeleton.SEEN).astype(np.uint8)
+    xy, visible = skeleton.convert(opened.teacher.xy[ids], seen, COCO17, BODY18)
+    return ClipPictures(
+        opened,
+        clip,
+        frame,
+        ids,
+        xy,
+        visible,
+        _boxes(xy, visible > 0),
+        tuple(bad),
+        {reason: n for reason, n in left_out.items() if n},
+    )
+
+
+def _fault(source: ClipFolder, teacher: Teacher, clip: int, *, decode: bool) -> str:
+    """Why a clip's frames can't be used with its joints, or ""; brackets hold what differs."""
+    first, last = teacher.rows[source.names[clip]]
+    if last - first != source.lengths[clip]:
+        counted = f"{source.lengths[clip]} frames, joints of {last - first}"
+        return f"teacher.npz has joints of another number of frames ({counted})"
+    known = teacher.score[first:last] >= LEAST_SCORE
+    if not np.isfinite(teacher.xy[first:last][known]).all():
+        return "joints that are not numbers"
+    if decode:
+        try:
+            video.open_video(source.files[clip]).read(range(0, last - first, EVERY), threads=1)
+        except DataError as error:
+            return f"can't be decoded ({error.message})"
+    return ""
+
+
+def _boxes(xy: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """(N, 4) about the known joints."""
+    low = np.where(known[..., None], xy, np.inf).min(1)
+    high = np.where(known[..., None], xy, -np.inf).max(1)
+    margin = MARGIN * (high - low).max(1, keepdims=True)
+    return np.concatenate([low - margin, high + margin], 1).astype(np.float32)

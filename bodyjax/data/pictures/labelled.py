@@ -1,0 +1,243 @@
+"""What labelled pictures of people look like as a source, whatever file they come from.
+
+Every source gives examples of one form, in BODY18 joints and in pixels of the stored picture
+(centre of the first pixel = (0, 0)):
+
+image (H, W, 3) uint8; xy (P, 18, 2) float32; visible (P, 18) uint8 in {0, 1, 2};
+boxes (P, 4) float32, the labelled people as x0, y0, x1, y1; ignore (K, 4) float32, crowds and
+people without joints: nothing is taught there; joint_mask (18,) bool: False where this picture
+says nothing about a joint (an absent joint of a person with joint_mask True is not to be seen);
+complete bool: False where there may be people without any label; id int64.
+
+Parts: "train", "valid" (a tenth of the training side, a third where that has fewer than 1,000
+pictures; never trained on while choosing), "trainvalid" (both), "test" (held out), "all".
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from os import PathLike
+from pathlib import Path
+
+import numpy as np
+
+from bodyjax import skeleton
+from bodyjax.data.pictures.images import Archive, Folder
+from bodyjax.errors import ConfigError, DataError
+
+PARTS = ("train", "valid", "trainvalid", "test", "all")
+BODY18 = skeleton.get("body18")
+
+FilePath = str | PathLike[str]
+
+
+class NoPictures(DataError):
+    """Nothing is left of a part of a set."""
+
+
+@dataclass(frozen=True)
+class People:
+    """The labels of one picture, as the module's docstring says."""
+
+    xy: np.ndarray
+    visible: np.ndarray
+    boxes: np.ndarray
+    ignore: np.ndarray
+    joint_mask: np.ndarray
+    complete: bool
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """A source of labelled pictures; pictures are read when asked for, from any thread.
+
+    `heldout` (N,) marks rows that must train nothing. `bad` names each picture that was left out
+    because it or its labels can't be used, `left_out` counts what was left out or cut, by reason.
+    `extra` holds more arrays with one row a picture, given with each example.
+    """
+
+    files: Archive | Folder
+    names: tuple[str, ...]
+    ids: np.ndarray
+    people: tuple[People, ...]
+    heldout: np.ndarray
+    bad: tuple[str, ...] = ()
+    left_out: dict[str, int] = field(default_factory=dict)
+    extra: dict[str, np.ndarray] = field(default_factory=dict)
+    labels: np.ndarray | None = None
+    groups: np.ndarray | None = None
+    fingerprint: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.names:
+            raise NoPictures("no pictures are left", file=self.files.path)
+        if not self.fingerprint:
+            object.__setattr__(self, "fingerprint", _fingerprint(self))
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def name(self, index: int) -> str:
+        """What errors call an example."""
+        return f"{self.files.path}/{self.names[index]}"
+
+    def __getitem__(self, index: int) -> dict[str, np.ndarray]:
+        return {"image": self.files.image(self.names[index]), **self.labels_of(index)}
+
+    def labels_of(self, index: int) -> dict[str, np.ndarray]:
+        """An example without its picture."""
+        people = self.people[index]
+        return {
+            "xy": people.xy,
+            "visible": people.visible,
+            "boxes": people.boxes,
+            "ignore": people.ignore,
+            "joint_mask": people.joint_mask,
+            "complete": np.asarray(people.complete),
+            "id": self.ids[index],
+            **{name: rows[index] for name, rows in self.extra.items()},
+        }
+
+    def take(self, rows: np.ndarray) -> Pictures:
+        """The source of these rows only."""
+        rows = np.asarray(rows)
+        return replace(
+            self,
+            names=tuple(self.names[i] for i in rows),
+            ids=self.ids[rows],
+            people=tuple(self.people[i] for i in rows),
+            heldout=self.heldout[rows],
+            extra={name: values[rows] for name, values in self.extra.items()},
+            fingerprint="",
+        )
+
+
+class Manifest:
+    """Collects what is left out while a source is made: each bad row is named once and counted."""
+
+    def __init__(self, file: FilePath, on_bad: str) -> None:
+        if on_bad not in ("skip", "raise"):
+            raise ConfigError(f"on_bad = {on_bad!r}", hint='use "skip" or "raise"')
+        self.file, self.on_bad = file, on_bad
+        self.names: list[str] = []
+        self.left_out: Counter[str] = Counter()
+
+    def bad(self, name: str, reason: str) -> None:
+        """Leave out one row, or raise DataError, as on_bad says."""
+        if self.on_bad == "raise":
+            raise DataError(reason, file=self.file, place=name, hint='or set on_bad = "skip"')
+        self.names.append(f"{name}: {reason}")
+        self.left_out[reason.partition(" (")[0]] += 1  # brackets hold what differs from row to row
+
+    def source(
+        self,
+        files: Archive | Folder,
+        names: list[str],
+        ids: np.ndarray,
+        labels: list[People],
+        heldout: np.ndarray,
+        extra: dict[str, np.ndarray] | None = None,
+    ) -> Pictures:
+        """The source of the rows that are good."""
+        counts = {reason: n for reason, n in self.left_out.items() if n}
+        return Pictures(
+            files,
+            tuple(names),
+            ids,
+            tuple(labels),
+            heldout,
+            tuple(self.names),
+            counts,
+            extra or {},
+        )
+
+
+def read_arrays(file: FilePath, needed: tuple[str, ...]) -> dict[str, np.ndarray]:
+    """All arrays of an .npz file, none pickled; DataError where one of `needed` is missing."""
+    try:
+        with np.load(file, allow_pickle=False) as table:
+            arrays = {name: table[name] for name in table.files}
+    except FileNotFoundError:
+        raise DataError("no such file", file=file) from None
+    except Exception as error:  # zip, zlib and NumPy each have their own
+        raise DataError(f"not a readable .npz file ({error})", file=file) from None
+    missing = [name for name in needed if name not in arrays]
+    if missing:
+        raise DataError(f"has no array {', '.join(missing)}", file=file)
+    return arrays
+
+
+FEW = 1000
+"""Training sides of fewer pictures give a third of them for validation: of less can't be chosen."""
+
+
+def seeded_share(names: list[str], one_of: int) -> np.ndarray:
+    """(N,) bool: one of so many, by each name alone, so it stays when others come or go."""
+    digests = [hashlib.sha256(f"bodyjax valid {name}".encode()).digest() for name in names]
+    numbers = [int.from_bytes(digest[:4], "big") for digest in digests]
+    return np.array([number % one_of == 0 for number in numbers], bool)
+
+
+def check_part(part: str) -> None:
+    """ConfigError where `part` is not a part of a set."""
+    if part not in PARTS:
+        raise ConfigError(f"no part {part!r}", hint=f"known: {', '.join(PARTS)}")
+
+
+def named_part(
+    part: str, names: list[str], heldout: np.ndarray, valid: np.ndarray | None = None
+) -> np.ndarray:
+    """Which pictures belong to a part, by held-out flag and a share for validation by name; `valid`
+    names those for validation where a set does."""
+    check_part(part)
+    if valid is None or not valid.any():
+        valid = seeded_share(names, 3 if (~heldout).sum() < FEW else 10)
+    if part == "test" and not heldout.any():
+        raise DataError("no picture is marked as test", hint='use part "all"')
+    return {
+        "train": ~heldout & ~valid,
+        "valid": ~heldout & valid,
+        "trainvalid": ~heldout,
+        "test": heldout,
+        "all": np.ones_like(heldout),
+    }[part]
+
+
+def open_files(folder: Path) -> Archive | Folder:
+    """The pictures of a set: images.zip, or the folder images/, or the folder itself."""
+    if (folder / "images.zip").exists():
+        return Archive(folder / "images.zip")
+    return Folder(folder / "images" if (folder / "images").is_dir() else folder)
+
+
+def decoded_sizes(files: Archive | Folder, names: list[str]) -> dict[str, tuple[int, int] | str]:
+    """(width, height) of each picture that is there, or why it can't be decoded; every one is
+    decoded once, in threads."""
+
+    def look(name: str) -> tuple[int, int] | str:
+        try:
+            height, width = files.image(name).shape[:2]
+        except DataError as error:
+            return error.message
+        return width, height
+
+    there = [name for name in names if name in files]
+    with ThreadPoolExecutor() as pool:
+        return dict(zip(there, pool.map(look, there), strict=True))
+
+
+def _fingerprint(source: Pictures) -> str:
+    digest = hashlib.sha256(b"pictures 1")
+    for name, labels in zip(source.names, source.people, strict=True):
+        size = (
+            source.files.sizes[name]
+            if isinstance(source.files, Archive)
+            else (source.files.path / name).stat().st_size
+        )
+        digest.update(f"{name} {size} {labels.complete}".encode())
+        for array in (labels.xy, labels.visible, labels.boxes, labels.ignore, labels.joint_mask):
+            digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,99 @@
+"""Sources of labelled pictures: `lsp` arrays, `coco` files, rendered `people`; and `read_image`.
+
+The form of their examples: bodyjax.data.pictures.labelled.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+
+from bodyjax import skeleton
+from bodyjax.data.pictures import labelled
+from bodyjax.data.pictures.coco_keypoints import coco as coco
+from bodyjax.data.pictures.images import read_image as read_image
+from bodyjax.data.pictures.lsp_arrays import lsp as lsp
+from bodyjax.errors import DataError
+
+
+def people(
+    path: labelled.FilePath,
+    part: str,
+    *,
+    least_area: float = 150.0,
+    on_bad: str = "raise",
+    check_pictures: bool = False,
+) -> labelled.Pictures:
+    """Rendered people: PATH/labels.npz and PATH/images.zip as data/people has them.
+
+    Half a pixel is taken off the stored joints and boxes (their first pixel's centre is 0.5).
+    People of whom less than `least_area` pixels are to be seen become `ignore` boxes.
+    "valid" is a fixed tenth of the training pictures, a third where they are fewer than 1,000.
+    Raises DataError for missing or misshapen arrays. Missing pictures, joints and boxes that are
+    not numbers and people of pictures that are not listed raise or are left out (`on_bad`).
+    `check_pictures` decodes every picture once; else a broken one raises when it is read.
+    """
+    folder = Path(path)
+    keys = ("image_name", "image_split", "person_image", "coco_2d", "coco_vis", "person_box")
+    table = labelled.read_arrays(folder / "labels.npz", (*keys, "person_area"))
+    _check_shapes(table, folder / "labels.npz")
+    files = labelled.open_files(folder)
+    names = [str(name) for name in table["image_name"]]
+    names = [name if name in files else f"{name}.webp" for name in names]
+    heldout = table["image_split"] == "test"
+    xy, visible = skeleton.convert(
+        table["coco_2d"].astype(np.float32) - np.float32(0.5),
+        table["coco_vis"].astype(np.uint8),
+        skeleton.get("coco17"),
+        labelled.BODY18,
+    )
+    boxes = table["person_box"].astype(np.float32) - np.float32(0.5)
+    seen = (table["person_area"] >= least_area) & (visible > 0).any(1)
+    manifest = labelled.Manifest(folder / "labels.npz", on_bad)
+    owner = table["person_image"]
+    for person in np.flatnonzero((owner < 0) | (owner >= len(names))):
+        manifest.bad(f"person {person}", "the picture is not listed")
+    wanted = np.flatnonzero(labelled.named_part(part, names, heldout))
+    decoded = labelled.decoded_sizes(files, [names[i] for i in wanted]) if check_pictures else {}
+    rows, labels = [], []
+    for row in wanted:
+        mine = owner == row
+        if names[row] not in files:
+            manifest.bad(names[row], "no such picture")
+        elif isinstance(fault := decoded.get(names[row]), str):
+            manifest.bad(names[row], fault)
+        elif not np.isfinite(xy[mine]).all():
+            manifest.bad(names[row], "joints that are not numbers")
+        elif not np.isfinite(boxes[mine]).all():
+            manifest.bad(names[row], "invalid bounding box")
+        else:
+            yes, no, mask = mine & seen, mine & ~seen, np.ones(18, bool)
+            rows.append(row)
+            labels.append(labelled.People(xy[yes], visible[yes], boxes[yes], boxes[no], mask, True))
+    left = [names[row] for row in rows]
+    return manifest.source(files, left, _numbers_in(left), labels, heldout[rows])
+
+
+def _check_shapes(table: dict[str, np.ndarray], file: Path) -> None:
+    """DataError where the arrays of rendered people do not fit together."""
+    people, pictures = len(table["person_image"]), len(table["image_name"])
+    shapes = {
+        "image_split": (pictures,),
+        "coco_2d": (people, 17, 2),
+        "coco_vis": (people, 17),
+        "person_box": (people, 4),
+        "person_area": (people,),
+    }
+    for name, shape in shapes.items():
+        if table[name].shape != shape:
+            raise DataError(f"want {name} {shape}, got {table[name].shape}", file=file)
+
+
+def _numbers_in(names: list[str]) -> np.ndarray:
+    """(N,) int64: the number in each file's name; 0, 1, ... where one has none."""
+    digits = [re.sub(r"\D", "", Path(name).stem) for name in names]
+    if not all(digits):
+        return np.arange(len(names), dtype=np.int64)
+    return np.array([int(number) for number in digits], np.int64)

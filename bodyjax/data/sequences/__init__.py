@@ -1,0 +1,1 @@
+"""Joints over time: tables, array sets, simulated exercises, and batches of them."""

@@ -1,0 +1,396 @@
+"""The stored sets of joint sequences: the array files of shared data, read into `Clips`.
+
+Clips are ragged, as stored; `data.sequences.source` makes sequences of fixed shape of them. Joints
+are in pixels (first pixel's centre at 0) or cm, NaN where absent. Another set of the same layout is
+read as well: every reader takes a folder, or the file itself.
+"""
+
+from __future__ import annotations
+
+import inspect
+import itertools
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bodyjax.data.folds import TEST, TRAIN
+from bodyjax.data.pictures.labelled import FilePath, read_arrays
+from bodyjax.data.sequences.joint_tables import clip_tables
+from bodyjax.errors import ConfigError, DataError
+from bodyjax.skeleton import COCO17, SEEN, Skeleton, convert, get, make
+
+NATOPS8 = make(
+    "natops8",
+    "left_hand_tip right_hand_tip left_elbow right_elbow left_wrist right_wrist left_thumb"
+    " right_thumb",
+    "left_elbow-left_wrist left_wrist-left_hand_tip left_wrist-left_thumb"
+    " right_elbow-right_wrist right_wrist-right_hand_tip right_wrist-right_thumb",
+)
+
+
+@dataclass(frozen=True)
+class Clips:
+    """N clips of different lengths: clip i is rows offsets[i] to offsets[i + 1].
+
+    joints (R, J, D) float32, NaN where absent; score (R, J) float32 in [0, 1]; labels (N,) int32
+    into `classes`; groups (N,) int32 or None: who or which take, never shared by training and test;
+    condition (N,) int32 into `conditions` (a known side input; zeros where there is none);
+    size (N, 2) float32 width and height, 0 where not known; fps (N,) float32, 0 where not known;
+    splits: name -> (N,) int8 of TRAIN, TEST or 0. left_out: clips by reason; notes: a line each of
+    what else was left out (people of a clip), or which files.
+    """
+
+    file: str
+    skeleton: Skeleton
+    joints: np.ndarray
+    score: np.ndarray
+    offsets: np.ndarray
+    names: tuple[str, ...]
+    labels: np.ndarray
+    classes: tuple[str, ...]
+    groups: np.ndarray | None
+    condition: np.ndarray
+    conditions: tuple[str, ...] = ()
+    size: np.ndarray = field(default_factory=lambda: np.zeros((0, 2), np.float32))
+    fps: np.ndarray = field(default_factory=lambda: np.zeros(0, np.float32))
+    splits: Mapping[str, np.ndarray] = field(default_factory=dict)
+    left_out: Mapping[str, int] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def frames(self, i: int) -> tuple[np.ndarray, np.ndarray]:
+        """joints (F, J, D) with NaN and score (F, J) of clip i."""
+        rows = slice(self.offsets[i], self.offsets[i + 1])
+        return self.joints[rows], self.score[rows]
+
+
+def penn_action(path: FilePath) -> Clips:
+    """Penn Action: 13 joints in pixels, 15 actions, one official split."""
+    table, file = _read(path, "penn_action.npz", "joints visible offsets label classes train size")
+    count = len(table["label"])
+    joints = table["joints"].astype(np.float32) * _by_row(table, file, "size")[:, None, :]
+    joints[~table["visible"].astype(bool)] = np.nan
+    train = table["train"].astype(bool)
+    return _clips(
+        file,
+        table,
+        get("penn13"),
+        joints,
+        None,
+        labels=table["label"],
+        classes=tuple(map(str, table["classes"])),
+        names=table.get("clip", np.arange(count)),
+        size=table["size"],
+        splits={"official": np.where(train, TRAIN, TEST).astype(np.int8)},
+    )
+
+
+PUSHFIT_JOINTS = ("mediapipe", "mediapipe17", "movenet")
+"""Joints that pushfit stores: 33 of MediaPipe, those of them that COCO has, 17 of MoveNet."""
+
+
+def pushfit(path: FilePath, joints: str = "mediapipe") -> Clips:
+    """Push-ups, standard (1) or not (0).
+
+    joints: one of PUSHFIT_JOINTS, or a folder of joint tables that launch.prepare --detect made of
+    the set's videos.
+    """
+    if joints not in PUSHFIT_JOINTS and not Path(joints).is_dir():
+        hint = f"{', '.join(PUSHFIT_JOINTS)}, or a folder of joint tables"
+        raise ConfigError(f"no joints {joints!r} in pushfit", hint=hint)
+    estimator = "movenet" if joints == "movenet" else "mediapipe"
+    table, file = _read(path, "joints.npz", f"{estimator} offsets standard group fps video_size")
+    names = [str(name) for name in table.get("clip", np.arange(len(table["standard"])))]
+    tables = None
+    if joints in PUSHFIT_JOINTS:
+        stored = table[estimator].astype(np.float32)
+        # relative places have the first pixel's centre at 0.5 of a pixel
+        places = stored[..., :2] * _by_row(table, file, "video_size")[:, None, :] - 0.5
+        score = stored[..., -1]
+        if joints == "mediapipe17":
+            places, score = _in_coco(places, score, get("mediapipe33"))
+    else:
+        tables = clip_tables(Path(joints), names, np.asarray(table["offsets"], np.int64))
+        places, score = tables.places, tables.score
+    clips = _clips(
+        file,
+        table,
+        get("mediapipe33" if joints == "mediapipe" else "coco17"),
+        places,
+        score,
+        labels=table["standard"],
+        classes=("not standard", "standard"),
+        groups=table["group"],
+        names=names,
+        size=table["video_size"],
+        fps=table["fps"],
+    )
+    if tables is None:
+        return clips
+    left_out = {"without any joint": clips.left_out["without any joint"] - tables.lone}
+    lone = {"with one frame in the joint table": tables.lone} if tables.lone else {}
+    return replace(clips, left_out=left_out | lone, notes=tables.notes)
+
+
+def _in_coco(
+    places: np.ndarray, score: np.ndarray, source: Skeleton
+) -> tuple[np.ndarray, np.ndarray]:
+    """Places (R, J, 2) with NaN and score (R, J) of another skeleton in COCO's 17 joints."""
+    there = np.isfinite(places).all(-1)
+    joined = np.concatenate([np.where(there[..., None], places, 0), score[..., None]], axis=-1)
+    joints, seen = convert(joined, (there * SEEN).astype(np.uint8), source, COCO17)
+    return np.where((seen > 0)[..., None], joints[..., :2], np.nan), joints[..., 2]
+
+
+def ui_prmd(path: FilePath, label: str = "correct", joints: str = "joints") -> Clips:
+    """UI-PRMD: correct or not with the movement as condition, or which movement.
+
+    joints: "joints" are 22 places in cm; "angles" are sines, then cosines, of the Euler angles of
+    18 joints, as 36 points. Groups are the subjects.
+    """
+    if label not in ("correct", "movement"):
+        raise ConfigError(f"no label {label!r} in ui_prmd", hint="correct or movement")
+    if joints not in ("joints", "angles"):
+        raise ConfigError(f"no joints {joints!r} in ui_prmd", hint="joints or angles")
+    needed = f"{joints} offsets movement subject correct movement_names"
+    table, file = _read(path, "ui_prmd.npz", needed)
+    stored, body = table[joints].astype(np.float32), get("uiprmd22")
+    if joints == "angles":
+        turned = np.deg2rad(stored)
+        stored = np.concatenate([np.sin(turned), np.cos(turned)], axis=1)
+        names = [f"{kind}_{i}" for kind in ("sin", "cos") for i in range(turned.shape[1])]
+        body = make("angles", " ".join(names), "")
+    movements = tuple(map(str, table["movement_names"]))
+    movement = table["movement"].astype(np.int32) - 1
+    count = len(movement)
+    which = label == "movement"
+    return _clips(
+        file,
+        table,
+        body,
+        stored,
+        None,
+        labels=movement if which else table["correct"],
+        classes=movements if which else ("incorrect", "correct"),
+        groups=table["subject"],
+        condition=None if which else movement,
+        conditions=() if which else movements,
+        names=[f"m{m + 1}-s{s}" for m, s in zip(movement, table["subject"], strict=True)],
+        fps=np.full(count, table.get("fps", 15.0)),
+    )
+
+
+def natops(path: FilePath) -> Clips:
+    """NATOPS: 8 points of hands and arms, 51 steps, 6 commands, one official split."""
+    table, file = _read(path, "natops.npz", "x_train y_train x_test y_test classes")
+    both = np.concatenate([table["x_train"], table["x_test"]]).astype(np.float32)
+    if both.ndim != 3 or both.shape[-1] != 24:
+        raise DataError(f"clips of {both.shape[1:]}, not (steps, 24)", file=file)
+    train = len(table["x_train"])
+    split = np.full(len(both), TEST, np.int8)
+    split[:train] = TRAIN
+    table["offsets"] = np.arange(len(both) + 1) * both.shape[1]
+    return _clips(
+        file,
+        table,
+        NATOPS8,
+        both.reshape(-1, 8, 3),
+        None,
+        labels=np.concatenate([table["y_train"], table["y_test"]]),
+        classes=tuple(map(str, table["classes"])),
+        names=[f"{'train' if i < train else 'test'}-{i}" for i in range(len(both))],
+        splits={"official": split},
+    )
+
+
+def pose_trainer(path: FilePath) -> Clips:
+    """Pose Trainer: OpenPose joints, standard or not, condition = exercise, groups of takes."""
+    needed = "joints score offsets exercise exercises standard group"
+    table, file = _read(path, "pose_trainer.npz", needed)
+    joints, score = table["joints"].astype(np.float32), table["score"].astype(np.float32)
+    joints[score <= 0] = np.nan
+    return _clips(
+        file,
+        table,
+        get("body18"),
+        joints,
+        score,
+        labels=table["standard"],
+        classes=("not standard", "standard"),
+        groups=table["group"],
+        condition=table["exercise"],
+        conditions=tuple(map(str, table["exercises"])),
+        names=table.get("clip", np.arange(len(table["standard"]))),
+    )
+
+
+def jhmdb(path: FilePath) -> Clips:
+    """JHMDB's stored teacher joints (COCO-17), 21 actions, three official splits.
+
+    Groups are (class, source video); the splits keep them apart. Needs splits.json beside.
+    """
+    table, file = _read(path, "teacher.npz", "xy score offsets names")
+    listing = Path(file).parent / "splits.json"
+    try:
+        splits = json.loads(listing.read_text())
+    except (OSError, ValueError) as error:
+        raise DataError(f"can't be read ({error})", file=listing) from None
+    names = [str(name) for name in table["names"]]
+    classes = sorted({name.partition("/")[0] for name in names})
+    kinds = [name.partition("/")[0] for name in names]
+    sources = [
+        (kind, name.partition("/")[2].rpartition(f"_{kind}_")[0])
+        for kind, name in zip(kinds, names, strict=True)
+    ]
+    number = {source: i for i, source in enumerate(sorted(set(sources)))}
+    parts = {
+        key: np.array([part.get(name.partition("/")[2], 0) for name in names], np.int8)
+        for key, part in splits.items()
+        if key != "classes"
+    }
+    size = np.full((len(names), 2), (320, 240))
+    return _clips(
+        file,
+        table,
+        get("coco17"),
+        table["xy"].astype(np.float32) - 0.5,
+        table["score"],
+        labels=np.array([classes.index(kind) for kind in kinds]),
+        classes=tuple(classes),
+        groups=np.array([number[source] for source in sources]),
+        names=names,
+        size=size,
+        fps=np.full(len(names), 30.0),
+        splits=parts,
+    )
+
+
+SETS: dict[str, Callable[..., Clips]] = {
+    "penn_action": penn_action,
+    "pushfit": pushfit,
+    "ui_prmd": ui_prmd,
+    "natops": natops,
+    "pose_trainer": pose_trainer,
+    "jhmdb": jhmdb,
+}
+
+
+def choices(name: str) -> tuple[str, ...]:
+    """Which of `label` and `joints` the named set lets choose; ConfigError for an unknown name."""
+    if name not in SETS:
+        raise ConfigError(f"no joint set {name!r}", hint=f"known: {', '.join(SETS)}")
+    return tuple(inspect.signature(SETS[name]).parameters)[1:]
+
+
+def check_options(
+    name: str, known: tuple[str, ...], options: Mapping[str, str], section: str = ""
+) -> None:
+    """ConfigError for an option that is not among those `known` of a set; `section` is what stands
+    before it in a config."""
+    for option, value in options.items():
+        if option not in known:
+            has = f"{name} has no {option} to choose, here {value!r}"
+            raise ConfigError(has, place=f"{section}{option}", hint="leave it empty")
+
+
+def load(name: str, path: FilePath, **options: str) -> Clips:
+    """The named set at `path` (its folder, or its file); ConfigError for an unknown name, or an
+    option that the set does not have."""
+    check_options(name, choices(name), options)
+    return SETS[name](path, **options)
+
+
+def _read(path: FilePath, name: str, needed: str) -> tuple[dict[str, np.ndarray], str]:
+    file = Path(path) / name if Path(path).is_dir() else Path(path)
+    return read_arrays(file, tuple(needed.split())), str(file)
+
+
+def _by_row(table: Mapping[str, np.ndarray], file: str, name: str) -> np.ndarray:
+    """A per-clip array repeated for each of the clip's rows, float32."""
+    counts = np.diff(table["offsets"])
+    if len(counts) != len(table[name]) or (counts < 0).any():
+        raise DataError(f"offsets and {name} don't fit together", file=file)
+    return np.repeat(table[name].astype(np.float32), counts, axis=0)
+
+
+def _clips(
+    file: str,
+    table: Mapping[str, np.ndarray],
+    skeleton: Skeleton,
+    joints: np.ndarray,
+    score: np.ndarray | None,
+    *,
+    labels: Any,
+    classes: tuple[str, ...],
+    names: Any,
+    groups: Any = None,
+    condition: Any = None,
+    conditions: tuple[str, ...] = (),
+    size: Any = None,
+    fps: Any = None,
+    splits: Mapping[str, np.ndarray] | None = None,
+) -> Clips:
+    """Checks what every set must hold, leaves out clips without any joint and counts them."""
+    offsets = np.asarray(table["offsets"], np.int64)
+    count = len(offsets) - 1
+    if joints.ndim != 3 or joints.shape[1] != len(skeleton.joints):
+        raise DataError(
+            f"joints of shape {joints.shape}, not (rows, {len(skeleton.joints)}, 2 or 3)", file=file
+        )
+    if count < 1 or offsets[0] != 0 or offsets[-1] != len(joints) or (np.diff(offsets) < 0).any():
+        raise DataError("offsets must rise from 0 to the number of rows", file=file)
+    zeros = np.zeros(count, np.int32)
+    columns: dict[str, Any] = {
+        "labels": np.asarray(labels, np.int32),
+        "condition": zeros if condition is None else np.asarray(condition, np.int32),
+        "groups": None if groups is None else np.asarray(groups, np.int32),
+        "size": np.asarray(np.zeros((count, 2)) if size is None else size, np.float32),
+        "fps": np.asarray(zeros if fps is None else fps, np.float32),
+        "names": np.array([str(name) for name in names]),
+    }
+    for name, column in columns.items():
+        if column is not None and len(column) != count:
+            raise DataError(f"{len(column)} {name} for {count} clips", file=file)
+    _check_range(columns["labels"], len(classes), "label", file)
+    _check_range(columns["condition"], max(len(conditions), 1), "condition", file)
+    there = np.isfinite(joints).all(axis=-1)
+    joints = np.where(there[..., None], joints, np.nan).astype(np.float32)
+    score = there.astype(np.float32) if score is None else np.nan_to_num(score.astype(np.float32))
+    score = np.where(there, np.clip(score, 0, 1), 0).astype(np.float32)
+    any_row = there.any(axis=-1)
+    keep = np.array([any_row[a:b].any() for a, b in itertools.pairwise(offsets)])
+    if not keep.all():
+        rows = np.repeat(keep, np.diff(offsets))
+        joints, score = joints[rows], score[rows]
+        offsets = np.concatenate([[0], np.cumsum(np.diff(offsets)[keep])])
+        columns = {k: None if column is None else column[keep] for k, column in columns.items()}
+        splits = {name: split[keep] for name, split in (splits or {}).items()}
+        if not keep.any():
+            raise DataError("no clip has a joint", file=file)
+    return Clips(
+        file,
+        skeleton,
+        joints,
+        score,
+        offsets,
+        tuple(map(str, columns.pop("names"))),
+        classes=classes,
+        conditions=conditions,
+        splits=splits or {},
+        left_out={"without any joint": int((~keep).sum())},
+        **columns,
+    )
+
+
+def _check_range(values: np.ndarray, count: int, name: str, file: str) -> None:
+    wrong = np.flatnonzero((values < 0) | (values >= count))
+    if len(wrong):
+        raise DataError(
+            f"{name} {values[wrong[0]]} is not in 0 to {count - 1}", file=file, place=f"{wrong[0]}"
+        )

@@ -1,0 +1,24 @@
+"""People in pictures and videos: restore a detector once, then one compiled program a picture."""
+
+from bodyjax.detect.canvas import FILL as FILL
+from bodyjax.detect.canvas import Detections as Detections
+from bodyjax.detect.detector import EVERY as EVERY
+from bodyjax.detect.detector import TAKEN as TAKEN
+from bodyjax.detect.detector import Detector as Detector
+from bodyjax.detect.detector import PicturePeople as PicturePeople
+from bodyjax.detect.detector import as_skeleton as as_skeleton
+from bodyjax.detect.detector import canvas_map as canvas_map
+from bodyjax.detect.detector import coco_results as coco_results
+from bodyjax.detect.detector import detect as detect
+from bodyjax.detect.detector import find as find
+from bodyjax.detect.detector import followed as followed
+from bodyjax.detect.detector import in_picture as in_picture
+from bodyjax.detect.detector import load as load
+from bodyjax.detect.detector import load_kept as load_kept
+from bodyjax.detect.detector import make as make
+from bodyjax.detect.detector import on_canvas as on_canvas
+from bodyjax.detect.detector import people as people
+from bodyjax.detect.detector import video as video
+from bodyjax.detect.found import Found as Found
+from bodyjax.detect.settings import Settings as Settings
+from bodyjax.detect.settings import merged as merged

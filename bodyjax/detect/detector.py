@@ -1,0 +1,428 @@
+"""People in pictures: restore a detector once, then one compiled program a picture.
+
+    detector = detect.load("small")
+    people = detect.people(detector, "photo.jpg")
+
+The picture is fitted whole and centred into a square canvas; network, averaging over mirror and
+scales, grouping and filling are one jitted function of (variables, canvas); the joints go back
+through the inverse of the canvas' affine map.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from functools import cache
+from os import PathLike
+from pathlib import Path
+from typing import Any, NamedTuple, cast, overload
+
+import jax
+import numpy as np
+
+from bodyjax import skeleton, systems
+from bodyjax.data import affine
+from bodyjax.data.pictures.images import any_picture
+from bodyjax.data.read_ahead import taken_ahead
+from bodyjax.detect import canvas, programs, track
+from bodyjax.detect import person_score as ranking
+from bodyjax.detect.canvas import FILL, Detections, MapNetwork, Settings, Variables, merged
+from bodyjax.detect.found import Found, checked_score
+from bodyjax.engine import checkpoint as checkpoints
+from bodyjax.engine.checkpoint import Checkpoint
+from bodyjax.errors import ConfigError
+from bodyjax.models.pose import CenterPose
+from bodyjax.skeleton import COCO17, Skeleton
+
+Image = np.ndarray
+TAKEN = ranking.SECOND.index("taken")
+
+
+@dataclass(frozen=True)
+class Detector:
+    """A restored detector. `predict(variables, canvas (S, S, 3) uint8) -> Detections` is jitted and
+    pure: vmap it for batches, or call it inside another program. S is `side`.
+
+    second: the one that looks again; with it `follow` looks where people were in the frame before
+    (canvas.follower), jitted and pure too.
+    """
+
+    variables: Variables
+    predict: Callable[[Variables, Any], Detections]
+    skeleton: Skeleton
+    settings: Settings
+    config: Any = None
+    name: str = ""
+    system: MapNetwork | None = None
+    second: Detector | None = None
+    follow: Callable[[Variables, Any, Any, Any, Any], Detections] | None = None
+
+    @property
+    def side(self) -> int:
+        """Of the canvas in pixels: twice `settings.size` where a second look needs the detail."""
+        return self.settings.size * (2 if self.second else 1)
+
+
+def load(
+    checkpoint: str | PathLike[str] | Checkpoint = "small",
+    *,
+    second: str | PathLike[str] | Checkpoint | Detector | None = None,
+    **settings: Any,
+) -> Detector:
+    """A detector from a run's folder, exported weights, or the name of shipped ones.
+
+    second: another one, as "large", that looks again at a crop around each person found
+    (`second_look`). settings: fields of `Settings`, over those of the config's section `detect`.
+    Raises CheckpointError where there is no checkpoint or it is no detector, ConfigError for
+    settings that can't be.
+    """
+    if second is not None and not isinstance(second, Detector):
+        second = load(second)
+    restored = _restored(checkpoint)
+    _check(*restored)
+    return _joined(*restored, second, settings)
+
+
+def load_kept(
+    folder: Path,
+    checkpoint: str | PathLike[str] | Checkpoint = "small",
+    *,
+    second: str | PathLike[str] | Checkpoint | None = None,
+    **settings: Any,
+) -> Detector:
+    """As `load`, for a program that is started again and again: traced programs are kept in
+    `folder` (bodyjax.detect.programs), and where one is there nothing is traced.
+
+    That weights fit their config is checked by tracing, so where a program was traced from the
+    same config for weights of the same shapes this is known. `predict` and `follow` are of the same
+    programs as those of `load`, but know neither vmap nor grad.
+    """
+    restored = _restored(checkpoint)
+    other = None if second is None else _restored(second)
+    every = [restored] if other is None else [restored, other]
+    detector = _joined(*restored, _joined(*other, None, {}) if other else None, settings)
+    configs = [json.dumps(one.config.to_dict(), sort_keys=True) for one, _ in every]
+    decides = (configs, detector.settings)
+    canvas = jax.ShapeDtypeStruct((detector.side, detector.side, 3), np.uint8)
+
+    def check() -> None:
+        for one in reversed(every):  # in the order of `load`
+            _check(*one)
+
+    seen = (detector.variables, canvas)
+    predict = programs.kept(folder, "predict", detector.predict, seen, decides, check)
+    if detector.follow is None:
+        return dataclasses.replace(detector, predict=predict)
+    follow = detector.follow
+
+    @cache
+    def following() -> Callable[..., Detections]:
+        before: Detections = jax.eval_shape(predict, *seen)
+        people = (before.xy, before.score, before.person_score)
+        return programs.kept(folder, "follow", follow, (*seen, *people), decides)
+
+    # Of videos alone: read at the first call.
+    return dataclasses.replace(
+        detector, predict=predict, follow=lambda *arguments: following()(*arguments)
+    )
+
+
+def _restored(checkpoint: str | PathLike[str] | Checkpoint) -> tuple[Checkpoint, Any]:
+    """A detector's checkpoint and its system."""
+    if not isinstance(checkpoint, Checkpoint):
+        checkpoint = checkpoints.load(checkpoint, system="pose")
+    return checkpoint, systems.build(checkpoint.config)
+
+
+def _check(checkpoint: Checkpoint, system: Any) -> None:
+    """CheckpointError unless the weights fit their config. Traces the network: a second."""
+    expected = jax.eval_shape(system.init, jax.random.key(0))
+    checkpoints.check_variables(checkpoint.variables, expected, checkpoint.path)
+
+
+def _joined(
+    checkpoint: Checkpoint, system: Any, second: Detector | None, settings: dict[str, Any]
+) -> Detector:
+    """A detector with the settings of its config, and these over them."""
+    stored = dict(checkpoint.config.get("detect", {}))
+    if second is not None:  # a second look has scores of its own
+        stored["min_person"] = stored.get("min_person_second", 0.0)
+    return make(
+        system,
+        jax.device_put(checkpoint.variables),
+        merged(stored | settings),
+        second=second,
+        config=checkpoint.config,
+        name=str(checkpoint.path),
+    )
+
+
+def make(
+    system: MapNetwork,
+    variables: Variables,
+    settings: Settings | None = None,
+    *,
+    second: Detector | None = None,
+    config: Any = None,
+    name: str = "",
+) -> Detector:
+    """A detector from a system and its variables. Its settings name the scales that are taken:
+    multiples of the network's cell. second: of a network with centres, for a second look."""
+    settings, cell = settings or Settings(), system.model.cell
+    if settings.size % cell:
+        raise ConfigError(f"{settings.size} is not a multiple of {cell}", place="detect.size")
+    sides = (max(cell, round(settings.size * scale / cell) * cell) for scale in settings.scales)
+    scales = tuple(side / settings.size for side in dict.fromkeys(sides))
+    settings = dataclasses.replace(settings, scales=scales)
+    if second is None:
+        predict = canvas.predictor(system, settings)
+        return Detector(variables, jax.jit(predict), system.bones, settings, config, name, system)
+    other = second.system
+    centred = other is not None and isinstance(other.model, CenterPose)
+    if other is None or not centred or second.second or second.skeleton != system.bones:
+        what = "a second look takes a network with centres and the same joints, itself without one"
+        raise ConfigError(what, place="second", hint="large")
+    both = {"first": variables, "second": second.variables}
+    other = cast("canvas.HeadNetwork", other)
+    predict = canvas.second_predictor(system, other, settings)
+    follow = jax.jit(canvas.follower(other, settings))
+    return Detector(
+        both, jax.jit(predict), system.bones, settings, config, name, system, second, follow
+    )
+
+
+class PicturePeople(NamedTuple):
+    """People of one picture, best first, in pixels of that picture (NumPy).
+
+    xy (P, J, 2), NaN where there is not even a guess; score (P, J); found (P, J) bool;
+    person_score (P,); overflow: peaks and people beyond the maxima; maxima_xy (J, 2) and
+    maxima_score (J,): the highest point of each map, as if there were one person; evidence (P, F):
+    see canvas.Detections.
+    """
+
+    xy: np.ndarray
+    score: np.ndarray
+    found: np.ndarray
+    person_score: np.ndarray
+    overflow: int
+    maxima_xy: np.ndarray
+    maxima_score: np.ndarray
+    evidence: np.ndarray = np.zeros((0, 0))
+
+
+def canvas_map(size: tuple[int, int], side: int) -> np.ndarray:
+    """The (2, 3) map from a picture of (height, width) `size` to the canvas."""
+    return affine.fit(size, (side, side))
+
+
+def detect(detector: Detector, image: Any) -> PicturePeople:
+    """The people of one picture (data.images.any_picture) in the detector's own joints."""
+    pixels, matrix = on_canvas(detector, any_picture(image))
+    return in_picture(jax.device_get(detector.predict(detector.variables, pixels)), matrix)
+
+
+def on_canvas(detector: Detector, picture: Image) -> tuple[Image, np.ndarray]:
+    """The detector's canvas of a picture, and the (2, 3) map from the picture to it."""
+    matrix = canvas_map(picture.shape[:2], detector.side)
+    return affine.warp(picture, matrix, (detector.side, detector.side), fill=FILL), matrix
+
+
+def in_picture(out: Any, matrix: np.ndarray) -> PicturePeople:
+    """The people of a canvas, Detections in NumPy, in pixels of the picture that `matrix` maps to
+    it."""
+    filled = out.person_score > 0
+    back = affine.inverse(matrix)
+    score = out.score[filled]
+    xy = np.where(score[..., None] > 0, affine.move(out.xy[filled], back), np.nan)
+    return PicturePeople(
+        xy,
+        score,
+        out.found[filled],
+        out.person_score[filled],
+        int(out.overflow),
+        affine.move(out.maxima_xy, back),
+        out.maxima_score,
+        out.evidence[filled],
+    )
+
+
+def people(detector: Detector, image: Any, *, image_id: Any = 0) -> list[dict[str, Any]]:
+    """The people of one picture as COCO results, best first.
+
+    image: a file's name, its bytes, a PIL picture or an array (data.images.any_picture). Each
+    person: image_id, category_id 1, keypoints [x, y, score] * 17 in COCO's order and pixels of the
+    given picture, score, and beside COCO's fields found [bool] * 17: whether grouping attached the
+    joint. A joint that is not found has the place of the highest free value of its map near the
+    person (a guess, with that value as its score), or 0, 0, 0 where there is none. overflow: peaks
+    and people of the picture beyond max_peaks and max_people, which are not among the results.
+    """
+    return coco_results(detect(detector, image), detector.skeleton, image_id)
+
+
+def coco_results(found: PicturePeople, bones: Skeleton, image_id: Any = 0) -> list[dict[str, Any]]:
+    """People of a picture as `people` gives them."""
+    xy, score, flags = as_skeleton(found, bones, COCO17)
+    return [
+        _coco_result(*person, found.overflow, image_id)
+        for person in zip(xy, score, flags, found.person_score.tolist(), strict=True)
+    ]
+
+
+def _coco_result(
+    xy: np.ndarray,
+    score: np.ndarray,
+    found: np.ndarray,
+    person_score: float,
+    overflow: int,
+    image_id: Any,
+) -> dict[str, Any]:
+    """One person, xy (17, 2) with NaN for what is absent."""
+    there = np.isfinite(xy).all(axis=-1)
+    table = np.where(there[:, None], np.concatenate([xy, score[:, None]], -1), 0.0)
+    return {
+        "image_id": image_id,
+        "category_id": 1,
+        "keypoints": [round(float(value), 4) for value in table.ravel()],
+        "score": person_score,
+        "found": found.tolist(),
+        "overflow": overflow,
+    }
+
+
+def as_skeleton(
+    found: PicturePeople, bones: Skeleton, target: Skeleton
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """xy (P, J', 2), score (P, J') and found (P, J') in another skeleton's joints; joints that the
+    detector does not have are NaN with score 0."""
+    joined = np.concatenate([found.xy, found.score[..., None]], axis=-1)
+    visible = np.where(np.isfinite(found.xy).all(-1), 1 + found.found, 0).astype(np.uint8)
+    joints, seen = skeleton.convert(joined, visible, bones, target)
+    missing = seen == 0
+    joints[missing, :2] = np.nan
+    return joints[..., :2], np.where(missing, 0.0, joints[..., 2]), seen == skeleton.SEEN
+
+
+EVERY = 5
+"""With a second look the first network sees one in so many frames of a video."""
+FAINT = 0.1
+"""People of a lower score come and go: one who goes makes nobody look again."""
+
+
+def followed(
+    detector: Detector, frames: Iterable[Any], every: int = EVERY
+) -> Iterator[PicturePeople]:
+    """The people of pictures that follow each other, as `detect` takes and gives them.
+
+    With a second look the first network sees every `every`-th frame, and those in which somebody
+    of at least `settings.min_person`, and FAINT, is lost (canvas.follower); in between the second
+    one looks where people were in the frame before. Whoever comes into the picture is found up to
+    every - 1 frames later. Without a second look, or with every = 1, each frame is looked at as a
+    whole.
+    """
+    if detector.follow is None or every == 1:
+        yield from (detect(detector, frame) for frame in frames)
+        return
+    least = max(detector.settings.min_person, FAINT)
+    out: Any = None
+    people, size, since = np.zeros(0), (0, 0), 0
+    for frame in frames:
+        picture = any_picture(frame, "frame")
+        pixels, matrix = on_canvas(detector, picture)
+        since, before = since + 1, out
+        out = None
+        if before is not None and since < every and picture.shape[:2] == size:
+            out = jax.device_get(
+                detector.follow(detector.variables, pixels, before.xy, before.score, people)
+            )
+            lost = (people > 0) & (out.person_score == 0)
+            out = None if (lost & (people >= least)).any() else out
+        if out is not None:
+            people = out.person_score
+        else:
+            out = jax.device_get(detector.predict(detector.variables, pixels))
+            # Whom the second look does not confirm it can't follow.
+            people = np.where(out.evidence[:, TAKEN] > 0, out.person_score, 0)
+            size, since = picture.shape[:2], 0
+        yield in_picture(out, matrix)
+
+
+def video(
+    detector: Detector,
+    path: str | PathLike[str],
+    *,
+    tracking: track.Settings | None = None,
+    every: int = EVERY,
+    progress: Callable[[Iterable[Image], int], Iterable[Image]] = lambda frames, count: frames,
+) -> list[list[dict[str, Any]]]:
+    """The people of every frame of a video, as `people` gives them, image_id = frame number.
+
+    Beside that: frame, time (seconds), identity (the same number is the same person, from 0 on) and
+    bridged (True: not found in this frame, but before and after it; the place is between). Joints
+    are smoothed by `track`. every: with a second look, how often the first network looks
+    (`followed`). Raises VideoError where the file can't be read to its end. `progress` wraps the
+    frames, with their number.
+    """
+    from bodyjax.data.video.files import open_video
+
+    clip = open_video(path)
+    images = progress(taken_ahead(clip.iter_frames()), clip.frames)
+    frames = list(followed(detector, images, every))
+    converted = [as_skeleton(found, detector.skeleton, COCO17) for found in frames]
+    people_of = track.follow(
+        clip.times, [xy for xy, _, _ in converted], [score for _, score, _ in converted], tracking
+    )
+    out = []
+    for number, (time, found, (_, _, flags), tracked) in enumerate(
+        zip(clip.times, frames, converted, people_of, strict=True)
+    ):
+        people = []
+        for identity, row, xy, score in zip(*tracked, strict=True):
+            person = found.person_score[row] if row >= 0 else score.mean()
+            flag = flags[row] if row >= 0 else np.zeros(len(score), bool)
+            result = _coco_result(xy, score, flag, float(person), found.overflow, number)
+            people.append(
+                result
+                | {"frame": number, "time": round(float(time), 4), "identity": int(identity)}
+                | {"bridged": bool(row < 0)}
+            )
+        out.append(people)
+    return out
+
+
+@overload
+def find(
+    detector: Detector, image: list[Any], *, min_score: float | None = ..., joints: Skeleton = ...
+) -> list[Found]:
+    """Of several pictures."""
+
+
+@overload
+def find(
+    detector: Detector, image: Any, *, min_score: float | None = ..., joints: Skeleton = ...
+) -> Found:
+    """Of one picture."""
+
+
+def find(
+    detector: Detector, image: Any, *, min_score: float | None = None, joints: Skeleton = COCO17
+) -> Found | list[Found]:
+    """The people of a picture as one object, which counts, draws and saves itself (`found`).
+
+    image: a file's name, its bytes, a PIL picture or an array (data.images.any_picture); a list of
+    them gives a list. min_score: people below it are left out, and counted in `left_out`; by
+    default the detector's `settings.min_person`. joints: the skeleton of the result. Raises
+    DataError for what is no picture, ConfigError for a score outside 0 to 1.
+    """
+    chosen = detector.settings.min_person if min_score is None else min_score
+    least = checked_score(chosen, "min_score")
+    several = isinstance(image, list | tuple)
+    out = []
+    for i, one in enumerate(image if several else [image]):
+        picture = any_picture(one, f"picture {i}" if several else "picture")
+        people = detect(detector, picture)
+        joined = as_skeleton(people, detector.skeleton, joints)
+        all_found = Found.of(picture, *joined, people.person_score, people.overflow, joints)
+        out.append(all_found.at_least(least))
+    return out if several else out[0]

@@ -1,0 +1,123 @@
+"""Traced programs are kept between runs, beside the compiled ones: a second start traces nothing.
+
+A program is what `jax.export` writes of a jitted function for arguments of given shapes: StableHLO
+without the arguments' values, a few hundred kB. Its name is a digest of all that decides it, so a
+program of other code, versions or settings is never taken for it. As with compiled programs,
+whoever may write to the folder decides what runs.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import jax
+from jax import export
+
+import bodyjax
+from bodyjax.engine import checkpoint
+from bodyjax.files import remove_leftovers, temporary_name
+
+ENDING = ".program"
+MOST = 40
+"""Programs in a folder; the oldest go, those of former versions first of all."""
+
+
+def kept(
+    folder: Path,
+    name: str,
+    function: Callable[..., Any],
+    arguments: tuple[Any, ...],
+    decides: object,
+    before: Callable[[], None] = lambda: None,
+) -> Callable[..., Any]:
+    """The pure `function`, jitted, for arguments of these shapes, from `folder`; where it is not
+    there it is traced and written.
+
+    arguments: arrays or ShapeDtypeStructs. decides: what `function` closes over, with a repr that
+    tells all of it. Outputs are of types that jax.export knows. before: called before tracing; what
+    it raises is passed on, and nothing is written. Damaged files are written anew; a folder that
+    can't be written to is no error. The result takes arguments of exactly these shapes and knows
+    neither vmap nor grad.
+    """
+    key = _key(name, arguments, decides)
+    file = folder / f"{name}-{key}{ENDING}"
+    program = _read(file, key)
+    if program is None:
+        before()
+        shapes = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), arguments)
+        program = bytes(export.export(jax.jit(function))(*shapes).serialize())
+        _write(file, key, program)
+    # Read back in the first run too: it compiles what the second one looks for.
+    exported = export.deserialize(bytearray(program))
+
+    def run(*arguments: Any) -> Any:
+        return exported.call(*arguments)
+
+    run.__name__ = name  # names the file of the compiled program
+    return jax.jit(run)
+
+
+def _key(name: str, arguments: tuple[Any, ...], decides: object) -> str:
+    leaves, tree = jax.tree.flatten(arguments)
+    words = (
+        name,
+        str(tree),
+        [(leaf.shape, str(leaf.dtype)) for leaf in leaves],
+        decides,
+        _sources(),
+        checkpoint.versions(),
+        jax.default_backend(),
+        jax.devices()[0].device_kind,
+        sorted(jax.config.values.items()),  # some decide what is traced: all are told
+    )
+    return hashlib.sha256(repr(words).encode()).hexdigest()[:32]
+
+
+@functools.cache
+def _sources() -> str:
+    """SHA-256 of this package's code: 3 ms, and nobody has to say what depends on what."""
+    root, total = Path(bodyjax.__file__).parent, hashlib.sha256()
+    for file in sorted(root.rglob("*.py")):
+        code = file.read_bytes()
+        total.update(f"{file.relative_to(root).as_posix()} {len(code)}\n".encode())
+        total.update(code)
+    return total.hexdigest()
+
+
+def _read(file: Path, key: str) -> bytes | None:
+    """The program that was written under this key, whole; else None."""
+    try:
+        digest, _, program = file.read_bytes().partition(b"\n")
+    except OSError:
+        return None
+    return program if digest == _digest(key, program) else None
+
+
+def _write(file: Path, key: str, program: bytes) -> None:
+    """Whole or not at all: other processes may read or write the same one now."""
+    temporary = temporary_name(file)
+    try:
+        file.parent.mkdir(exist_ok=True)
+        temporary.write_bytes(_digest(key, program) + b"\n" + program)
+        temporary.replace(file)
+        _tidy(file.parent)
+    except OSError:  # a full disk, or no right to write: the next run traces again
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def _tidy(folder: Path) -> None:
+    """Removes all but the newest programs, and what stopped runs left over."""
+    programs = [file for file in folder.iterdir() if file.suffix == ENDING and file.name[0] != "."]
+    for old in sorted(programs, key=lambda file: file.stat().st_mtime, reverse=True)[MOST:]:
+        old.unlink(missing_ok=True)
+    remove_leftovers(folder)
+
+
+def _digest(key: str, program: bytes) -> bytes:
+    return hashlib.sha256(key.encode() + program).hexdigest().encode()

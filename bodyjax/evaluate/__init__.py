@@ -1,0 +1,1 @@
+"""Measuring a checkpoint on labelled data: one file a kind of data, and COCO's measures."""

@@ -1,0 +1,264 @@
+"""What a report on COCO pictures says besides AP: precision and recall of the people shown, AP by
+the origin of the pictures, a comparison with another detector, and figures for single joints.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from os import PathLike
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from bodyjax import metrics
+from bodyjax.data.pictures.coco_keypoints import is_id
+from bodyjax.errors import DataError
+from bodyjax.evaluate import coco_ap
+from bodyjax.evaluate.coco_labels import Labels, read_json, read_labels
+from bodyjax.skeleton import COCO17
+
+RIGHT = 0.5
+"""Least OKS of a person that is right."""
+LEVEL = 0.8
+"""Share of the bootstrap's values that an interval holds."""
+LEAST_TORSO = 10.0
+"""Pixels; of smaller people a fifth is less than labels are exact."""
+UNKNOWN = "unknown"
+
+People = Sequence[Mapping[str, Any]]
+
+
+class Judged(NamedTuple):
+    """The people found on the complete pictures: score (N,); right (N,), matched at OKS 0.5 to a
+    labelled person, each of them once, best first; ignored (N,), not right, but the middle of the
+    joints lies in the box of a crowd or of somebody without labelled joints. persons: labelled."""
+
+    score: np.ndarray
+    right: np.ndarray
+    ignored: np.ndarray
+    persons: int
+
+
+def judge(labels: Labels, people: People) -> Judged:
+    """Judges a COCO results list; of a picture the 20 people of highest score count, as for AP."""
+    known, _ = coco_ap.read_results(people, labels, len(COCO17.joints))
+    complete = [i["id"] for i in labels.dataset["images"] if i.get("persons_complete", True)]
+    evaluation = coco_ap.match(labels, known, metrics.sigmas(COCO17), complete)
+    score: list[float] = []
+    right: list[bool] = []
+    ignored: list[bool] = []
+    persons = 0
+    for image in evaluation.params.imgIds:
+        truth = evaluation._gts[image, labels.category]
+        counts = np.array([not label["ignore"] for label in truth], bool)
+        boxes = np.reshape([label["bbox"] for label in truth], (-1, 4))[~counts]
+        persons += int(counts.sum())
+        picture = coco_ap.picture_oks(evaluation, image)
+        free = picture.oks[:, counts]
+        for number, row in zip(picture.results, free, strict=True):  # best first
+            right.append(bool((row >= RIGHT).any()))
+            if right[-1]:
+                free[:, int(row.argmax())] = -1  # each labelled one once
+            score.append(float(people[number]["score"]))
+            ignored.append(not right[-1] and _inside(people[number]["keypoints"], boxes))
+    return Judged(np.array(score), np.array(right, bool), np.array(ignored, bool), persons)
+
+
+def _inside(keypoints: Any, boxes: np.ndarray) -> bool:
+    """Whether the mean of a person's joints lies in a box (K, 4), x, y, width, height."""
+    xy = np.reshape(np.asarray(keypoints, np.float64), (-1, 3))[:, :2]
+    there = np.isfinite(xy).all(-1) & xy.any(-1)  # 0, 0 is COCO's missing joint
+    if not there.any():
+        return False
+    middle = xy[there].mean(0)
+    return bool(((middle >= boxes[:, :2]) & (middle <= boxes[:, :2] + boxes[:, 2:])).all(-1).any())
+
+
+def at_score(judged: Judged, least: float) -> dict[str, float | int | None]:
+    """Precision and recall of the people whose score is at least `least`.
+
+    "precision": those in ignored areas count neither way, as where `min_person` is chosen
+    (`calibration`); "precision_ignored_right": they count as right. None where nobody is
+    left to count. "n_shown", of them "n_shown_ignored"; "n_persons" labelled.
+    """
+    shown = judged.score >= least
+    right, ignored = int(judged.right[shown].sum()), int(judged.ignored[shown].sum())
+    number = int(shown.sum())
+    return {
+        "min_score": least,
+        "precision": _share(right, number - ignored),
+        "precision_ignored_right": _share(right + ignored, number),
+        "recall": _share(right, judged.persons),
+        "n_shown": number,
+        "n_shown_ignored": ignored,
+        "n_persons": judged.persons,
+    }
+
+
+def _share(part: int, whole: int) -> float | None:
+    return part / whole if whole else None
+
+
+def at_precision(judged: Judged, precision: float) -> dict[str, float | int | None]:
+    """`at_score` at the lowest score that reaches a precision, where recall is highest; a recall of
+    0 and no score where none does."""
+    for least in np.unique(judged.score):
+        figures = at_score(judged, float(least))
+        if figures["precision"] is not None and figures["precision"] >= precision:
+            return figures
+    return at_score(judged, float("inf")) | {"min_score": None}
+
+
+def origin(image: Mapping[str, Any]) -> str:
+    """The part of COCO that a picture is of, as "val2017": by its field `source` ("coco2017-val"),
+    else by the name of a folder in `file_name`, `origin_image` or `coco_url`; else "unknown"."""
+    if said := re.fullmatch(r"coco(\d{4})-(train|val)", str(image.get("source", ""))):
+        return said[2] + said[1]
+    for field in ("file_name", "origin_image", "coco_url"):
+        if folder := re.search(r"(?:^|[/:])((?:train|val)\d{4})/", str(image.get(field, ""))):
+            return folder[1]
+    return UNKNOWN
+
+
+def by_origin(
+    labels: Mapping[str, Any], people: People, on_bad: str = "raise"
+) -> dict[str, dict[str, float | int | None]]:
+    """{origin: {"AP", "n" complete pictures, "n_persons" labelled}}, most pictures first."""
+    groups: dict[str, list[Any]] = {}
+    for image in labels["images"]:
+        if image.get("persons_complete", True):
+            groups.setdefault(origin(image), []).append(image["id"])
+    checked = read_labels(labels, COCO17, on_bad=on_bad)
+    known, _ = coco_ap.read_results(people, checked, len(COCO17.joints))
+    report = {}
+    for name, ids in sorted(groups.items(), key=lambda group: (-len(group[1]), group[0])):
+        evaluation = coco_ap.match(checked, known, metrics.sigmas(COCO17), ids)
+        persons, _ = coco_ap.persons(evaluation)
+        ap = coco_ap.statistics(evaluation)["AP"]
+        report[name] = {"AP": ap, "n": len(ids), "n_persons": persons}
+    return report
+
+
+def read_other(
+    file: str | PathLike[str], labels: Mapping[str, Any], on_bad: str = "raise"
+) -> list[dict[str, Any]]:
+    """Another detector's COCO results, those on pictures of the labels; DataError where the file is
+    no results list or none of its people is on these pictures."""
+    content, _ = read_json(file)
+    if not isinstance(content, list):
+        raise DataError("results are a list of people", file=file)
+    checked = read_labels(labels, COCO17, on_bad=on_bad)
+    known = {image["id"] for image in checked.dataset["images"]}
+    mine = [person for person in content if _on(person, known)]
+    try:
+        coco_ap.read_results(mine, checked, len(COCO17.joints))
+    except DataError as error:
+        raise DataError(error.message, file=file, place=error.place, hint=error.hint) from None
+    if not mine:
+        hint = "give COCO results of the same set, as --results writes them"
+        raise DataError("nobody in it is on these pictures", file=file, hint=hint)
+    return mine
+
+
+def _on(person: Any, known: set[Any]) -> bool:
+    """Whether a result is on one of the pictures; what is no result stays, to be refused."""
+    image = person.get("image_id") if isinstance(person, Mapping) else None
+    return not is_id(image) or image in known
+
+
+def against(
+    labels: Mapping[str, Any],
+    people: People,
+    other: People,
+    least: float,
+    samples: int,
+    on_bad: str = "raise",
+) -> dict[str, Any]:
+    """A detector beside another one on the same complete pictures.
+
+    "AP" of the other; "difference", ours less theirs, and with samples its "interval" by paired
+    bootstrap and "share_above", of the samples in which ours is better; "at_our_precision": the
+    other's `at_score` where it is as precise as ours are at `least`, None where ours shows nobody.
+    """
+    checked = read_labels(labels, COCO17, on_bad=on_bad)
+    theirs = judge(checked, other)
+    precision = at_score(judge(checked, people), least)["precision"]
+    report: dict[str, Any] = {"AP": coco_ap.evaluate(labels, other, on_bad=on_bad, samples=0)["AP"]}
+    if report["AP"] is not None:
+        paired = coco_ap.compare(
+            labels, people, other, on_bad=on_bad, samples=max(samples, 1), level=LEVEL
+        )
+        report["difference"] = paired.difference
+        if samples:
+            report["interval"] = {"difference": [paired.low, paired.high], "level": LEVEL}
+            report["share_above"] = paired.share_above
+    report["at_our_precision"] = None if precision is None else at_precision(theirs, precision)
+    return report
+
+
+def joint_similarity(
+    labels: Mapping[str, Any], people: People, on_bad: str
+) -> dict[str, float | None]:
+    """Per joint the mean keypoint similarity of labelled joints (0 where the person was missed):
+    each labelled person of the complete pictures with the result that pycocotools matched to it at
+    OKS 0.5."""
+    sigmas = metrics.sigmas(COCO17)
+    total, counted = np.zeros(len(sigmas)), np.zeros(len(sigmas))
+    complete = [i["id"] for i in labels["images"] if i.get("persons_complete", True)]
+    for label, area, result in matched(labels, people, complete, on_bad):
+        labelled = label[:, 2] > 0
+        counted += labelled
+        if result is not None:
+            squared = ((result - label)[:, :2] ** 2).sum(1)
+            scale = 2 * (2 * sigmas) ** 2 * (area + np.spacing(1))
+            total += np.where(labelled, np.exp(-squared / scale), 0)
+    return {
+        name: float(total[j] / counted[j]) if counted[j] else None
+        for j, name in enumerate(COCO17.joints)
+    }
+
+
+def people_pck(
+    labels: Mapping[str, Any], people: People, on_bad: str
+) -> dict[str, float | int | None]:
+    """PCK@0.2 over the 12 limb joints of the labelled people of all pictures, each with the result
+    that pycocotools matched to it at OKS 0.5: without one all its joints are wrong. People without
+    a labelled torso are left out."""
+    right = total = persons = 0
+    limbs = [i for i, j in enumerate(COCO17.joints) if j.split("_")[-1] in metrics.LIMB_PARTS]
+    first, second = (COCO17.index(joint) for joint in metrics.TORSO)
+    every = [image["id"] for image in labels["images"]]
+    for label, _, result in matched(labels, people, every, on_bad):
+        torso = float(np.linalg.norm(label[first, :2] - label[second, :2]))
+        if not (label[[first, second], 2] > 0).all() or torso < LEAST_TORSO:
+            continue
+        labelled = label[limbs, 2] > 0
+        persons, total = persons + 1, total + int(labelled.sum())
+        if result is not None:
+            away = np.linalg.norm((result - label)[limbs, :2], axis=-1)
+            right += int((labelled & (result[limbs, 2] > 0) & (away <= 0.2 * torso)).sum())
+    return {"pck_people": right / total if total else None, "n_pck_people": persons}
+
+
+def matched(
+    labels: Mapping[str, Any], people: People, images: list[Any], on_bad: str
+) -> Iterator[tuple[np.ndarray, float, np.ndarray | None]]:
+    """(label (17, 3), its area, result (17, 3)) of each labelled person that counts on the pictures
+    `images`; the result is what pycocotools matched to it at OKS 0.5, None where there is none."""
+    if not images:
+        return
+    checked = coco_ap.read_labels(labels, COCO17, on_bad=on_bad)
+    known, _ = coco_ap.read_results(people, checked, len(COCO17.joints))
+    evaluation = coco_ap.match(checked, known, metrics.sigmas(COCO17), images)
+    for picture in evaluation.evalImgs[: len(evaluation.params.imgIds)]:
+        if picture is None:
+            continue
+        image, category = picture["image_id"], picture["category_id"]
+        truth = {label["id"]: label for label in evaluation._gts[image, category]}
+        found = {result["id"]: result for result in evaluation._dts[image, category]}
+        ignored, matches = picture["gtIgnore"], picture["gtMatches"][0]
+        for number, ignore, match in zip(picture["gtIds"], ignored, matches, strict=True):
+            if not ignore:
+                result = np.reshape(found[int(match)]["keypoints"], (-1, 3)) if int(match) else None
+                yield np.reshape(truth[number]["keypoints"], (-1, 3)), truth[number]["area"], result

@@ -1,0 +1,227 @@
+"""Evaluation of a sequence classifier on the joint sets, as launch.evaluate shows it.
+
+Clips are read as the checkpoint's config says (windows or whole clips, which joints, which label);
+a clip's answer is the mean over its windows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from bodyjax import systems
+from bodyjax.data.folds import TEST, TRAIN
+from bodyjax.data.sequences import array_sets, source
+from bodyjax.data.sequences.source import Sequences, without_size
+from bodyjax.data.sequences.table_folders import table_files
+from bodyjax.data.sets import JOINT_FILES
+from bodyjax.engine import settings
+from bodyjax.engine.checkpoint import Checkpoint
+from bodyjax.engine.evaluate import predict_rows
+from bodyjax.errors import DataError
+from bodyjax.evaluate.faulty_joints import blame
+from bodyjax.metrics.pooled import Answers, balanced_accuracy, cells, interval, pool
+from bodyjax.systems.sequence import SequenceSystem
+
+EXERCISES = ("exercises", "simulated:exercises")
+SIDES = {"train": TRAIN, "test": TEST}
+
+
+def evaluate(
+    checkpoint: Checkpoint, data: str | Path, split: str | None = None, *, samples: int = 500
+) -> dict[str, Any]:
+    """Accuracy, balanced accuracy, top-3, confusion, and each class, condition and group apart.
+
+    data: a set's folder or file, joint tables by class, or "simulated:exercises", made here. split:
+    "train" or "test" of an official split, "1:test" where a set has several; None: every clip, with
+    the counts of each side. samples: resamples of the 80 % interval (of groups where the set has
+    them, else of clips).
+    mean_cell_balanced_accuracy: mean over the cells (group, condition) that hold two labels or
+    more: UI-PRMD's 70. guilty_joints: of simulated exercises, standard or not, what `blame` finds.
+    Clips without any joint are left out and counted; notes: what else was left out, where something
+    was. DataError where the set does not fit the checkpoint.
+    """
+    system: Any = systems.build(checkpoint.config)
+    found = open_set(checkpoint.config, system, data)
+    rows = chosen_rows(found, split, data)
+    predict = jax.jit(system.predict)
+    out = predict_rows(predict, checkpoint.variables, found.arrays(), rows, min(256, len(rows)))
+    probability = out["probability"]
+    measures = report(found, rows, probability, samples) | {"part": split or "all"}
+    if str(data) in EXERCISES and found.conditions:  # standard or not, with known faults
+        measures["guilty_joints"] = blame(system, checkpoint.variables, found, rows)
+    return measures
+
+
+def set_name(path: str | Path) -> str:
+    """Which set lies at a path; DataError where it is none."""
+    root = Path(path)
+    if str(path) in EXERCISES:
+        return "exercises"
+    names = [root.name]
+    if not root.is_file():
+        names = [name for name in JOINT_FILES if (root / name).is_file()]
+    if "teacher.npz" in names:  # JHMDB has its labelled joints beside the stored ones
+        names = ["teacher.npz"]
+    known = [JOINT_FILES[name] for name in names if name in JOINT_FILES]
+    if not known and root.is_dir() and table_files(root):
+        return "tables"
+    if len(known) != 1:
+        what = "holds several sets" if known else "is no set of joint sequences"
+        hint = f"a folder with one of {', '.join(JOINT_FILES)}, or that file"
+        raise DataError(what if root.exists() else "there is no such file", file=root, hint=hint)
+    return known[0]
+
+
+def open_set(config: Any, system: SequenceSystem, path: str | Path) -> Sequences:
+    """The set at a path, cut into sequences as the config says; DataError where it does not fit.
+
+    Of several estimators whose joints the model was trained on together, those count that the set
+    itself stores: joint tables are of the clips they were made of (`notes` names them).
+    """
+    name, section = set_name(path), dict(settings.plain(config["data"]))
+    same = section.get("set") == name
+    options = {key: section[key] for key in ("label", "joints") if same and section.get(key)}
+    notes: tuple[str, ...] = ()
+    if name == "pushfit":
+        usual = "movenet" if system.skeleton.name == "coco17" else "mediapipe"
+        options["joints"], notes = _stored(options.get("joints", usual))
+    cut = {key: value for key, value in section.items() if key not in ("label", "joints")}
+    found = source.from_config(cut | options | {"set": name, "path": str(path)}, lambda line: None)
+    found = replace(found, notes=(*notes, *found.notes))
+    _check_fit(found, system, path)
+    return found
+
+
+def _stored(joints: str) -> tuple[str, tuple[str, ...]]:
+    """Of estimators "A+B+FOLDER" those that pushfit stores, and what is left out; all of them where
+    it stores none."""
+    several = joints.split("+")
+    stored = [one for one in several if one in array_sets.PUSHFIT_JOINTS]
+    tables = [one for one in several if one not in stored]
+    if not (stored and tables):
+        return joints, ()
+    return "+".join(stored), tuple(f"the joint tables {folder} of training" for folder in tables)
+
+
+def _check_fit(found: Sequences, system: SequenceSystem, path: str | Path) -> None:
+    pairs: Mapping[str, tuple[Any, Any]] = {
+        "joints": (found.skeleton.joints, system.skeleton.joints),
+        "labels": (found.classes, system.labels),
+        "exercises as input": (len(found.conditions), system.model.conditions),
+        "dimensions": (found.joints.shape[-1], system.dims),
+        "steps": (found.joints.shape[1], system.stored),
+    }
+    for what, (has, needs) in pairs.items():
+        if has != needs:
+            raise DataError(
+                f"its {what} are {_short(has)}", file=path, hint=f"the model has {_short(needs)}"
+            )
+    unknown = without_size(system.parts, found)
+    if unknown:
+        hint = "tables say it in the columns width, height"
+        what = f"{unknown} clips lack the size of the picture, which the model's 'paper' needs"
+        raise DataError(what, file=path, hint=hint)
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, tuple):
+        return f"{len(value)} ({', '.join(value[:3])}{', ...' if len(value) > 3 else ''})"
+    return str(value)
+
+
+def chosen_rows(found: Sequences, split: str | None, path: str | Path) -> np.ndarray:
+    """Rows of a part; DataError where the set has no such part."""
+    if split is None:
+        return np.arange(len(found))
+    number, _, side = split.rpartition(":")
+    parts = list(found.splits)
+    if (
+        side not in SIDES
+        or not parts
+        or (number or parts[0]) not in parts
+        or (not number and len(parts) > 1)
+    ):
+        known = [f"{name}:{part}" if len(parts) > 1 else part for name in parts for part in SIDES]
+        hint = f"parts: {', '.join(known)}" if known else "it has groups for folds: leave it out"
+        raise DataError(f"there is no part {split!r}", file=path, hint=hint)
+    rows = np.flatnonzero(found.splits[number or parts[0]] == SIDES[side])
+    if not len(rows):
+        raise DataError(f"part {split!r} is empty", file=path)
+    return rows
+
+
+def report(
+    found: Sequences, rows: np.ndarray, probability: np.ndarray, samples: int
+) -> dict[str, Any]:
+    """The measures of rows with probabilities (len(rows), C), clip by clip."""
+    mean, first = pool(probability, found.clip[rows])
+    picked, rank = rows[first], np.argsort(-mean, axis=1, kind="stable")
+    label, guess, count = found.labels[picked], rank[:, 0], len(found.classes)
+    answered = Answers(label, guess, picked)
+    confusion = np.zeros((count, count), int)
+    np.add.at(confusion, (label, guess), 1)
+    totals = confusion.sum(axis=1)
+    out: dict[str, Any] = {
+        "accuracy": float((guess == label).mean()),
+        "balanced_accuracy": balanced_accuracy(label, guess),
+        "n": len(picked),
+        "windows": len(rows),
+        "left_out": int(sum(found.left_out.values())),
+        "left_out_why": {why: n for why, n in found.left_out.items() if n},
+        "split": split_counts(found),
+        "per_class": {
+            name: float(confusion[i, i] / totals[i])
+            for i, name in enumerate(found.classes)
+            if totals[i]
+        },
+        "confusion": confusion.tolist(),
+        "labels": list(found.classes),
+    }
+    if count > 3:
+        out["top3"] = float((rank[:, :3] == label[:, None]).any(axis=1).mean())
+    kinds, groups = found.condition[picked], None if found.groups is None else found.groups[picked]
+    if found.conditions:
+        out["per_condition"] = {
+            name: _measures(label[kinds == k], guess[kinds == k])
+            for k, name in enumerate(found.conditions)
+            if (kinds == k).any()
+        }
+    if groups is not None:
+        out["per_group"] = {
+            str(g): _measures(label[groups == g], guess[groups == g]) for g in np.unique(groups)
+        }
+        by_cell: dict[str, float] = {}
+        for g in np.unique(groups):
+            mine = Answers(*(column[groups == g] for column in answered))
+            by_cell |= cells(found, mine, str(g))
+        mean_cell = float(np.mean(list(by_cell.values()))) if by_cell else None
+        out |= {"mean_cell_balanced_accuracy": mean_cell, "cells": by_cell}
+    if found.notes:
+        out["notes"] = [f"left out: {note}" for note in found.notes]
+    if samples:
+        out["balanced_accuracy_interval"] = interval(found, [answered], samples)
+    return out
+
+
+def _measures(label: np.ndarray, guess: np.ndarray) -> dict[str, Any]:
+    return {
+        "accuracy": float((label == guess).mean()),
+        "balanced_accuracy": balanced_accuracy(label, guess),
+        "n": len(label),
+    }
+
+
+def split_counts(found: Sequences) -> dict[str, Any]:
+    """Clips of each side of every official split; {} where the set has none."""
+    first = np.unique(found.clip, return_index=True)[1]
+    counts = {
+        name: {side: int((split[first] == value).sum()) for side, value in SIDES.items()}
+        for name, split in found.splits.items()
+    }
+    return counts["official"] if list(counts) == ["official"] else counts

@@ -1,0 +1,1 @@
+"""Backbones, one file each: the network, its strides and its published names."""

@@ -1,0 +1,446 @@
+"""Movements in videos (system A): restore once, then one compiled program from frames to class.
+
+    recognizer = recognize.load("commands")
+    recognize.recognize_video(recognizer, "clip.mp4")["movement"]
+
+    frames = open_video("clip.mp4").read(range(64))               # (64, H, W, 3) uint8
+    result = recognizer.predict(recognizer.variables, frames)     # pure: jit, vmap, jax.export
+
+Every file is decoded by a thread ahead of the device and fitted into the size that the model was
+trained at, so that all files share one compiled program.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from bodyjax import systems
+from bodyjax.contract import Variables
+from bodyjax.data import affine
+from bodyjax.data.clips.folder import ENDINGS, chosen
+from bodyjax.data.read_ahead import taken_ahead
+from bodyjax.data.video.files import Video, open_video
+from bodyjax.engine import checkpoint as checkpoints
+from bodyjax.engine.checkpoint import Checkpoint
+from bodyjax.errors import CheckpointError, DataError, VideoError
+from bodyjax.recognize import clip_joints
+from bodyjax.recognize.sliding_windows import (
+    Held,
+    Operation,
+    Span,
+    operation_events,
+    read_operations,
+    window_spans,
+)
+
+Array = jax.Array
+FilePath = str | PathLike[str]
+
+FILL = 128
+"""Grey of the border where a frame does not fill the model's size, as in training."""
+
+
+class Result(NamedTuple):
+    """What one clip, or each of B clips (a leading axis B), shows.
+
+    label: index of the most probable movement; probability, logits (C,); xy (T, 18, 2) joints of
+    BODY18 in the frames of the first sampling, in pixels of the frames that were given; score
+    (T, 18).
+    """
+
+    label: Array
+    probability: Array
+    logits: Array
+    xy: Array
+    score: Array
+
+
+@dataclass(frozen=True, eq=False)
+class Recognizer:
+    """A trained classifier; `predict(variables, frames) -> Result` is jitted and pure, but where a
+    detector with a second look finds the joints: there it follows people from frame to frame.
+
+    frames: T frames are one sampling of a clip; samples: so many samplings are averaged; size:
+    (height, width) that the model sees; sampling: the rule by which frames are chosen; several:
+    movements may hold at once (sigmoid).
+    """
+
+    variables: Variables
+    predict: Callable[[Variables, Any], Result]
+    labels: tuple[str, ...]
+    frames: int
+    samples: int
+    size: tuple[int, int]
+    sampling: str
+    several: bool
+    operations: Mapping[str, Operation]
+
+
+def load(checkpoint: FilePath | Checkpoint) -> Recognizer:
+    """The classifier of a run's folder, or of shipped weights by name ("commands", "jhmdb").
+
+    CheckpointError where it is missing, damaged, of another system, or does not fit its config.
+    """
+    if not isinstance(checkpoint, Checkpoint):
+        checkpoint = checkpoints.load(checkpoint, system="movement")
+    if checkpoint.system != "movement":
+        raise CheckpointError(
+            f"is of system {checkpoint.system}, not movement",
+            file=checkpoint.path,
+            hint="name a classifier",
+        )
+    system = systems.build(checkpoint.config)
+    return from_system(system, checkpoint.variables, checkpoint.config, checkpoint.path)
+
+
+def from_system(
+    system: Any, variables: Variables, config: Mapping[str, Any], place: str | Path = ""
+) -> Recognizer:
+    """A recognizer of a system of bodyjax.systems.movement and its variables; `place` is what
+    errors name. `config.operations`: {label: {operation, probability, hold}}."""
+    if system.input == "joints" and config.get("second"):
+        return of_joints(system, variables, config, place)
+    if system.input == "joints":
+        raise CheckpointError(
+            "was trained on known joints and has no detector of its own",
+            file=place,
+            hint="train with input 'frames' or 'maps', or with config.second, to recognise videos",
+        )
+    samples = int((config.get("data") or {}).get("samples", 1))
+    checkpoints.check_variables(variables, jax.eval_shape(system.init, jax.random.key(0)), place)
+    return Recognizer(
+        jax.device_put(variables),
+        jax.jit(predictor(system, samples)),
+        system.labels,
+        system.frames,
+        samples,
+        system.size,
+        system.sampling,
+        system.several,
+        read_operations(config.get("operations") or {}, system.labels, place),
+    )
+
+
+def of_joints(
+    system: Any, variables: Variables, config: Mapping[str, Any], place: str | Path
+) -> Recognizer:
+    """A recognizer whose detector with a second look finds the joints of one person; it sees frames
+    on the detector's canvas."""
+    detector = clip_joints.detector_of(config)
+    samples = int((config.get("data") or {}).get("samples", 1))
+    find = clip_joints.predictor(system, detector, samples)
+    checkpoints.check_variables(variables, jax.eval_shape(system.init, jax.random.key(0)), place)
+    return Recognizer(
+        jax.device_put(variables),
+        lambda variables, frames: Result(*find(variables, frames)),
+        system.labels,
+        system.frames,
+        samples,
+        (detector.side, detector.side),
+        system.sampling,
+        system.several,
+        read_operations(config.get("operations") or {}, system.labels, place),
+    )
+
+
+# ---- the compiled program ----
+
+
+def predictor(system: Any, samples: int = 1) -> Callable[[Variables, Any], Result]:
+    """The pure function from video frames to movement, not yet jitted.
+
+    Its frames are (N, H, W, 3) or (B, N, H, W, 3) uint8 of any N, H, W, in their order. T frames
+    are one sampling, taken as they are; of any other N, samples x T are taken as in evaluation
+    (data.clips.folder.chosen) and the probabilities of the samplings averaged. Frames of another
+    size than the model's are fitted whole and centred (`fit_frames`). ValueError for other shapes
+    and types.
+    """
+
+    def predict(variables: Variables, frames: Any) -> Result:
+        frames = jnp.asarray(frames)
+        if frames.ndim not in (4, 5) or frames.shape[-1] != 3 or frames.dtype != jnp.uint8:
+            raise ValueError(
+                f"frames are {frames.dtype} {frames.shape}, not uint8 (N, H, W, 3), (B, N, H, W, 3)"
+            )
+        clips = frames if frames.ndim == 5 else frames[None]
+        count, size = clips.shape[1], (clips.shape[2], clips.shape[3])
+        one = samples == 1 or count == system.frames
+        wanted = system.frames * (1 if one else samples)
+        if count != wanted:
+            clips = clips[:, chosen(count, wanted, system.sampling)]
+        clips = fit_frames(clips, system.size)
+        if not one:  # frame t of sampling s is number t * samples + s
+            clips = clips.reshape(len(clips), system.frames, samples, *clips.shape[2:])
+            clips = clips.swapaxes(1, 2)
+        out = system.predict(variables, {"frames": clips})
+        back = jnp.asarray(affine.inverse(affine.fit(size, system.size)), jnp.float32)
+        result = Result(
+            out["logits"].argmax(axis=-1),
+            out["probability"],
+            out["logits"],
+            out["xy"] @ back[:, :2].T + back[:, 2],
+            out["score"],
+        )
+        return result if frames.ndim == 5 else jax.tree.map(lambda leaf: leaf[0], result)
+
+    return predict
+
+
+def fit_frames(frames: Array, size: tuple[int, int]) -> Array:
+    """Frames (..., H, W, 3) uint8 whole and centred in (..., *size, 3) uint8, on the device.
+
+    The map of bodyjax.data.affine.fit, with a triangle filter as wide as the shrinking asks. Files
+    are fitted by Pillow, as in training, before they reach the device.
+    """
+    height, width = frames.shape[-3:-1]
+    if (height, width) == size:
+        return frames
+    scale = min(size[0] / height, size[1] / width)
+    # scale_and_translate counts from the corner of the first pixel, not its centre.
+    shift = [(new - scale * old) / 2 for new, old in zip(size, (height, width), strict=True)]
+    flat = frames.reshape(-1, height, width, 3).astype(jnp.float32) - FILL
+    fitted = jax.image.scale_and_translate(
+        flat,
+        (len(flat), *size, 3),
+        (1, 2),
+        jnp.full(2, scale, jnp.float32),
+        jnp.array(shift, jnp.float32),
+        "linear",
+    )
+    pixels = jnp.clip(jnp.round(fitted + FILL), 0, 255).astype(jnp.uint8)
+    return pixels.reshape(*frames.shape[:-3], *size, 3)
+
+
+# ---- one video ----
+
+
+def recognize_video(recognizer: Recognizer, path: FilePath) -> dict[str, Any]:
+    """The movement of a whole video, for JSON. VideoError where it can't be read.
+
+    video: its path; movement: the most probable one; probability; top: the three most probable with
+    their probabilities; movements (only where several may hold): all of at least 0.5; operation:
+    of the command -> operation table, or None where the movement has none or its probability is
+    below the table's (the clip counts as held as long as asked); frames: numbers of the sampled
+    frames (repeated where the video has fewer than the model takes); times: seconds of these
+    frames; duration in seconds, length in frames, fps, size [width, height].
+    """
+    return _of_clip(recognizer, _read_clip(recognizer, Path(path)))
+
+
+class _Clip(NamedTuple):
+    video: Video
+    numbers: np.ndarray
+    frames: np.ndarray
+
+
+def _read_clip(recognizer: Recognizer, path: Path) -> _Clip:
+    video = open_video(path)
+    numbers = _sampled(recognizer, video.frames)
+    frames = video.read(numbers)
+    matrix = fitting(recognizer, video)
+    return _Clip(video, numbers, np.stack([fitted(recognizer, f, matrix) for f in frames]))
+
+
+def _sampled(recognizer: Recognizer, count: int) -> np.ndarray:
+    return chosen(count, recognizer.frames * recognizer.samples, recognizer.sampling)
+
+
+def _of_clip(recognizer: Recognizer, clip: _Clip) -> dict[str, Any]:
+    found = recognizer.predict(recognizer.variables, clip.frames)
+    described = _described(recognizer, np.asarray(found.probability))
+    entry = recognizer.operations.get(described["movement"])
+    sure = entry is not None and described["probability"] >= entry.probability
+    return {
+        "video": str(clip.video.path),
+        **described,
+        "operation": entry.operation if entry is not None and sure else None,
+        **_where(clip.video, clip.numbers),
+        **_about(clip.video),
+    }
+
+
+def _described(recognizer: Recognizer, probability: np.ndarray) -> dict[str, Any]:
+    if not np.isfinite(probability).all():
+        raise CheckpointError("the model gives no numbers (NaN)", hint="train it again")
+    top = [
+        {"movement": recognizer.labels[i], "probability": round(float(probability[i]), 6)}
+        for i in np.argsort(-probability, kind="stable")[:3]
+    ]
+    several = {}
+    if recognizer.several:
+        several["movements"] = [
+            name for name, p in zip(recognizer.labels, probability, strict=True) if p >= 0.5
+        ]
+    return {**top[0], "top": top, **several}
+
+
+def _where(video: Video, numbers: np.ndarray) -> dict[str, Any]:
+    return {
+        "frames": [int(number) for number in numbers],
+        "times": [round(float(time), 6) for time in video.times[numbers]],
+    }
+
+
+def _about(video: Video) -> dict[str, Any]:
+    return {
+        "duration": round(video.duration, 6),
+        "length": video.frames,
+        "fps": round(video.fps, 6),
+        "size": list(video.size),
+    }
+
+
+def fitting(recognizer: Recognizer, video: Video) -> np.ndarray:
+    """The map from the pixels of a video to those of the model's frames, (2, 3)."""
+    return affine.fit(video.size[::-1], recognizer.size)
+
+
+def fitted(recognizer: Recognizer, frame: np.ndarray, matrix: np.ndarray) -> np.ndarray:
+    """A frame as the model sees it, by Pillow as in training."""
+    return affine.warp(frame, matrix, recognizer.size, fill=FILL)
+
+
+# ---- long videos ----
+
+
+def windows(
+    recognizer: Recognizer, path: FilePath, window: float, hop: float | None = None
+) -> Iterator[dict[str, Any]]:
+    """The movement in every sliding window of a video, one after the other, as they are decoded.
+
+    `window` seconds long, one every `hop` seconds (default: half a window); the last one ends with
+    the video. The file is decoded once, by a thread ahead of the device. Each gives start and stop
+    in seconds, movement, probability, top, frames, times, and `operation`: set where the last
+    `hold` windows, this one included, show the same command with at least the table's probability.
+
+    ConfigError for lengths that are not above 0; VideoError where the video can't be read.
+    """
+    for described, _ in _each_window(recognizer, open_video(path), window, hop):
+        yield described
+
+
+def recognize_long(
+    recognizer: Recognizer, path: FilePath, window: float, hop: float | None = None
+) -> dict[str, Any]:
+    """All windows of a video in one result, for JSON.
+
+    As recognize_video, where movement, probability and top are of the mean over windows, and
+    operation is that movement's if a window holds it; windows: what `windows` gives; operations:
+    the stretches in which an operation held, as operation, movement, and start and stop in seconds
+    (from the first window of the row that holds it).
+    """
+    video = open_video(path)
+    found = list(_each_window(recognizer, video, window, hop))
+    each = [described for described, _ in found]
+    mean = _described(recognizer, np.mean([probability for _, probability in found], axis=0))
+    events = operation_events(each, recognizer.operations)
+    named = [event["operation"] for event in events if event["movement"] == mean["movement"]]
+    return {
+        "video": str(video.path),
+        **mean,
+        "operation": named[0] if named else None,
+        "operations": events,
+        "window": window,
+        "hop": window / 2 if hop is None else hop,
+        "windows": each,
+        **_about(video),
+    }
+
+
+def _each_window(
+    recognizer: Recognizer, video: Video, window: float, hop: float | None
+) -> Iterator[tuple[dict[str, Any], np.ndarray]]:
+    """What a window shows, and the probabilities of all movements."""
+    spans = window_spans(video, window, window / 2 if hop is None else hop)
+    held = Held(recognizer.operations)
+    for span, numbers, frames in taken_ahead(_read_windows(recognizer, video, spans)):
+        probability = np.asarray(recognizer.predict(recognizer.variables, frames).probability)
+        described = _described(recognizer, probability)
+        operation = held.add(described["movement"], described["probability"])
+        times = {"start": round(span.start, 6), "stop": round(span.stop, 6)}
+        where = _where(video, numbers)
+        yield {**times, **described, "operation": operation, **where}, probability
+
+
+def _read_windows(
+    recognizer: Recognizer, video: Video, spans: list[Span]
+) -> Iterator[tuple[Span, np.ndarray, np.ndarray]]:
+    """Each window's sampled frames, fitted, from one pass over the file; only frames that a window
+    to come needs stay in memory."""
+    chosen = [span.first + _sampled(recognizer, span.last - span.first) for span in spans]
+    wanted = {int(number) for numbers in chosen for number in numbers}
+    matrix, kept, following = fitting(recognizer, video), {}, 0
+    for number, frame in enumerate(video.iter_frames(0, max(wanted) + 1)):
+        if number not in wanted:
+            continue
+        kept[number] = fitted(recognizer, frame, matrix)
+        while following < len(spans) and chosen[following][-1] <= number:
+            numbers = chosen[following]
+            yield spans[following], numbers, np.stack([kept[int(i)] for i in numbers])
+            following += 1
+            # Windows rise in time, so none to come needs a frame before the next one's first.
+            first = spans[following].first if following < len(spans) else number + 1
+            kept = {i: pixels for i, pixels in kept.items() if i >= first}
+
+
+# ---- folders ----
+
+
+def recognize_folder(
+    recognizer: Recognizer, folder: FilePath, window: float | None = None
+) -> Iterator[dict[str, Any]]:
+    """A result a video of a folder and the folders in it, in the order of their names.
+
+    A file that can't be used gives {"video", "error"} and the next one follows. With `window`
+    seconds, each is what `recognize_long` gives. DataError where no file has a video's ending.
+    """
+    files = video_files(folder)
+    if window is None:
+        yield from _short_videos(recognizer, files)
+        return
+    for file in files:
+        try:
+            yield recognize_long(recognizer, file, window)
+        except VideoError as error:
+            yield {"video": str(file), "error": error.message}
+
+
+def _short_videos(recognizer: Recognizer, files: list[Path]) -> Iterator[dict[str, Any]]:
+    """The next file is decoded while the device works on this one."""
+
+    def read() -> Iterator[tuple[Path, _Clip | VideoError]]:
+        for file in files:
+            try:
+                yield file, _read_clip(recognizer, file)
+            except VideoError as error:
+                yield file, error
+
+    for file, clip in taken_ahead(read()):
+        if isinstance(clip, VideoError):
+            yield {"video": str(file), "error": clip.message}
+        else:
+            yield _of_clip(recognizer, clip)
+
+
+def video_files(folder: FilePath) -> list[Path]:
+    """Files with a video's ending in a folder and the folders in it, sorted; hidden ones apart."""
+    root = Path(folder)
+    found = [
+        file
+        for file in sorted(root.rglob("*"))
+        if file.suffix.lower() in ENDINGS
+        and file.is_file()
+        and not any(part.startswith(".") for part in file.relative_to(root).parts)
+    ]
+    if not found:
+        endings = ", ".join(ENDINGS)
+        raise DataError("no videos are in this folder", file=root, hint=f"endings: {endings}")
+    return found

@@ -1,0 +1,230 @@
+"""Scoring what people do in a video (system D): standard or not, when, why, how many times.
+
+    scorer = score.load("pushup")
+    score.recognize(scorer, "clip.mp4")["people"][0]["probability"]
+
+`bodyjax.score.scorer` follows people and runs the model; here the result for JSON is made (windows,
+joints that decided, repetitions, events) and drawn on the video.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from os import PathLike
+from typing import Any
+
+import numpy as np
+
+from bodyjax import draw
+from bodyjax.data.video.files import Video, open_video
+from bodyjax.data.video.writing import write_video
+from bodyjax.score.repetitions import repetitions
+from bodyjax.score.scorer import (
+    Scorer,
+    Track,
+    frame_attention,
+    frame_probability,
+    load,
+    missing_joints,
+    score_track,
+    tracks,
+)
+
+__all__ = ["Scorer", "load", "overlay", "recognize"]
+
+FilePath = str | PathLike[str]
+Result = dict[str, Any]
+
+SHORTEST = 0.5
+"""Seconds that a person is seen at least to be scored."""
+BARS = 120
+"""Bars of the drawn strip of attention, at most."""
+
+
+# ---- the result ----
+
+
+def recognize(scorer: Scorer, path: FilePath) -> Result:
+    """What everyone in a video does, for JSON. VideoError where it can't be read.
+
+    video, duration, length (frames), fps, size; labels; people: see `person`; events: repetitions
+    and stretches of one label, with person, start and stop in seconds, in the order of their
+    starts; left_out: people seen for less than SHORTEST seconds; joints_missing: joints of the
+    model that the detector does not have; note: where nobody was scored, why.
+    """
+    video = open_video(path)
+    return result(scorer, video, tracks(scorer, path))
+
+
+def result(scorer: Scorer, video: Video, everyone: list[Track]) -> Result:
+    """`recognize` from the people of the video."""
+    kept = [track for track in everyone if long_enough(track)]
+    people = [person(scorer, track, video.size) for track in kept]
+    described: Result = {
+        "video": str(video.path),
+        "duration": round(video.duration, 6),
+        "length": video.frames,
+        "fps": round(video.fps, 6),
+        "size": list(video.size),
+        "labels": list(scorer.labels),
+        "people": people,
+        "events": sorted(
+            (event for one in people for event in events(scorer, one)),
+            key=lambda event: (event["start"], event["person"], event["stop"]),
+        ),
+        "left_out": {"seen too short": len(everyone) - len(kept)},
+        "joints_missing": missing_joints(scorer.system),
+    }
+    if not people:
+        reason = f"seen for less than {SHORTEST} s" if everyone else "no person was found"
+        described["note"] = f"nothing to score: {reason}"
+    return described
+
+
+def long_enough(track: Track) -> bool:
+    """Whether a person is seen for SHORTEST seconds, and in more than one frame."""
+    return len(track.times) > 1 and float(track.times[-1] - track.times[0]) >= SHORTEST
+
+
+def person(scorer: Scorer, track: Track, size: tuple[int, int]) -> Result:
+    """One person, for JSON.
+
+    person: its number; start, stop; label and probability (of `label`; mean over windows);
+    probabilities of all labels; windows: start, stop, label, probabilities; joints: share of each
+    in the decision (against the good label, where there is one), largest first; attention: frames
+    and weights, the largest first ten; repetitions: count, and start, stop, label, probabilities.
+    """
+    scored = score_track(scorer, track, size)
+    count = len(track.times)
+    by_frame, weights = frame_probability(scored, count), frame_attention(scored, count)
+    share = scored.share.mean(axis=0)
+    done = []
+    for one in repetitions(track.times, track.xy, scorer.system.skeleton):
+        inside = (track.times >= one.start) & (track.times <= one.stop)
+        inside[np.abs(track.times - one.top).argmin()] = True
+        done.append(_stretch(one.start, one.stop) | verdict(scorer, by_frame[inside].mean(axis=0)))
+    at = np.arange(count)
+    return {
+        "person": track.identity + 1,
+        **_stretch(float(track.times[0]), float(track.times[-1])),
+        **verdict(scorer, scored.probability.mean(axis=0)),
+        "windows": [
+            _stretch(*np.interp(rows[[0, -1]], at, track.times)) | verdict(scorer, probability)
+            for rows, probability in zip(scored.at, scored.probability, strict=True)
+        ],
+        "joints": {
+            scorer.system.skeleton.joints[j]: round(float(share[j]), 4)
+            for j in np.argsort(-share, kind="stable")
+        },
+        "attention": [
+            {"frame": int(track.frames[i]), "time": _s(track.times[i]), "weight": _s(weights[i])}
+            for i in np.argsort(-weights, kind="stable")[:10]
+        ],
+        "repetitions": {"count": len(done), "each": done},
+    }
+
+
+def verdict(scorer: Scorer, probability: np.ndarray) -> Result:
+    """label, its probability, and those of all labels. Above 0.5 is good, as in the paper."""
+    best = int(probability.argmax())
+    if scorer.good is not None:
+        best = scorer.good if probability[scorer.good] > 0.5 else 1 - scorer.good
+    every = {name: _s(p) for name, p in zip(scorer.labels, probability, strict=True)}
+    label = scorer.labels[best]
+    return {"label": label, "probability": every[label], "probabilities": every}
+
+
+def events(scorer: Scorer, one: Result) -> list[Result]:
+    """A person's repetitions, and the stretches in which windows after one another agree."""
+    found = [
+        {"event": "repetition", "person": one["person"], "number": i + 1}
+        | {name: done[name] for name in ("start", "stop", "label", "probability")}
+        for i, done in enumerate(one["repetitions"]["each"])
+    ]
+    runs: list[list[Result]] = []
+    for window in one["windows"]:
+        if runs and runs[-1][-1]["label"] == window["label"]:
+            runs[-1].append(window)
+        else:
+            runs.append([window])
+    for run in runs:
+        mean = float(np.mean([window["probability"] for window in run]))
+        found.append(
+            {"event": run[0]["label"], "person": one["person"]}
+            | {"start": run[0]["start"], "stop": run[-1]["stop"], "probability": _s(mean)}
+        )
+    return found
+
+
+def _stretch(start: float, stop: float) -> Result:
+    return {"start": _s(start), "stop": _s(stop)}
+
+
+def _s(value: Any) -> float:
+    return round(float(value), 4)
+
+
+# ---- drawn on the video ----
+
+
+def overlay(scorer: Scorer, path: FilePath, out: FilePath, result: Mapping[str, Any]) -> None:
+    """Writes the video with skeletons, the probability in the upper left corner (as in the paper's
+    figures 9 and 10), repetitions so far, and the attention over time as a strip along the bottom.
+
+    `result`: what `recognize` gave of this video; the people are detected again, frame by frame.
+    The strip is of the person who is seen longest. A variable frame rate becomes its mean.
+    """
+    video = open_video(path)
+    kept = [track for track in tracks(scorer, path) if long_enough(track)]
+    write_video(out, drawn(scorer, video, kept, result), video.fps or 1.0)
+
+
+def drawn(
+    scorer: Scorer, video: Video, kept: list[Track], result: Mapping[str, Any]
+) -> Iterator[np.ndarray]:
+    """The frames of `overlay`, (height, width, 3) uint8, one in memory after the other."""
+    known = {one["person"]: one for one in result["people"]}
+    scored = [score_track(scorer, track, video.size) for track in kept]
+    curves = [frame_probability(s, len(t.times)) for s, t in zip(scored, kept, strict=True)]
+    longest = max(range(len(kept)), key=lambda i: len(kept[i].times), default=-1)
+    strip = np.zeros(0)
+    if kept:
+        weights = np.zeros(video.frames)
+        weights[kept[longest].frames] = frame_attention(scored[longest], len(kept[longest].frames))
+        strip = np.array([part.sum() for part in np.array_split(weights, min(video.frames, BARS))])
+    places = np.array_split(np.arange(video.frames), max(len(strip), 1))
+    bar = {int(frame): i for i, part in enumerate(places) for frame in part}
+    for number, frame in enumerate(video.iter_frames()):
+        here = [
+            (track, curve, int(number - track.frames[0]))
+            for track, curve in zip(kept, curves, strict=True)
+            if track.frames[0] <= number <= track.frames[-1]
+        ]
+        image, lines = frame, []
+        if here:
+            numbers = [track.identity + 1 for track, _, _ in here]
+            image = draw.skeletons(
+                frame,
+                np.stack([track.xy[row] for track, _, row in here]),
+                np.stack([track.score[row] for track, _, row in here]),
+                scorer.system.skeleton,
+                numbers=numbers if len(kept) > 1 else None,
+            )
+            for track, curve, row in here:
+                name = f"{track.identity + 1}: " if len(kept) > 1 else ""
+                done = known.get(track.identity + 1, {}).get("repetitions", {"each": []})["each"]
+                so_far = sum(one["stop"] <= track.times[row] for one in done)
+                lines.append(name + line(scorer, curve[row], so_far))
+        elif not kept:
+            lines = ["nobody to score"]
+        if len(strip):
+            image = draw.attention(image, strip, bar[number])
+        yield draw.label(image, lines)
+
+
+def line(scorer: Scorer, probability: np.ndarray, done: int) -> str:
+    """What is written of a person: the good label's probability, or the best label's; and how many
+    repetitions are done."""
+    best = int(probability.argmax()) if scorer.good is None else scorer.good
+    count = f"  x{done}" if done else ""
+    return f"{scorer.labels[best]} {probability[best]:.2f}{count}"

@@ -1,0 +1,215 @@
+"""What the commands ask of the movement classifier."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from ml_collections import ConfigDict
+
+from bodyjax import draw, files, recognize, systems
+from bodyjax.contract import Prepared, Source, System, Variables
+from bodyjax.data import feeds
+from bodyjax.data.clips import feed as clip_feed
+from bodyjax.data.clips.feed import Clips
+from bodyjax.engine import checkpoint
+from bodyjax.engine.checkpoint import Checkpoint
+from bodyjax.errors import ConfigError
+from bodyjax.evaluate import movements
+from bodyjax.evaluate.movements import evaluate as evaluate
+from bodyjax.recognize import clip_joints, overlay, sliding_windows
+from bodyjax.systems import movement_settings
+from bodyjax.systems.movement import Movement
+from bodyjax.systems.teaching import of_network
+from bodyjax.tasks import Opened
+from bodyjax.train import stored_maps
+
+
+def prepare(config: ConfigDict, host: tuple[int, int]) -> Prepared:
+    """The classifier with its detector; `config.labels` and `config.detector` are filled in."""
+    movement_settings.check_training(config)
+    clips = open_all(config, host)
+    take_labels(config, clips["train"].classes)
+    fit_to_data(config, host)
+    initial: Variables = {}
+    if config.start and not config.get("second"):
+        detector = checkpoint.load(config.start, system="pose")
+        config.detector = detector.config.model
+        parts = of_network(detector.variables)
+        if not config.model.fine_tune:
+            initial = {"frozen": {"detector": parts}}
+    else:
+        parts = {}
+    system = systems.build(config)
+    if config.model.fine_tune:
+        initial = fine_tuning(config, system, parts)
+    feed = clip_feed.clip_feed(config, sources(config, system, parts, clips, host), host=host)
+    meta = {"labels": list(config.labels), "skeleton": "body18"}
+    return Prepared(system, feed, initial, meta)
+
+
+def finish(config: ConfigDict, path: Path, workdir: Path, again: bool) -> list[str]:
+    """Figures on the test clips, and how to use what was trained."""
+    lines = tested(config, path, workdir, again)
+    if not clip_joints.known(config):
+        python = os.path.relpath(sys.executable)  # as it can be typed, .venv active or not
+        command = f"{python} -m launch.recognize --checkpoint {workdir} --video FILE"
+        lines.append(f"recognise a video: {command}")
+    return lines
+
+
+def tested(config: ConfigDict, path: Path, workdir: Path, again: bool) -> list[str]:
+    """Evaluates on the test clips, if there are any: lines to print, test.json, confusion.png.
+
+    again: the run was finished before, and what it then measured stands."""
+    if not clip_feed.has_test(config.data):
+        return ["no test clips"]
+    file = workdir / "test.json"
+    if again and file.exists():
+        measures = json.loads(file.read_text())
+    else:
+        trained = checkpoint.load(path)
+        source = clip_feed.open_clips(config.data, "test", **kind_of_clips(config))
+        order = "shuffled" if config.data.shuffle else "kept"
+        measures = movements.measure(trained, source, order=order)
+        files.write_text(file, json.dumps(measures, indent=1))
+    counted = f"{measures['n']} clips, {measures['left_out']} left out"
+    if config.model.several:
+        share, mean = measures["accuracy"], measures["f1"]
+        return [f"held-out clips: all right {share:.3f}, mean F1 {mean:.3f} ({counted})"]
+    picture = workdir / "confusion.png"
+    draw.confusion(np.array(measures["confusion"]), list(config.labels), picture)
+    return [
+        f"held-out clips: accuracy {measures['accuracy']:.3f}, mean of classes "
+        f"{measures['mean_class_accuracy']:.3f} ({counted})",
+        f"confusion matrix: {picture}",
+    ]
+
+
+def kind_of_clips(config: ConfigDict) -> dict[str, bool]:
+    """With what a classifier's clips are opened: joints, several labels."""
+    return {"joints": clip_joints.known(config), "several": config.model.several}
+
+
+def open_all(config: ConfigDict, host: tuple[int, int]) -> dict[str, Clips]:
+    """Every part of the clips, test clips too, each opened once: a bad one ends the run before the
+    training, or is named there as left out."""
+    opened = clip_feed.open_parts(config.data, **kind_of_clips(config))
+    if host[0] == 0:
+        for part, source in opened.items():
+            feeds.say_left_out(part, source)
+    parts = clip_feed.with_validation(opened, config.data.holdout)
+    if "valid" in parts:
+        parts["valid"] = clip_feed.few(parts["valid"], config.data.get("watched", 0))
+        there = set(np.asarray(parts["valid"].labels).tolist())
+        absent = [name for k, name in enumerate(parts["train"].classes) if k not in there]
+        if absent:
+            say(f"no clips for validation of {', '.join(absent)}", host)
+    return parts
+
+
+def say(line: str, host: tuple[int, int]) -> None:
+    """Prints on the first of the processes that train together."""
+    if host[0] == 0:
+        print(line)
+
+
+def take_labels(config: ConfigDict, classes: tuple[str, ...]) -> None:
+    """Fills in `config.labels`; ConfigError where it names other classes than the data's, or in
+    another order."""
+    if not config.labels:
+        config.labels = classes
+    elif tuple(config.labels) != classes:
+        message = f"{', '.join(config.labels)} are not the data's classes"
+        hint = f"leave it empty, or {', '.join(classes)} in this order"
+        raise ConfigError(message, place="labels", hint=hint)
+
+
+def sources(
+    config: ConfigDict,
+    system: System,
+    detector: Variables,
+    clips: Mapping[str, Clips],
+    host: tuple[int, int],
+) -> dict[str, Source]:
+    """What the feed reads of the parts "train" and "valid": clips, with simulated copies if the
+    config says so, or their stored maps."""
+    parts: dict[str, Source] = {k: clips[k] for k in ("train", "valid") if k in clips}
+    count = config.data.stored_frames
+    if config.get("second"):
+        found = clip_joints.detector_of(config)
+        return {k: clip_joints.ensure(clips[k], found, count) for k in parts}
+    if config.model.input == "maps":
+        assert isinstance(system, Movement)
+        return {k: stored_maps.ensure(clips[k], system, detector, count) for k in parts}
+    if config.data.simulated_copies:
+        parts["train"] = clip_feed.with_copies(clips["train"])
+        if not clip_feed.knows_joints(parts["train"]):
+            say(
+                "no joints beside the clips: their simulated copies are made smaller, none zoomed",
+                host,
+            )
+    return parts
+
+
+def fit_to_data(config: ConfigDict, host: tuple[int, int]) -> None:
+    """Takes out of the config what the data have no use for, and says so: operations of movements
+    that they don't have, and the choice of the best checkpoint where nothing is held out for it."""
+    unknown = [name for name in config.operations if name not in config.labels]
+    if unknown:
+        config.operations = ConfigDict(
+            {name: row for name, row in config.operations.items() if name not in unknown}
+        )
+        say(f"left out: operations of {', '.join(unknown)} (no such class in the data)", host)
+    sliding_windows.read_operations(config.operations, tuple(config.labels), "the config")
+    if config.train.best.metric and not clip_feed.has_validation(config.data):
+        config.train.best.metric = ""
+        say(
+            "no clips are held out (data.holdout is 0): the last checkpoint is kept, not the best",
+            host,
+        )
+
+
+def fine_tuning(config: ConfigDict, system: System, detector: Variables) -> Variables:
+    """Initial variables of a classifier that trains its detector too: the detector's, in place."""
+    fresh = jax.device_get(jax.jit(system.init)(jax.random.key(config.seed)))
+    return {
+        "params": {**fresh["params"], "detector": detector["params"]},
+        "frozen": {"detector_batch_stats": detector["batch_stats"]},
+    }
+
+
+def open(found: Checkpoint, *, window: float | None = None) -> Opened:
+    """Movements in videos; window: seconds of the sliding windows of long ones."""
+    loaded = recognize.load(found)
+
+    def one(video: Path) -> dict[str, Any]:
+        if window is None:
+            return recognize.recognize_video(loaded, video)
+        return recognize.recognize_long(loaded, video, window)
+
+    return Opened(
+        one,
+        lambda videos: recognize.recognize_folder(loaded, videos, window),
+        lambda video, out, result: overlay.write(loaded, video, out, result),
+        lambda result: f"{result['movement']} {result['probability']:.2f}",
+    )
+
+
+def measure(
+    name: str, config: Any, variants: Callable[[str], Any], platform: str
+) -> Iterator[tuple[str, Callable[..., Iterator[Any]], tuple[Any, ...]]]:
+    """A training step, and videos to movements from end to end."""
+    from bodyjax.bench import training, videos
+
+    config = config.copy_and_resolve_references()
+    config.labels = config.labels or tuple(f"class {number}" for number in range(9))
+    config.detector = config.detector or variants("pose").model
+    yield f"{name}: training step", training.training, (name, config, platform)
+    yield "videos", videos.videos, (config, platform)

@@ -1,0 +1,99 @@
+"""What the commands ask of the classifier of joint sequences."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ml_collections import ConfigDict
+
+from bodyjax import recognize, score, systems
+from bodyjax.contract import Prepared
+from bodyjax.data.folds import TEST, TRAIN
+from bodyjax.data.sequences import source as sequences
+from bodyjax.data.stream import Stream
+from bodyjax.engine import settings
+from bodyjax.engine.checkpoint import Checkpoint
+from bodyjax.errors import ConfigError, VideoError
+from bodyjax.evaluate.sequences import evaluate as evaluate
+from bodyjax.score import scorer
+from bodyjax.tasks import Opened
+from bodyjax.train import cross_validation, start
+
+
+def prepare(config: ConfigDict, host: tuple[int, int]) -> Prepared:
+    """One model (`folds.kind` empty): an official split's training side, its test side for
+    evaluation, else every row; what only the data know is filled in the config."""
+    if config.get("balance"):
+        raise ConfigError(
+            "is for folds only", place="balance", hint="one model takes loss.class_weights"
+        )
+    chosen = settings.train(config.train)
+    if chosen.best.metric or chosen.stop.plateau:
+        what = "joint sequences are evaluated on their test side, which must not choose"
+        hint = "leave train.best and train.stop.plateau out; compare settings by folds.inner"
+        raise ConfigError(what, place="train", hint=hint)
+    if chosen.compute_dtype != "float32":
+        raise ConfigError("sequences are computed in float32", place="train.compute_dtype")
+    scorer.check_settings(config.get("score", {}))
+    data = sequences.from_config(config.data)
+    with config.unlocked(), config.ignore_type():
+        config.update(ConfigDict(cross_validation.complete(config, data)))
+    split = next(iter(data.splits.values()), None)
+    feed = Stream(
+        data if split is None else data.rows(split == TRAIN),
+        as_stored,
+        seed=config.seed,
+        batch_size=config.data.batch_size,
+        eval_source=None if split is None else data.rows(split == TEST),
+        host_index=host[0],
+        host_count=host[1],
+    )
+    meta = {
+        "labels": list(data.classes), "skeleton": data.skeleton.name,
+        "conditions": list(data.conditions),
+    }  # fmt: skip
+    system = systems.build(config)
+    return Prepared(system, feed, start.variables(config, system), meta)
+
+
+def as_stored(example: dict[str, Any], rng: np.random.Generator) -> dict[str, Any]:
+    """The transform of joint sequences: the system changes clips itself, on the device."""
+    del rng
+    return example
+
+
+def open(found: Checkpoint, *, exercise: str | None = None, **settings: Any) -> Opened:
+    """Standard or not, per person and repetition. exercise: which one is done, where the model
+    takes it as input; settings: of the detector, as detect.load takes them."""
+    scorer = score.load(found, condition=exercise, settings=settings)
+
+    def every(videos: Path) -> Iterator[dict[str, Any]]:
+        for file in recognize.video_files(videos):
+            try:
+                yield score.recognize(scorer, file)
+            except VideoError as error:
+                yield {"video": str(file), "error": error.message}
+
+    return Opened(
+        lambda video: score.recognize(scorer, video),
+        every,
+        lambda video, out, result: score.overlay(scorer, video, out, result),
+        lambda result: f"{len(result['people'])} people",
+    )
+
+
+def measure(
+    name: str, config: Any, variants: Callable[[str], Any], platform: str
+) -> Iterator[tuple[str, Callable[..., Iterator[Any]], tuple[Any, ...]]]:
+    """A training step, and the sequence model beside PyTorch and in a stream."""
+    from bodyjax.bench import sequence, training
+
+    del variants
+    config = config.copy_and_resolve_references()
+    config.labels = config.labels or tuple(f"class {number}" for number in range(9))
+    config.skeleton = config.skeleton or "coco17"
+    yield f"{name}: training step", training.training, (name, config, platform)
+    yield "sequence model", sequence.sequence, (config, platform)

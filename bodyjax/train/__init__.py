@@ -1,0 +1,1 @@
+"""One training from a config, or one for every fold: start, stored maps, cross-validation."""

@@ -1,0 +1,119 @@
+"""What a training starts from: published weights, an earlier checkpoint, a frozen teacher."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from typing import Any
+
+import jax
+import numpy as np
+
+from bodyjax import published
+from bodyjax.contract import System, Variables
+from bodyjax.engine import checkpoint
+from bodyjax.errors import CheckpointError
+from bodyjax.systems.teaching import of_network
+
+OWN = ("se",)
+"""Layers that keep their random start where published weights lack them: a plain ResNet says
+nothing about squeeze and excitation."""
+
+
+def variables(config: Any, system: System) -> Variables:
+    """Initial variables that replace the random ones, part by part; {} where all stay random.
+
+    `config.start`: an .npz of published backbone weights (bodyjax.published), or a run's folder or
+    the name of shipped weights for the whole network. `config.distill.teacher`: the same for the
+    frozen teacher, where the teacher is a network that runs in the step.
+    """
+    found: Variables = {}
+    start = str(config.get("start", "") or "")
+    if start.endswith(".npz"):
+        found |= from_published(start, config["seed"], system)
+    elif start:
+        found |= from_checkpoint(start, system)
+    distill = config.get("distill") or {}
+    teacher = distill.get("teacher", "")
+    if teacher and not distill.get("stored"):
+        loaded = checkpoint.load(teacher, system="pose").variables
+        found["frozen"] = {"teacher": of_network(loaded)}
+    return found
+
+
+def from_checkpoint(path: str, system: System) -> Variables:
+    """Parameters and statistics of a trained network; the count of taught steps starts anew."""
+    found = of_network(checkpoint.load(path).variables)
+    fresh = jax.eval_shape(system.init, jax.random.key(0))["batch_stats"].get("teaching")
+    if fresh:
+        anew = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), fresh)
+        found["batch_stats"] = {**found["batch_stats"], "teaching": anew}
+    return found
+
+
+def from_published(path: str, seed: int, system: System) -> Variables:
+    """Random variables with the backbone of an .npz of published weights, and with those of its
+    heads that the network has; a head that the network has and the file lacks is an error."""
+    shapes = jax.eval_shape(system.init, jax.random.key(seed))
+    try:
+        params, statistics, heads = published.network(published.read(path))
+        for head in published.HEADS:
+            if head in shapes["params"] and head not in heads:
+                raise CheckpointError("the weights have no such head", place=head)
+        heads = {head: tree for head, tree in heads.items() if head in shapes["params"]}
+        given = {"params": {"backbone": params, **heads}, "batch_stats": {"backbone": statistics}}
+        if not statistics and "backbone" not in shapes["batch_stats"]:
+            given["batch_stats"] = {}
+        fresh = random_beside(system, seed, shapes, given)
+        for name, parts in given.items():
+            for part, tree in parts.items():
+                own = fresh[name].get(part, {})
+                fresh[name] = {**fresh[name], part: fitted(tree, own, part)}
+    except CheckpointError as error:
+        if error.file:
+            raise
+        raise CheckpointError(error.message, file=path, place=error.place) from None
+    return {name: fresh[name] for name in ("params", "batch_stats")}
+
+
+def random_beside(system: System, seed: int, shapes: Variables, given: Variables) -> Variables:
+    """The random variables of a system, but shapes alone where `given` has an array: compiling the
+    start of a whole network takes minutes, that of the few layers that are new seconds."""
+    known = {jax.tree_util.keystr(path) for path, _ in jax.tree_util.tree_leaves_with_path(given)}
+    leaves, layout = jax.tree_util.tree_flatten_with_path(shapes)
+    new = [i for i, (path, _) in enumerate(leaves) if jax.tree_util.keystr(path) not in known]
+
+    def random(key: jax.Array) -> list[jax.Array]:
+        every = jax.tree.leaves(system.init(key))
+        return [every[i] for i in new]
+
+    values = [leaf for _, leaf in leaves]
+    for i, value in zip(new, jax.device_get(jax.jit(random)(jax.random.key(seed))), strict=True):
+        values[i] = value
+    return jax.tree.unflatten(layout, values)
+
+
+def fitted(tree: Any, like: Any, place: str) -> Any:
+    """`tree` in the dtypes of `like`, whose names and shapes it must have, but for `OWN`."""
+    if not isinstance(like, dict):
+        if np.shape(tree) != like.shape:
+            raise CheckpointError(f"has shape {np.shape(tree)}, not {like.shape}", place=place)
+        return np.asarray(tree, like.dtype)
+    for name in tree.keys() ^ like.keys():
+        if name not in OWN or name not in like:
+            whose = "the network has no" if name in tree else "the weights have no"
+            raise CheckpointError(f"{whose} {name}", place=place, hint="see model.backbone")
+    return {
+        name: fitted(tree[name], part, f"{place}/{name}") if name in tree else part
+        for name, part in like.items()
+    }
+
+
+def without_teacher(trained: checkpoint.Checkpoint) -> checkpoint.Checkpoint:
+    """The student alone, as a checkpoint to export: no teacher in its config or variables."""
+    config = copy.deepcopy(trained.config)
+    config.unlock()
+    if "distill" in config:
+        del config["distill"]
+    variables = {**of_network(trained.variables), "frozen": {}}
+    return dataclasses.replace(trained, config=config, variables=variables)

@@ -1,0 +1,78 @@
+"""Heat maps of clips made once and stored: a frozen detector gives the same maps in every epoch.
+
+The classifier is trained on heat maps of the trained detector (US 2020/0042776 A1, [0094]); with
+the maps stored, an epoch costs what the classifier costs. One folder of the cache holds the maps of
+one detector, eight bits a value, a file a clip: splits of a set share them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import jax
+import numpy as np
+
+from bodyjax.contract import Variables
+from bodyjax.data import affine
+from bodyjax.data.clips import feed, stored
+from bodyjax.data.clips import folder as clips
+from bodyjax.data.clips.feed import Clips, StoredMaps
+from bodyjax.engine.digest import digest
+from bodyjax.files import default_cache, remove_leftovers
+from bodyjax.systems.movement import JOINTS, Movement
+
+FRAMES_AT_ONCE = 16
+
+
+def folder() -> Path:
+    """Where maps are kept: $BODYJAX_CACHE, else ~/.cache/bodyjax."""
+    return default_cache() / "maps"
+
+
+def ensure(source: Clips, system: Movement, detector: Variables, count: int) -> StoredMaps:
+    """The maps of `count` evenly spread frames of each clip, from the cache or made now.
+
+    Each clip is a file of its own, written under a temporary name and renamed: a stopped run goes
+    on where it was. Shows progress.
+    """
+    words = (digest(detector), system.size, count)
+    place = folder() / hashlib.sha256(repr(words).encode()).hexdigest()[:24]
+    place.mkdir(parents=True, exist_ok=True)
+    stride = system.looker.model.stride
+    shape = (count, system.size[0] // stride, system.size[1] // stride, JOINTS)
+    files = [place / f"{stored.clip_key(source, i)}.npy" for i in range(len(source))]
+    missing = [i for i, file in enumerate(files) if not stored.whole(file, shape)]
+    if missing:
+        remove_leftovers(place)
+        make(source, system, detector, shape, files, missing)
+    maps = np.stack([np.load(file, allow_pickle=False) for file in files])
+    name = hashlib.sha256(repr((words, source.fingerprint)).encode()).hexdigest()
+    return StoredMaps(source, maps, name)
+
+
+def make(
+    source: Clips, system: Movement, detector: Variables, shape: tuple[int, ...],
+    files: list[Path], missing: list[int],
+) -> None:  # fmt: skip
+    """Writes the maps of the clips numbered `missing`."""
+    one = jax.jit(lambda v, frames: (system.heatmaps(v, frames[None])[0] * 255 + 0.5).astype("u1"))
+
+    def read(index: int) -> np.ndarray:
+        example = source[index]
+        numbers = feed.spread(int(example["length"]), shape[0], 1)[0]
+        distinct, inverse = np.unique(numbers, return_inverse=True)
+        frames = clips.read_frames(example, distinct)
+        matrix = affine.fit(frames.shape[1:3], system.size)
+        return np.stack([affine.warp(f, matrix, system.size) for f in frames])[inverse]
+
+    def write(index: int) -> None:
+        frames, parts = read(index), []
+        for first in range(0, shape[0], FRAMES_AT_ONCE):
+            part = frames[first : first + FRAMES_AT_ONCE]
+            padded = np.zeros((FRAMES_AT_ONCE, *part.shape[1:]), np.uint8)
+            padded[: len(part)] = part
+            parts.append(np.asarray(one(detector, padded))[: len(part)])
+        stored.save(files[index], np.concatenate(parts))
+
+    stored.make_all(write, missing, "heat maps")

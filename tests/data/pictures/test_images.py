@@ -1,0 +1,132 @@
+"""Pictures of every kind become uint8 RGB, or an error that names the file."""
+
+import io
+import zipfile
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from bodyjax.data.pictures.images import Archive, Folder, read_image
+from bodyjax.errors import DataError
+
+RAMP = np.arange(48, dtype=np.uint8).reshape(6, 8) * 5
+
+
+def encoded(picture: Image.Image, kind: str, **options) -> bytes:
+    stream = io.BytesIO()
+    picture.save(stream, kind, **options)
+    return stream.getvalue()
+
+
+def test_rgb_is_exact():
+    pixels = np.random.default_rng(0).integers(0, 256, (5, 7, 3), np.uint8)
+    np.testing.assert_array_equal(read_image(encoded(Image.fromarray(pixels), "PNG")), pixels)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 4000), (4000, 1)])
+def test_odd_shapes(shape):
+    pixels = np.full((*shape, 3), 77, np.uint8)
+    np.testing.assert_array_equal(read_image(encoded(Image.fromarray(pixels), "PNG")), pixels)
+
+
+def test_grey_is_repeated():
+    out = read_image(encoded(Image.fromarray(RAMP), "PNG"))
+    np.testing.assert_array_equal(out, np.repeat(RAMP[..., None], 3, 2))
+
+
+def test_sixteen_bits_keep_the_upper_byte():
+    deep = RAMP.astype(np.uint16) * 256 + 17
+    out = read_image(encoded(Image.fromarray(deep), "PNG"))
+    np.testing.assert_array_equal(out[..., 1], RAMP)
+
+
+def test_transparent_pixels_are_white_and_half_transparent_ones_mixed():
+    pixels = np.zeros((1, 3, 4), np.uint8)
+    pixels[0, :, 3] = (0, 128, 255)
+    out = read_image(encoded(Image.fromarray(pixels, "RGBA"), "PNG"))
+    np.testing.assert_allclose(out[0, :, 0], (255, 127, 0), atol=1)
+
+
+def test_palette_with_transparency_and_one_bit():
+    palette = Image.fromarray(RAMP).convert("P")
+    out = read_image(encoded(palette, "PNG", transparency=0))
+    assert out.shape == (6, 8, 3)
+    bits = Image.fromarray(RAMP > 100).convert("1")
+    assert set(np.unique(read_image(encoded(bits, "PNG")))) == {0, 255}
+
+
+def test_cmyk_is_converted():
+    blue = Image.new("RGB", (16, 16), (20, 40, 220))
+    out = read_image(encoded(blue.convert("CMYK"), "JPEG", quality=95))
+    np.testing.assert_allclose(out.mean((0, 1)), (20, 40, 220), atol=12)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_orientation_is_applied(orientation):
+    upright = np.zeros((16, 32, 3), np.uint8)
+    upright[:8, :16] = 255  # bright in the upper left
+    undo = {
+        1: lambda a: a,
+        2: lambda a: a[:, ::-1],
+        3: lambda a: a[::-1, ::-1],
+        4: lambda a: a[::-1],
+        5: lambda a: a.transpose(1, 0, 2),
+        6: lambda a: np.rot90(a),
+        7: lambda a: a[::-1, ::-1].transpose(1, 0, 2),
+        8: lambda a: np.rot90(a, -1),
+    }[orientation]
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    stored = Image.fromarray(np.ascontiguousarray(undo(upright)))
+    out = read_image(encoded(stored, "JPEG", quality=95, exif=exif))
+    assert out.shape == upright.shape
+    assert np.abs(out.astype(int) - upright).mean() < 4
+
+
+def test_what_is_no_picture_is_named(tmp_path):
+    whole = encoded(Image.fromarray(RAMP).resize((200, 200)), "JPEG")
+    for data in (b"", b"hello", whole[: len(whole) // 2]):
+        with pytest.raises(DataError, match=r"this\.jpg"):
+            read_image(data, "this.jpg")
+    with pytest.raises(DataError, match=r"gone\.png: no such picture"):
+        read_image(tmp_path / "gone.png")
+    floats = Image.fromarray(RAMP.astype(np.float32))
+    with pytest.raises(DataError, match="floats"):
+        read_image(encoded(floats, "TIFF"))
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
+def test_archives_read_what_zipfile_reads(tmp_path, method):
+    contents = {f"folder/{i}.bin": bytes([i]) * (100 + i) for i in range(5)}
+    with zipfile.ZipFile(tmp_path / "a.zip", "w", method) as archive:
+        for name, data in contents.items():
+            archive.writestr(name, data)
+    archive = Archive(tmp_path / "a.zip")
+    assert {name: archive.read(name) for name in contents} == contents
+    assert "folder/9.bin" not in archive
+    with pytest.raises(DataError, match=r"no folder/9\.bin"):
+        archive.read("folder/9.bin")
+
+
+def test_a_damaged_archive_is_named(tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr("x.bin", b"a" * 1000)
+    data = bytearray((tmp_path / "a.zip").read_bytes())
+    data[500] ^= 1
+    (tmp_path / "a.zip").write_bytes(data)
+    with pytest.raises(DataError, match=r"x\.bin: damaged"):
+        Archive(tmp_path / "a.zip").read("x.bin")
+    (tmp_path / "b.zip").write_bytes(data[:300])
+    with pytest.raises(DataError, match=r"b\.zip"):
+        Archive(tmp_path / "b.zip")
+
+
+def test_folders_refuse_names_that_lead_out(tmp_path):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "secret").write_bytes(b"x")
+    folder = Folder(tmp_path / "in")
+    with pytest.raises(DataError, match="leads out"):
+        folder.read("../secret")
+    with pytest.raises(DataError, match="no such file"):
+        folder.read("other")
