@@ -12,24 +12,24 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from os import PathLike
 from pathlib import Path
-from typing import Any, NamedTuple, cast, overload
+from typing import Any, cast, overload
 
 import jax
 import numpy as np
 
-from bodyjax import skeleton, systems
+from bodyjax import systems
 from bodyjax.data import affine
 from bodyjax.data.pictures.images import any_picture
-from bodyjax.data.read_ahead import taken_ahead
-from bodyjax.detect import canvas, programs, track
+from bodyjax.detect import canvas, programs
 from bodyjax.detect import person_score as ranking
 from bodyjax.detect.canvas import FILL, Detections, MapNetwork, Settings, Variables, merged
 from bodyjax.detect.found import Found, checked_score
+from bodyjax.detect.results import PicturePeople, as_skeleton, coco_results
 from bodyjax.engine import checkpoint as checkpoints
 from bodyjax.engine.checkpoint import Checkpoint
 from bodyjax.errors import ConfigError
@@ -193,25 +193,6 @@ def make(
     )
 
 
-class PicturePeople(NamedTuple):
-    """People of one picture, best first, in pixels of that picture (NumPy).
-
-    xy (P, J, 2), NaN where there is not even a guess; score (P, J); found (P, J) bool;
-    person_score (P,); overflow: peaks and people beyond the maxima; maxima_xy (J, 2) and
-    maxima_score (J,): the highest point of each map, as if there were one person; evidence (P, F):
-    see canvas.Detections.
-    """
-
-    xy: np.ndarray
-    score: np.ndarray
-    found: np.ndarray
-    person_score: np.ndarray
-    overflow: int
-    maxima_xy: np.ndarray
-    maxima_score: np.ndarray
-    evidence: np.ndarray = np.zeros((0, 0))
-
-
 def canvas_map(size: tuple[int, int], side: int) -> np.ndarray:
     """The (2, 3) map from a picture of (height, width) `size` to the canvas."""
     return affine.fit(size, (side, side))
@@ -259,136 +240,6 @@ def people(detector: Detector, image: Any, *, image_id: Any = 0) -> list[dict[st
     and people of the picture beyond max_peaks and max_people, which are not among the results.
     """
     return coco_results(detect(detector, image), detector.skeleton, image_id)
-
-
-def coco_results(found: PicturePeople, bones: Skeleton, image_id: Any = 0) -> list[dict[str, Any]]:
-    """People of a picture as `people` gives them."""
-    xy, score, flags = as_skeleton(found, bones, COCO17)
-    return [
-        _coco_result(*person, found.overflow, image_id)
-        for person in zip(xy, score, flags, found.person_score.tolist(), strict=True)
-    ]
-
-
-def _coco_result(
-    xy: np.ndarray,
-    score: np.ndarray,
-    found: np.ndarray,
-    person_score: float,
-    overflow: int,
-    image_id: Any,
-) -> dict[str, Any]:
-    """One person, xy (17, 2) with NaN for what is absent."""
-    there = np.isfinite(xy).all(axis=-1)
-    table = np.where(there[:, None], np.concatenate([xy, score[:, None]], -1), 0.0)
-    return {
-        "image_id": image_id,
-        "category_id": 1,
-        "keypoints": [round(float(value), 4) for value in table.ravel()],
-        "score": person_score,
-        "found": found.tolist(),
-        "overflow": overflow,
-    }
-
-
-def as_skeleton(
-    found: PicturePeople, bones: Skeleton, target: Skeleton
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """xy (P, J', 2), score (P, J') and found (P, J') in another skeleton's joints; joints that the
-    detector does not have are NaN with score 0."""
-    joined = np.concatenate([found.xy, found.score[..., None]], axis=-1)
-    visible = np.where(np.isfinite(found.xy).all(-1), 1 + found.found, 0).astype(np.uint8)
-    joints, seen = skeleton.convert(joined, visible, bones, target)
-    missing = seen == 0
-    joints[missing, :2] = np.nan
-    return joints[..., :2], np.where(missing, 0.0, joints[..., 2]), seen == skeleton.SEEN
-
-
-EVERY = 5
-"""With a second look the first network sees one in so many frames of a video."""
-FAINT = 0.1
-"""People of a lower score come and go: one who goes makes nobody look again."""
-
-
-def followed(
-    detector: Detector, frames: Iterable[Any], every: int = EVERY
-) -> Iterator[PicturePeople]:
-    """The people of pictures that follow each other, as `detect` takes and gives them.
-
-    With a second look the first network sees every `every`-th frame, and those in which somebody
-    of at least `settings.min_person`, and FAINT, is lost (canvas.follower); in between the second
-    one looks where people were in the frame before. Whoever comes into the picture is found up to
-    every - 1 frames later. Without a second look, or with every = 1, each frame is looked at as a
-    whole.
-    """
-    if detector.follow is None or every == 1:
-        yield from (detect(detector, frame) for frame in frames)
-        return
-    least = max(detector.settings.min_person, FAINT)
-    out: Any = None
-    people, size, since = np.zeros(0), (0, 0), 0
-    for frame in frames:
-        picture = any_picture(frame, "frame")
-        pixels, matrix = on_canvas(detector, picture)
-        since, before = since + 1, out
-        out = None
-        if before is not None and since < every and picture.shape[:2] == size:
-            out = jax.device_get(
-                detector.follow(detector.variables, pixels, before.xy, before.score, people)
-            )
-            lost = (people > 0) & (out.person_score == 0)
-            out = None if (lost & (people >= least)).any() else out
-        if out is not None:
-            people = out.person_score
-        else:
-            out = jax.device_get(detector.predict(detector.variables, pixels))
-            # Whom the second look does not confirm it can't follow.
-            people = np.where(out.evidence[:, TAKEN] > 0, out.person_score, 0)
-            size, since = picture.shape[:2], 0
-        yield in_picture(out, matrix)
-
-
-def video(
-    detector: Detector,
-    path: str | PathLike[str],
-    *,
-    tracking: track.Settings | None = None,
-    every: int = EVERY,
-    progress: Callable[[Iterable[Image], int], Iterable[Image]] = lambda frames, count: frames,
-) -> list[list[dict[str, Any]]]:
-    """The people of every frame of a video, as `people` gives them, image_id = frame number.
-
-    Beside that: frame, time (seconds), identity (the same number is the same person, from 0 on) and
-    bridged (True: not found in this frame, but before and after it; the place is between). Joints
-    are smoothed by `track`. every: with a second look, how often the first network looks
-    (`followed`). Raises VideoError where the file can't be read to its end. `progress` wraps the
-    frames, with their number.
-    """
-    from bodyjax.data.video.files import open_video
-
-    clip = open_video(path)
-    images = progress(taken_ahead(clip.iter_frames()), clip.frames)
-    frames = list(followed(detector, images, every))
-    converted = [as_skeleton(found, detector.skeleton, COCO17) for found in frames]
-    people_of = track.follow(
-        clip.times, [xy for xy, _, _ in converted], [score for _, score, _ in converted], tracking
-    )
-    out = []
-    for number, (time, found, (_, _, flags), tracked) in enumerate(
-        zip(clip.times, frames, converted, people_of, strict=True)
-    ):
-        people = []
-        for identity, row, xy, score in zip(*tracked, strict=True):
-            person = found.person_score[row] if row >= 0 else score.mean()
-            flag = flags[row] if row >= 0 else np.zeros(len(score), bool)
-            result = _coco_result(xy, score, flag, float(person), found.overflow, number)
-            people.append(
-                result
-                | {"frame": number, "time": round(float(time), 4), "identity": int(identity)}
-                | {"bridged": bool(row < 0)}
-            )
-        out.append(people)
-    return out
 
 
 @overload

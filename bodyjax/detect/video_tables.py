@@ -12,14 +12,13 @@ from pathlib import Path
 
 import numpy as np
 
-from bodyjax import detect
 from bodyjax.data import sets
 from bodyjax.data.clips.folder import ENDINGS
 from bodyjax.data.pictures.labelled import FilePath
 from bodyjax.data.read_ahead import taken_ahead
 from bodyjax.data.sequences.joint_tables import JointTable, write_joint_csv
 from bodyjax.data.video.files import Video, open_video
-from bodyjax.detect import track
+from bodyjax.detect import videos
 from bodyjax.detect.detector import Detector
 from bodyjax.errors import ConfigError, DataError, VideoError
 from bodyjax.skeleton import COCO17, SEEN
@@ -62,7 +61,7 @@ def joint_table(
 ) -> JointTable | None:
     """The people of a video in COCO17; None where nobody is found. A person's number is the
     identity that `track` gives; places are as detected, not smoothed. With a second look
-    people are followed through frames that lie close (detect.followed)."""
+    people are followed through frames that lie close (videos.followed)."""
     video = open_video(path)
     numbers = frame_numbers(video, every, rate)
 
@@ -70,24 +69,19 @@ def joint_table(
         for first in range(0, len(numbers), READ_AT_ONCE):
             yield from video.read(numbers[first : first + READ_AT_ONCE], threads=1)
 
-    places, scores = [], []
     step = int(np.median(np.diff(numbers))) if len(numbers) > 1 else 1
-    looks = max(1, detect.EVERY // step)
-    for found in detect.followed(detector, taken_ahead(frames()), looks):
-        xy, score, _ = detect.as_skeleton(found, detector.skeleton, COCO17)
-        places.append(xy)
-        scores.append(score)
-    followed = track.follow(video.times[numbers], places, scores)
-    people = np.unique(np.concatenate([frame.identity for frame in followed]))
+    looks = max(1, videos.EVERY // step)
+    tracked = videos.tracked(detector, taken_ahead(frames()), video.times[numbers], every=looks)
+    people = np.unique(np.concatenate([frame.identity for frame in tracked]))
     if not len(people):
         return None
     xy = np.zeros((len(numbers), len(people), len(COCO17.joints), 2), np.float32)
     score = np.zeros(xy.shape[:3], np.float32)
-    for f, frame in enumerate(followed):
-        seen = frame.source >= 0
+    for f, frame in enumerate(tracked):
+        seen = ~frame.bridged
         at = np.searchsorted(people, frame.identity[seen])
-        xy[f, at] = places[f][frame.source[seen]]
-        score[f, at] = scores[f][frame.source[seen]]
+        xy[f, at] = frame.seen_xy[seen]
+        score[f, at] = frame.seen_score[seen]
     there = np.isfinite(xy).all(-1) & (score > 0)
     return JointTable(
         numbers.astype(np.int64),
@@ -115,7 +109,7 @@ def write_tables(
     already is kept, so the same command goes on where it was stopped. Videos that can't be read and
     videos without people are named.
     """
-    found, bad = videos(Path(source), number)
+    found, bad = videos_of(Path(source), number)
     yield from bad
     for name, file in found:
         table_file = Path(out) / f"{name}.csv"
@@ -137,7 +131,7 @@ def write_tables(
         yield Outcome(file, table_file)
 
 
-def videos(source: Path, number: str = "1") -> tuple[list[tuple[str, Path]], list[Outcome]]:
+def videos_of(source: Path, number: str = "1") -> tuple[list[tuple[str, Path]], list[Outcome]]:
     """(name of the table without its ending, file) of the videos at a path, and those of clip
     folders that can't be opened."""
     if source.is_file():

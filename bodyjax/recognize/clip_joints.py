@@ -46,17 +46,16 @@ def of_frames(detector: Detector, frames: Iterable[Image]) -> tuple[np.ndarray, 
     The person whose scores have the highest sum over the clip. Joints that are absent, or all where
     the person is not seen, are 0 with score 0; over short gaps both are between those around them.
     """
-    people = list(detect.followed(detector, frames))
-    each = [detect.as_skeleton(found, detector.skeleton, BODY18) for found in people]
-    places, scores = [xy for xy, _, _ in each], [score for _, score, _ in each]
-    times, plain = STEP * np.arange(len(people)), track.Settings(min_cutoff=0.0)
-    followed = track.follow(times, places, scores, plain)
+    frames = list(frames)
+    plain = track.Settings(min_cutoff=0.0)
+    times = STEP * np.arange(len(frames))
+    followed = detect.tracked(detector, frames, times, BODY18, tracking=plain)
     total: dict[int, float] = {}
-    for found, frame in zip(people, followed, strict=True):
-        for identity, row in zip(frame.identity, frame.source, strict=True):
-            gained = float(found.person_score[row]) if row >= 0 else 0.0
-            total[int(identity)] = total.get(int(identity), 0.0) + gained
-    xy = np.zeros((len(people), len(BODY18.joints), 2), np.float32)
+    for frame in followed:
+        gained = np.where(frame.bridged, 0.0, frame.person_score)
+        for identity, more in zip(frame.identity, gained, strict=True):
+            total[int(identity)] = total.get(int(identity), 0.0) + float(more)
+    xy = np.zeros((len(followed), len(BODY18.joints), 2), np.float32)
     score = np.zeros(xy.shape[:2], np.float32)
     best = max(total, key=lambda identity: total[identity], default=-1)
     for number, frame in enumerate(followed):

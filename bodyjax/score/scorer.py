@@ -17,8 +17,10 @@ import jax
 import numpy as np
 
 from bodyjax import detect, skeleton, systems
+from bodyjax.data.read_ahead import taken_ahead
 from bodyjax.data.sampling import window_frames
 from bodyjax.data.sequences.source import fill_in_time
+from bodyjax.data.video.files import open_video
 from bodyjax.deform import Clip, even_times, resample
 from bodyjax.detect.detector import Detector
 from bodyjax.engine import checkpoint as checkpoints
@@ -175,21 +177,33 @@ def missing_joints(system: SequenceSystem) -> list[str]:
 
 def tracks(scorer: Scorer, path: FilePath) -> list[Track]:
     """The people of a video in the model's joints, by identity."""
-    rows: dict[int, list[dict[str, Any]]] = {}
-    for people in detect.video(scorer.detector, path):
-        for person in people:
-            rows.setdefault(person["identity"], []).append(person)
-    return [_track(scorer, identity, seen) for identity, seen in sorted(rows.items())]
+    clip = open_video(path)
+    frames = detect.tracked(scorer.detector, taken_ahead(clip.iter_frames()), clip.times)
+    identities = np.unique(np.concatenate([frame.identity for frame in frames]))
+    return [_track(scorer, int(identity), frames, clip.times) for identity in identities]
 
 
-def _track(scorer: Scorer, identity: int, people: list[dict[str, Any]]) -> Track:
-    table = np.array([person["keypoints"] for person in people], np.float32).reshape(-1, 17, 3)
-    visible = np.where(table[..., 2] > 0, skeleton.SEEN, 0).astype(np.uint8)
-    joints, seen = skeleton.convert(table, visible, COCO17, scorer.system.skeleton)
+def _track(
+    scorer: Scorer, identity: int, frames: list[detect.FramePeople], times: np.ndarray
+) -> Track:
+    where = [
+        (number, int(row))
+        for number, frame in enumerate(frames)
+        for row in np.flatnonzero(frame.identity == identity)
+    ]
+    xy = np.stack([frames[number].xy[row] for number, row in where])
+    score = np.stack([frames[number].score[row] for number, row in where])
+    there = np.isfinite(xy).all(-1) & (score > 0)
+    table = np.where(there[..., None], np.concatenate([xy, score[..., None]], -1), 0.0)
+    visible = np.where(there, skeleton.SEEN, 0).astype(np.uint8)
+    joints, seen = skeleton.convert(
+        table.astype(np.float32), visible, COCO17, scorer.system.skeleton
+    )
+    numbers = np.array([number for number, _ in where])
     return Track(
         identity,
-        np.array([person["frame"] for person in people]),
-        np.array([person["time"] for person in people], float),
+        numbers,
+        np.asarray(times, float)[numbers],
         np.where((seen > 0)[..., None], joints[..., :2], np.nan),
         np.where(seen > 0, joints[..., 2], 0.0),
     )

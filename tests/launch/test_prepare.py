@@ -13,7 +13,7 @@ from bodyjax.data.pictures.labelled import seeded_share
 from bodyjax.data.pictures.simulated import SimulatedPictures
 from bodyjax.data.sequences.joint_tables import JointTable, read_joint_csv, write_joint_csv
 from bodyjax.data.video.files import open_video, write_video
-from bodyjax.detect import video_tables
+from bodyjax.detect import video_tables, videos
 from bodyjax.errors import ConfigError, DataError, UserError, VideoError
 from bodyjax.skeleton import COCO17
 from launch import prepare
@@ -238,7 +238,7 @@ class FoundPeople:
         self.people = people
 
     def __call__(self, detector, image):
-        from bodyjax.detect.detector import PicturePeople
+        from bodyjax.detect.results import PicturePeople
 
         number = make_videos.frame_number(image)
         base = np.stack([np.linspace(40, 60, 17), np.linspace(20, 80, 17)], -1)
@@ -262,7 +262,7 @@ def test_videos_become_tables_and_a_set(tmp_path, capsys, monkeypatch):
         return stand_in
 
     monkeypatch.setattr(detect, "load", load)
-    monkeypatch.setattr(detect, "detect", stand_in)
+    monkeypatch.setattr(videos, "detect", stand_in)
     arguments = ["--source", str(tmp_path / "v"), "--detect", "small", "--out"]
     assert prepare.main([*arguments, str(tmp_path / "out"), "--every", "5"]) == 0
     said = capsys.readouterr()
@@ -277,7 +277,7 @@ def test_videos_become_tables_and_a_set(tmp_path, capsys, monkeypatch):
     assert len(prepared.Prepared(tmp_path / "out" / "v" / "1.0.0", "train")) == 2
 
     # again: tables that are there are kept, those of other settings refused
-    monkeypatch.setattr(detect, "detect", None)
+    monkeypatch.setattr(videos, "detect", None)
     shutil.rmtree(tmp_path / "out" / "v")
     prepare.main([*arguments, str(tmp_path / "out"), "--every", "5"])
     with pytest.raises(ConfigError, match="every: 5 -> 4"):
@@ -291,7 +291,7 @@ def test_videos_become_tables_and_a_set(tmp_path, capsys, monkeypatch):
     with pytest.raises(ConfigError, match="above 0"):
         prepare.main([*arguments, str(tmp_path / "mistaken"), "--every", "0"])
     assert not (tmp_path / "mistaken").exists()
-    monkeypatch.setattr(detect, "detect", FoundPeople(0))
+    monkeypatch.setattr(videos, "detect", FoundPeople(0))
     with pytest.raises(DataError, match="none of 3 videos"):
         prepare.main([*arguments, str(tmp_path / "nobody")])
     assert "nobody is found" in capsys.readouterr().err

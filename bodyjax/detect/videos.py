@@ -1,0 +1,169 @@
+"""The people of a video: found frame by frame, followed, and given identities."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from os import PathLike
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from bodyjax.data.pictures.images import any_picture
+from bodyjax.data.read_ahead import taken_ahead
+from bodyjax.detect import track
+from bodyjax.detect.detector import TAKEN, Detector, Image, detect, in_picture, on_canvas
+from bodyjax.detect.results import PicturePeople, as_skeleton, coco_result
+from bodyjax.skeleton import COCO17, Skeleton
+
+EVERY = 5
+"""With a second look the first network sees one in so many frames of a video."""
+FAINT = 0.1
+"""People of a lower score come and go: one who goes makes nobody look again."""
+
+
+class FramePeople(NamedTuple):
+    """The people of one frame, in the frame's pixels.
+
+    identity (P,): the same number is the same person, from 0 on. xy (P, J, 2): smoothed, NaN where
+    absent; score (P, J). seen_xy (P, J, 2), seen_score (P, J): as found in this frame, before
+    smoothing. found (P, J) bool: joints that grouping attached. person_score (P,). bridged (P,)
+    bool: not found in this frame, but before and after it; xy lies between, seen_xy is NaN, found
+    False and person_score the mean of the joints'. overflow: as in PicturePeople.
+    """
+
+    identity: np.ndarray
+    xy: np.ndarray
+    score: np.ndarray
+    seen_xy: np.ndarray
+    seen_score: np.ndarray
+    found: np.ndarray
+    person_score: np.ndarray
+    bridged: np.ndarray
+    overflow: int
+
+
+def followed(
+    detector: Detector, frames: Iterable[Any], every: int = EVERY
+) -> Iterator[PicturePeople]:
+    """The people of pictures that follow each other, as `detect` takes and gives them.
+
+    With a second look the first network sees every `every`-th frame, and those in which somebody
+    of at least `settings.min_person`, and FAINT, is lost (canvas.follower); in between the second
+    one looks where people were in the frame before. Whoever comes into the picture is found up to
+    every - 1 frames later. Without a second look, or with every = 1, each frame is looked at as a
+    whole.
+    """
+    if detector.follow is None or every == 1:
+        yield from (detect(detector, frame) for frame in frames)
+        return
+    least = max(detector.settings.min_person, FAINT)
+    out: Any = None
+    people, size, since = np.zeros(0), (0, 0), 0
+    for frame in frames:
+        picture = any_picture(frame, "frame")
+        pixels, matrix = on_canvas(detector, picture)
+        since, before = since + 1, out
+        out = None
+        if before is not None and since < every and picture.shape[:2] == size:
+            out = jax.device_get(
+                detector.follow(detector.variables, pixels, before.xy, before.score, people)
+            )
+            lost = (people > 0) & (out.person_score == 0)
+            out = None if (lost & (people >= least)).any() else out
+        if out is not None:
+            people = out.person_score
+        else:
+            out = jax.device_get(detector.predict(detector.variables, pixels))
+            # Whom the second look does not confirm it can't follow.
+            people = np.where(out.evidence[:, TAKEN] > 0, out.person_score, 0)
+            size, since = picture.shape[:2], 0
+        yield in_picture(out, matrix)
+
+
+def tracked(
+    detector: Detector,
+    frames: Iterable[Any],
+    times: Sequence[float] | np.ndarray,
+    joints: Skeleton = COCO17,
+    *,
+    tracking: track.Settings | None = None,
+    every: int = EVERY,
+) -> list[FramePeople]:
+    """The people of frames that follow each other, by identity, in the joints of a skeleton.
+
+    times: seconds of the frames, rising. every: with a second look, how often the first network
+    looks (`followed`). tracking: track.Settings, how identities last and how joints are smoothed.
+    """
+    people = list(followed(detector, frames, every))
+    each = [as_skeleton(found, detector.skeleton, joints) for found in people]
+    places, scores = [xy for xy, _, _ in each], [score for _, score, _ in each]
+    return [
+        _frame(found, *arrays, one)
+        for found, arrays, one in zip(
+            people, each, track.follow(times, places, scores, tracking), strict=True
+        )
+    ]
+
+
+def _frame(
+    found: PicturePeople, xy: np.ndarray, score: np.ndarray, flags: np.ndarray, one: track.Tracked
+) -> FramePeople:
+    """What was found in a frame (P', J, ...), in the order of the people tracked in it."""
+    count, joints = len(one.identity), score.shape[1]
+    seen = one.source >= 0
+    seen_xy, seen_score = np.full((count, joints, 2), np.nan), np.zeros((count, joints))
+    attached = np.zeros((count, joints), bool)
+    person = one.score.mean(-1) if count else np.zeros(0)
+    rows = one.source[seen]
+    seen_xy[seen], seen_score[seen], attached[seen] = xy[rows], score[rows], flags[rows]
+    person[seen] = found.person_score[rows]
+    return FramePeople(
+        one.identity, one.xy, one.score, seen_xy, seen_score, attached, person, ~seen,
+        found.overflow,
+    )  # fmt: skip
+
+
+def video(
+    detector: Detector,
+    path: str | PathLike[str],
+    *,
+    tracking: track.Settings | None = None,
+    every: int = EVERY,
+    progress: Callable[[Iterable[Image], int], Iterable[Image]] = lambda frames, count: frames,
+) -> list[list[dict[str, Any]]]:
+    """The people of every frame of a video, as `people` gives them, image_id = frame number.
+
+    Beside that: frame, time (seconds), identity (the same number is the same person, from 0 on) and
+    bridged (True: not found in this frame, but before and after it; the place is between). Joints
+    are smoothed by `track`. every: with a second look, how often the first network looks
+    (`followed`). Raises VideoError where the file can't be read to its end. `progress` wraps the
+    frames, with their number.
+    """
+    from bodyjax.data.video.files import open_video
+
+    clip = open_video(path)
+    images = progress(taken_ahead(clip.iter_frames()), clip.frames)
+    frames = tracked(detector, images, clip.times, tracking=tracking, every=every)
+    return [
+        _coco_frame(people, number, float(time))
+        for number, (time, people) in enumerate(zip(clip.times, frames, strict=True))
+    ]
+
+
+def _coco_frame(people: FramePeople, number: int, time: float) -> list[dict[str, Any]]:
+    """The people of a frame as COCO results with frame, time, identity and bridged."""
+    return [
+        coco_result(xy, score, found, float(person), people.overflow, number)
+        | {"frame": number, "time": round(time, 4), "identity": int(identity)}
+        | {"bridged": bool(bridged)}
+        for identity, xy, score, found, person, bridged in zip(
+            people.identity,
+            people.xy,
+            people.score,
+            people.found,
+            people.person_score,
+            people.bridged,
+            strict=True,
+        )
+    ]
