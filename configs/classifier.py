@@ -4,7 +4,8 @@
     python -m launch.train --config configs/classifier.py:jhmdb      (21 actions, real clips)
 
 Variants: commands; commands_joints (the known joints); commands_shuffled and commands_middle
-(controls); jhmdb (heat maps of our detector); jhmdb_second (Gaussian maps of the joints that our
+(controls); one_way, one_way_joints, one_way_joints_shuffled (sweeps that order alone tells apart);
+jhmdb (heat maps of our detector); jhmdb_second (Gaussian maps of the joints that our
 detector with a second look finds); jhmdb_maps and jhmdb_joints (Gaussian maps of the stored joints,
 without and with coordinates beside them); tiny (for tests).
 --config.data=PATH takes other clips of the same layout (CLASS/NAME.mp4, or train/ valid/ test/).
@@ -109,6 +110,37 @@ def commands_joints() -> ConfigDict:
     return config
 
 
+def one_way() -> ConfigDict:
+    """Four sweeps, slow out and quick back, and the same clips played backward: what tells the two
+    of a pair is the order of the frames alone."""
+    config = commands()
+    config.operations = ConfigDict()
+    config.model.frames = 24
+    config.model.sampling = "middle"
+    config.data.path = "simulated:one_way"
+    config.data.stored_frames = 24
+    # The quick way back takes 0.2 s and more: three frames of fifteen a second.
+    config.data.simulated = ConfigDict(dict(train=80, valid=16, test=63, fps=15.0, length=(40, 64)))
+    config.data.watched = 0
+    config.train.steps = 800
+    return config
+
+
+def one_way_joints() -> ConfigDict:
+    """The same from Gaussian maps of the known joints."""
+    config = one_way()
+    config.start = ""
+    config.model.input = "joints"
+    return config
+
+
+def one_way_joints_shuffled() -> ConfigDict:
+    """A control: frames out of order; one half of the pairs is what poses alone can tell."""
+    config = one_way_joints()
+    config.data.shuffle = True
+    return config
+
+
 def jhmdb() -> ConfigDict:
     """JHMDB split 1, heat maps of our own detector on the whole picture, no boxes at test time."""
     config = commands()
@@ -173,6 +205,8 @@ def tiny() -> ConfigDict:
 VARIANTS = {
     "commands": commands, "commands_joints": commands_joints,
     "commands_shuffled": commands_shuffled, "commands_middle": commands_middle,
+    "one_way": one_way, "one_way_joints": one_way_joints,
+    "one_way_joints_shuffled": one_way_joints_shuffled,
     "jhmdb": jhmdb, "jhmdb_second": jhmdb_second, "jhmdb_joints": jhmdb_joints,
     "jhmdb_maps": jhmdb_maps, "tiny": tiny,
 }  # fmt: skip

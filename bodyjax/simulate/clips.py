@@ -30,7 +30,7 @@ from bodyjax.files import default_cache, remove_leftovers, temporary_name
 from bodyjax.simulate import film
 from bodyjax.simulate.exercises import EXERCISES, FAULTS, VIEWS
 from bodyjax.simulate.film import Clip, picture
-from bodyjax.simulate.motion import COMMANDS
+from bodyjax.simulate.motion import COMMANDS, ONE_WAY
 
 __all__ = ["VERSION", "ClipSpec", "classes", "describe", "ensure", "picture"]
 
@@ -38,13 +38,13 @@ VERSION = 4
 """Version of the generator: raised with every change of its pixels, so that caches are remade."""
 
 SPLITS = ("train", "valid", "test")
-KINDS = {"commands": COMMANDS, "exercises": EXERCISES}
+KINDS = {"commands": COMMANDS, "exercises": EXERCISES, "one_way": ONE_WAY}
 
 
 @dataclass(frozen=True)
 class ClipSpec:
-    """A set of clips: kind "commands" or "exercises"; clips per class in each split; size (W, H),
-    both even; frames per second; range of frames; seed."""
+    """A set of clips: kind "commands", "exercises" or "one_way"; clips per class in each split;
+    size (W, H), both even; frames per second; range of frames; seed."""
 
     kind: str = "commands"
     train: int = 40
@@ -176,8 +176,9 @@ def make_clip(task: tuple) -> tuple[str, dict[str, str]]:
     seed = clip_seed(spec, split, label, index)
     view, fault = role(label, index)
     clip = film.clip(
-        label, seed, size=spec.size, fps=spec.fps, length=spec.length, view=view, fault=fault
-    )
+        label, seed, size=spec.size, fps=spec.fps, length=spec.length, view=view, fault=fault,
+        one_way=spec.kind == "one_way",
+    )  # fmt: skip
     base = Path(root) / path
     base.parent.mkdir(parents=True, exist_ok=True)
     sums = {}

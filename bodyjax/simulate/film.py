@@ -6,7 +6,7 @@ people. The same seed gives the same pixels.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -206,12 +206,15 @@ def clip(
     length: tuple[int, int] = (40, 64),
     view: str = "front",
     fault: str | None = None,
+    one_way: bool = False,
 ) -> Clip:
-    """One clip of a command (motion.COMMANDS) or exercise (exercises.EXERCISES) by its seed.
+    """One clip of a command (motion.COMMANDS), a one-way sweep (motion.ONE_WAY) or an exercise
+    (exercises.EXERCISES) by its seed.
 
     size is (W, H), length the range of frames. view ("front", "side") and fault (a name of
-    exercises.FAULTS) are for exercises. Body, clothes, light, length, setting and the camera's
-    place depend on the seed alone; a command's whole background too."""
+    exercises.FAULTS) are for exercises, one_way for the labels of ONE_WAY. Body, clothes, light,
+    length, setting and the camera's place depend on the seed alone; a command's whole background
+    too."""
     who, around = generator(seed, "body"), generator(seed, "scene")
     when, acting = generator(seed, "setting"), generator(seed, "motion")
     body = draw_body(who)
@@ -229,7 +232,9 @@ def clip(
         if view == "side":
             yaw = (68.0, 112.0) if around.random() < 0.5 else (-112.0, -68.0)
     else:
-        pose, details["repetitions"] = motion.command(label, body, setting, acting)
+        name = label.removesuffix(motion.BACKWARD) if one_way else label
+        turning = motion.LATE if one_way else motion.EVEN
+        pose, details["repetitions"] = motion.command(name, body, setting, acting, turning)
         # room for a raised arm, whatever the movement
         extent = 1.30 * body.height
         target, yaw = np.array([0.0, 0.47 * extent, 0.0]), (-50.0, 50.0)
@@ -237,7 +242,16 @@ def clip(
     light, place = scene.draw_light(around, camera), scene.draw_place(around, camera)
     person = Person(body, pose, look, clothes)
     made = film([person], camera, light, place, generator(seed, "sensor"), things)
-    return Clip(made, label, fps, details)
+    return Clip(backward(made) if label.endswith(motion.BACKWARD) else made, label, fps, details)
+
+
+def backward(made: Film) -> Film:
+    """A film with its frames and labels in reverse."""
+    parts = {
+        name: getattr(made, name)[::-1]
+        for name in ("frames", "xy", "visible", "xyz", "h36m", "depth")
+    }
+    return replace(made, **parts)
 
 
 def picture(seed: int, size: tuple[int, int] = (192, 144), people: int = 1) -> dict[str, Array]:

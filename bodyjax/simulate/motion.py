@@ -22,6 +22,14 @@ COMMANDS = (
 )
 """The nine classes: eight commands and none."""
 
+SWEEPS = ("right_turn", "left_turn_wait", "change_lane", "slow_down")
+"""Commands whose arm goes to and fro between two places."""
+BACKWARD = "_backward"
+ONE_WAY = tuple(name for sweep in SWEEPS for name in (sweep, sweep + BACKWARD))
+"""Sweeps slow out and quick back, and the same clips played backward: only order tells them."""
+EVEN, LATE = (0.42, 0.55), (0.76, 0.84)
+"""The share of a cycle at which the arm turns: of commands, and of sweeps that are one-way."""
+
 # raised, outward, elbow, inward in degrees (see body.ArmAngles)
 START_ARMS = {
     "hang": (7.0, 60.0, 10.0, 10.0),
@@ -90,14 +98,22 @@ def drift(rng: np.random.Generator, t: Array, size: float) -> Array:
     return size * np.sin(2 * np.pi * t[:, None] * rate + phase) @ weight * np.sqrt(2)
 
 
-def cycles(rng: np.random.Generator, t: Array, start: float, end: float, count: int) -> Array:
+def cycles(
+    rng: np.random.Generator,
+    t: Array,
+    start: float,
+    end: float,
+    count: int,
+    turning: tuple[float, float] = EVEN,
+) -> Array:
     """`count` excursions 0 -> 1 -> 0 between start and end (s), uneven in time (12 %), height (6 %)
-    and asymmetric; a short rest may stand at either end of each."""
+    and asymmetric; a short rest may stand at either end of each. turning: the share of its time at
+    which each turns, drawn from this range."""
     share = np.clip(rng.normal(1, 0.12, count), 0.7, 1.4)
     edges = start + (end - start) * np.concatenate([[0], np.cumsum(share) / share.sum()])
     wave = np.zeros_like(t)
     for a, b in pairwise(edges):
-        peak = a + (b - a) * rng.uniform(0.42, 0.55)
+        peak = a + (b - a) * rng.uniform(*turning)
         rest = (b - a) * rng.uniform(0.0, 0.10)
         height = 1 - abs(rng.normal(0, 0.04))
         there, back = ease(t, a, peak - a - rest), ease(t, peak + rest, b - peak - rest)
@@ -105,9 +121,15 @@ def cycles(rng: np.random.Generator, t: Array, start: float, end: float, count: 
     return wave
 
 
-def command(name: str, body: Body, setting: Setting, rng: np.random.Generator) -> tuple[Pose, int]:
+def command(
+    name: str,
+    body: Body,
+    setting: Setting,
+    rng: np.random.Generator,
+    turning: tuple[float, float] = EVEN,
+) -> tuple[Pose, int]:
     """The movement `name` of COMMANDS as a pose of setting.frames frames, and its repetitions (0
-    where nothing repeats). ValueError for another name."""
+    where nothing repeats). turning: as in `cycles`. ValueError for another name."""
     if name not in COMMANDS:
         raise ValueError(f"no command {name!r}; there are {', '.join(COMMANDS)}")
     t = np.arange(setting.frames) / setting.fps
@@ -119,7 +141,7 @@ def command(name: str, body: Body, setting: Setting, rng: np.random.Generator) -
         steps = _fidget(rng, t, setting, arms)
     else:
         count = 0 if name == "stop" else int(rng.integers(2, 4)) if end - start > 2.6 else 2
-        _act(name, rng, t, start, end, count, arms)
+        _act(name, rng, t, start, end, count, arms, turning)
     return standing(body, setting, rng, t, arms, steps), count
 
 
@@ -138,6 +160,7 @@ def _act(
     end: float,
     count: int,
     arms: dict[str, Array],
+    turning: tuple[float, float],
 ) -> None:
     """Write the officer's command into arms {"left", "right"}: (T, 4) degrees, in place."""
 
@@ -147,7 +170,7 @@ def _act(
     rise, fall = rng.uniform(0.35, 0.6), rng.uniform(0.3, 0.5)
     squeeze = min(1.0, 0.45 * (end - start) / (rise + fall))
     rise, fall = rise * squeeze, fall * squeeze
-    wave = cycles(rng, t, start + rise, end - fall, count) if count else np.zeros_like(t)
+    wave = cycles(rng, t, start + rise, end - fall, count, turning) if count else np.zeros_like(t)
     flex = about(6, 4)
 
     def held(raised: float, outward: float) -> Array:

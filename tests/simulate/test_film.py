@@ -147,3 +147,15 @@ def test_pull_up_shows_its_bar():
     wrists = clip.film.xyz[0, 0, 9:11]
     x, y = np.rint(clip.film.camera.project(wrists.mean(0) - np.array([0, 45, 0]))).astype(int)
     assert clip.film.depth[0, y, x] == pytest.approx(wrists[:, 2].mean(), abs=120)
+
+
+def test_a_backward_clip_is_its_twin_in_reverse():
+    size = (64, 48)
+    forward = film.clip("slow_down", 7, size=size, length=(12, 12), one_way=True)
+    back = film.clip("slow_down_backward", 7, size=size, length=(12, 12), one_way=True)
+    assert back.label == "slow_down_backward"
+    for name in ("frames", "xy", "visible", "xyz", "h36m", "depth"):
+        np.testing.assert_array_equal(getattr(back.film, name), getattr(forward.film, name)[::-1])
+    usual = film.clip("slow_down", 7, size=size, length=(12, 12))
+    assert (usual.film.xy != forward.film.xy).any()  # the same sweep, turning at another moment
+    np.testing.assert_array_equal(usual.film.xy[0], forward.film.xy[0])

@@ -243,3 +243,19 @@ def test_faults_name_joints_of_coco():
         for guilty in faults.values():
             assert guilty
             assert set(guilty) <= set(names)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_one_way_sweeps_turn_late(count):
+    t = np.linspace(0, 4, 4001)
+    for seed in range(20):
+        even, late = (
+            motion.cycles(np.random.default_rng(seed), t, 0.0, 4.0, count, turning)
+            for turning in (motion.EVEN, motion.LATE)
+        )
+        out, back = (np.diff(late) > 1e-7).sum(), (np.diff(late) < -1e-7).sum()
+        assert out / (out + back) > 0.74
+        assert 0.4 < (np.diff(even) > 1e-7).mean() < 0.6
+        if count == 1:  # the arm stands still at its farthest
+            top = np.flatnonzero(late > late.max() - 1e-9)
+            assert (top[0] + top[-1]) / 2 / len(t) >= 0.75
