@@ -201,7 +201,7 @@ def halved(picture: Array) -> Array:
 def seer(
     other: HeadNetwork, variables: Variables, settings: Settings
 ) -> Callable[[Array], tuple[Array, Array]]:
-    """see(crop (S, S, 3)) -> joints (J, 2) in its pixels and scores (J,), for `second_look.look`."""
+    """see(crop (S, S, 3)) -> joints (J, 2) in its pixels and scores (J,): for second_look.look."""
     model, bones = other.model, other.bones
     unknown = tuple(j for j, channel in enumerate(model.order) if channel < 0)
     ends = tuple(model.order.index(channel) for channel in model.between) if unknown else ()

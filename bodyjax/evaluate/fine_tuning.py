@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from bodyjax.data.pictures import own_pictures
+from bodyjax.data import own_pictures
 from bodyjax.data.pictures.coco_keypoints import coco
 from bodyjax.data.pictures.labelled import FilePath
 from bodyjax.engine import checkpoint as checkpoints

@@ -13,7 +13,7 @@ from ml_collections import ConfigDict
 
 from bodyjax import files
 from bodyjax.contract import Prepared
-from bodyjax.data.pictures import own_pictures
+from bodyjax.data import own_pictures
 from bodyjax.detect import teacher_maps
 from bodyjax.engine import checkpoint
 from bodyjax.errors import ConfigError

@@ -33,7 +33,7 @@ def programs(folder: Path) -> set[str]:
     return {path.name.split("-")[0] for path in folder.rglob("*-cache")}
 
 
-KEEP = "from bodyjax import compiled\ncompiled.LEAST_SECONDS = 0\nprint(compiled.keep())\n"
+KEEP = "from bodyjax.engine import compiled\ncompiled.LEAST_SECONDS = 0\nprint(compiled.keep())\n"
 
 
 def test_programs_are_kept_in_the_cache_folder_and_read_back(tmp_path):

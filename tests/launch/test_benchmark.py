@@ -75,14 +75,17 @@ def test_every_config_has_its_parts_and_detectors_are_compared():
         "sequence model",
     } <= set(names)
     assert {f"{name}: training step" for name in configs} <= set(names)
-    assert {"small", "cmu"} <= set(benchmark.variants(benchmark.CONFIGS / "pose.py"))
+    compared = next(
+        part[2][0] for part in benchmark.parts(configs, "pose", "") if part[0] == "networks"
+    )
+    assert {"small", "cmu"} <= set(compared)
     only = [name for name, _, _ in benchmark.parts(configs, "sequence", "cpu")]
     assert only == ["sequence: training step", "sequence model"]
 
 
 def test_configs_are_completed_without_data():
     configs = benchmark.load_configs()
-    done = benchmark.completed(configs["classifier"])
+    _, done, _ = next(benchmark.parts(configs, "movement", ""))[2]
     assert len(done.labels) == 9
     assert done.detector.backbone
     assert configs["classifier"].labels == ()

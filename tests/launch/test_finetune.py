@@ -9,7 +9,7 @@ import pytest
 from ml_collections import ConfigDict
 
 from bodyjax import systems
-from bodyjax.data.pictures import own_pictures
+from bodyjax.data import own_pictures
 from bodyjax.engine import checkpoint as checkpoints
 from bodyjax.errors import CheckpointError, ConfigError, DataError
 from bodyjax.evaluate import fine_tuning, pictures

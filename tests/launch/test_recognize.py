@@ -158,7 +158,7 @@ def test_checkpoints_of_other_models_are_refused(weights, video, tmp_path):
     checkpoints.export(detector, tmp_path / "pose", "A test.")
     for name, message in (
         (tmp_path / "none", "no such checkpoint"),
-        (tmp_path / "pose", "is of system pose, not movement"),
+        (tmp_path / "pose", "system pose recognises nothing"),
     ):
         with pytest.raises(UserError, match=message) as caught:
             recognize.main(["--checkpoint", str(name), "--video", str(video)])
