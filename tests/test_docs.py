@@ -7,7 +7,7 @@ import runpy
 
 import pytest
 
-from launch import flags
+from bodyjax.commands import flags
 from tests.documents import DOCUMENTS, ROOT, blocks, commands
 
 PYTHON = [

@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
+from bodyjax.commands import evaluate, prepare, recognize, train
 from bodyjax.engine import checkpoint as checkpoints
 from bodyjax.errors import ConfigError
 from bodyjax.simulate.clips import ClipSpec, ensure
-from launch import evaluate, prepare, recognize, train
 from tests import tiny_classifier
 from tests.tiny_classifier import DETECTOR
 

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from bodyjax import detect, systems
+from bodyjax.commands import evaluate, flags
 from bodyjax.engine import checkpoint as checkpoints
 from bodyjax.errors import ConfigError, UserError
-from launch import evaluate, flags
 from tests.picture_sets import knowing, lsp_body, lsp_set
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -141,7 +141,7 @@ def test_json_of_every_kind_of_metric():
 
 def test_help_needs_no_jax_and_a_missing_checkpoint_is_one_line():
     code = (
-        "import sys; sys.argv = ['x', '--help']; from launch import evaluate\n"
+        "import sys; sys.argv = ['x', '--help']; from bodyjax.commands import evaluate\n"
         "try: evaluate.main(['--help'])\n"
         "except SystemExit: pass\n"
         "assert 'jax' not in sys.modules"
