@@ -14,7 +14,7 @@ from typing import Any
 
 from bodyjax.commands import flags
 from bodyjax.engine import settings
-from bodyjax.errors import ConfigError
+from bodyjax.errors import ConfigError, DataError
 
 
 def main(arguments: list[str]) -> int:
@@ -32,11 +32,27 @@ def main(arguments: list[str]) -> int:
     config = flags.load_config(options.config)
     settings.complete(config)
     flags.override(config, overrides)
+    check_there(config)
     if options.process:
         join(options.process)
     name, _, variant = options.config.partition(":")
     workdir = Path(options.workdir or f"runs/{Path(name).stem}-{variant or 'default'}")
     return train(config, workdir)
+
+
+def check_there(config: Any) -> None:
+    """DataError where a path of the config that leads out of the folder, as those of the public
+    sets in shipped configs do (../shared/data/NAME), leads nowhere."""
+    data = config.get("data", {})
+    drawn = set(data.get("sets", {})) == {"simulated"}
+    path, start = "" if drawn else str(data.get("path", "")), str(config.get("start", ""))
+    hints = {
+        path: "--config.data=PATH names your folder of this data (docs/DATA.md)",
+        start: "--config.start=FILE names your file of this network, or --config.start=small",
+    }
+    for name, hint in hints.items():
+        if name.startswith("../") and not Path(name).exists():
+            raise DataError("is not here", file=name, hint=hint)
 
 
 def join(text: str) -> None:
