@@ -1,1 +1,1 @@
-"""Command lines: flags in, one call into bodyjax, exit code out."""
+"""The commands of bodyjax/commands as they are called in a checkout: python -m launch.NAME."""

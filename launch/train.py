@@ -1,66 +1,7 @@
-"""Trains a system: python -m launch.train --config configs/NAME.py[:variant] [--workdir DIR]
-[--config.field=value ...].
+"""python -m launch.train in a checkout: bodyjax/commands/train.py."""
 
-The same command again goes on where the run stopped, with the same bits. Exit codes: 0 done,
-2 a mistake in the input, 3 stopped by a signal and saved.
-"""
-
-from __future__ import annotations
-
-import argparse
-from pathlib import Path
-from typing import Any
-
-from bodyjax.engine import settings
-from bodyjax.errors import ConfigError
-from launch import flags
-
-
-def main(arguments: list[str]) -> int:
-    rest, overrides = flags.split_overrides(arguments)
-    parser = argparse.ArgumentParser(prog="launch.train", description=__doc__)
-    parser.add_argument("--config", required=True, help="FILE.py or FILE.py:variant")
-    parser.add_argument("--workdir", help="folder of the run (default: runs/NAME-variant)")
-    parser.add_argument(
-        "--process",
-        help="HOST:PORT,COUNT,INDEX: this is process INDEX of COUNT that train together; HOST:PORT "
-        "is where process 0 listens",
-    )
-    options = parser.parse_args(rest)
-    config = flags.load_config(options.config)
-    settings.complete(config)
-    flags.override(config, overrides)
-    if options.process:
-        join(options.process)
-    name, _, variant = options.config.partition(":")
-    workdir = Path(options.workdir or f"runs/{Path(name).stem}-{variant or 'default'}")
-    return train(config, workdir)
-
-
-def join(text: str) -> None:
-    """Makes this process one of several: HOST:PORT,COUNT,INDEX."""
-    from bodyjax.engine.mesh import initialize_processes
-
-    address, *numbers = text.split(",")
-    if len(numbers) != 2 or not all(number.isdigit() for number in numbers):
-        raise ConfigError(f"{text!r}", place="--process", hint="HOST:PORT,COUNT,INDEX")
-    initialize_processes(address, int(numbers[0]), int(numbers[1]))
-
-
-def train(config: Any, workdir: Path) -> int:
-    """Trains, then shows what came out and how to use it."""
-    from bodyjax import tasks
-    from bodyjax.engine import compiled, loop
-
-    compiled.keep()
-    try:
-        result = tasks.train(config, workdir)
-    except loop.Interrupted:
-        return loop.EXIT_INTERRUPTED
-    for line in result["lines"]:
-        print(line)
-    return 0
-
+from bodyjax.commands import flags
+from bodyjax.commands.train import main
 
 if __name__ == "__main__":
     flags.run(main)

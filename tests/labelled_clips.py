@@ -12,11 +12,11 @@ SIDE = 12
 """Pixels of the square, about the middle of a picture of 128 x 128."""
 
 
-def write(root: Path, *names: str, frames: int = 8) -> Path:
+def write(root: Path, *names: str, frames: int = 8, grey: int = 0) -> Path:
     """ROOT/NAME.mp4 and NAME.json for each of `names` (train/CLASS/0); the square moves by a pixel
-    a frame."""
+    a frame before a background of one grey."""
     first = (128 - SIDE - frames) // 2
-    pictures = [np.zeros((128, 128, 3), np.uint8) for _ in range(frames)]
+    pictures = [np.full((128, 128, 3), grey, np.uint8) for _ in range(frames)]
     for i, picture in enumerate(pictures):
         picture[58 : 58 + SIDE, first + i : first + i + SIDE] = 255
     grid = np.stack([np.arange(17) % 5, np.arange(17) // 5], -1) * (SIDE - 1) / [4, 3]

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from bodyjax import systems
+from bodyjax.commands import evaluate, flags, train
 from bodyjax.data import feeds
 from bodyjax.engine import checkpoint
 from bodyjax.errors import ConfigError, DataError, UserError
-from launch import evaluate, flags, train
 from tests.documents import ROOT, blocks
 
 

@@ -10,7 +10,7 @@ import pytest
 from bodyjax import codec, skeleton
 from bodyjax.errors import ConfigError
 from tests import grouping_reference as reference
-from tests.shared import shared
+from tests.shared import GOLDENS
 
 BODY = skeleton.get("body18")
 
@@ -24,7 +24,7 @@ def pafs(xy, visible, limbs, shape, stride, width):
 
 
 def load(name):
-    with np.load(shared(f"goldens/{name}.npz"), allow_pickle=False) as file:
+    with np.load(GOLDENS / f"{name}.npz", allow_pickle=False) as file:
         return dict(file)
 
 
@@ -46,7 +46,7 @@ def test_cells_and_pixels():
     np.testing.assert_allclose(back, cells, atol=1e-5)
 
 
-# ---- heatmap_codecs.npz, compared in cells (goldens/README.md)
+# ---- heatmap_codecs.npz, compared in cells (tests/data/goldens/README.md)
 
 
 @pytest.mark.parametrize(("rule", "tolerance"), [("msra", 3e-3), ("dark", 1e-5), ("udp", 5e-3)])

@@ -7,7 +7,7 @@ import runpy
 
 import pytest
 
-from launch import flags
+from bodyjax.commands import flags
 from tests.documents import DOCUMENTS, ROOT, blocks, commands
 
 PYTHON = [
@@ -64,13 +64,23 @@ def test_pictures_and_links_are_there():
                 assert (document.parent / target).exists(), f"{document.name}: {target}"
 
 
-def test_folders_of_the_map_exist():
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
+def named(line):
+    """The folders and files at the start of a line of the map."""
+    words = line.split()
+    return words[: next(i for i, word in enumerate(words) if not word.endswith(("/", ".py")))]
+
+
+def test_the_map_names_every_room_and_every_file_beside_them_once():
     tree = next(block for block in blocks(ROOT / "README.md") if block.language == "text")
-    assert "bodyjax/" in text
-    for line in tree.text.splitlines():
-        folder = line.split()[0]
-        assert (ROOT / folder).exists() or (ROOT / "bodyjax" / folder).exists(), folder
+    lines = tree.text.splitlines()
+    inside = [name for line in lines if line.startswith("  ") for name in named(line)]
+    top = [name for line in lines if not line.startswith(" ") for name in named(line)]
+    package = ROOT / "bodyjax"
+    rooms = {f"{folder.name}/" for folder in package.iterdir() if folder.is_dir()}
+    files = {file.name for file in package.glob("*.py")} - {"__init__.py"}
+    assert sorted(inside) == sorted(files | rooms - {"__pycache__/"})
+    assert sorted(top) == ["bodyjax/", "configs/", "docs/", "launch/", "tests/"]
+    assert all((ROOT / name).is_dir() for name in top)
 
 
 def test_readme_is_short():

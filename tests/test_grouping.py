@@ -9,7 +9,7 @@ from jax import export
 from bodyjax import codec, grouping, skeleton
 from bodyjax.errors import ConfigError
 from tests import grouping_reference as reference
-from tests.shared import shared
+from tests.shared import GOLDENS
 
 BODY = skeleton.get("body18")
 SHAPE, STRIDE = (46, 46), 8
@@ -62,12 +62,12 @@ def same(ours, theirs):
     return not theirs
 
 
-# ---- the published implementation: goldens/README.md, "How bodyjax compares with them"
+# ---- the published implementation: tests/data/goldens/README.md, "How bodyjax compares with them"
 
 
 @pytest.fixture(scope="module")
 def golden():
-    with np.load(shared("goldens/grouping.npz"), allow_pickle=False) as file:
+    with np.load(GOLDENS / "grouping.npz", allow_pickle=False) as file:
         arrays = dict(file)
     limbs = [tuple(limb) for limb in arrays["limbs"].tolist()]
     channels = arrays["paf_channels"][[limbs.index(limb) for limb in BODY.limbs]].ravel()

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from bodyjax import losses
-from tests.shared import shared
+from tests.shared import GOLDENS
 
 RTOL = 1e-5
 CASES = (0, 1)
@@ -16,7 +16,7 @@ CASES = (0, 1)
 
 @pytest.fixture(scope="module")
 def golden():
-    return np.load(shared("goldens/losses.npz"), allow_pickle=False)
+    return np.load(GOLDENS / "losses.npz", allow_pickle=False)
 
 
 def last(array):
@@ -130,7 +130,7 @@ def test_distillation_rules():
 
 @pytest.fixture(scope="module")
 def geometric():
-    return np.load(shared("goldens/geometric_loss.npz"), allow_pickle=False)
+    return np.load(GOLDENS / "geometric_loss.npz", allow_pickle=False)
 
 
 @pytest.mark.parametrize("c", CASES)

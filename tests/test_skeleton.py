@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from bodyjax import ConfigError, skeleton
-from tests.shared import shared
+from tests.shared import GOLDENS, shared
 
 ALL = sorted(skeleton.SKELETONS)
 SIZES = {
@@ -52,7 +52,7 @@ def test_orders_equal_those_stored_with_the_data():
 
 
 def test_body18_limbs_are_in_the_order_of_the_published_fields():
-    fields = np.load(shared("goldens/openpose_fields.npz"), allow_pickle=False)
+    fields = np.load(GOLDENS / "openpose_fields.npz", allow_pickle=False)
     assert np.array_equal(np.array(skeleton.BODY18.limbs), fields["limbs"])
 
 

@@ -139,7 +139,7 @@ def open_stores(folder: Path, names: list[str]) -> dict[str, MapStore]:
     found = {name: MapStore(folder / name) for name in names if (folder / name / RECORD).exists()}
     if not found:
         what = f"has no maps of {', '.join(names)}"
-        hint = "python -m launch.prepare --teacher NAME makes them"
+        hint = "bodyjax prepare --teacher NAME makes them"
         raise DataError(what, file=folder, hint=hint)
     records = [store.record for store in found.values()]
     if len({(one.sha256, one.form, repr(one.settings)) for one in records}) > 1:

@@ -6,20 +6,23 @@ others or say that there is none.
     prepare(config, host) -> contract.Prepared     what a training starts from; without it
                                                    train.run.prepare
     finish(config, checkpoint, workdir, again)     what is measured after a training: lines to print
-    evaluate(checkpoint, data, split, ...)         what launch.evaluate measures; its further
+    evaluate(checkpoint, data, split, ...)         what bodyjax evaluate measures; its further
                                                    parameters are the options that it takes
-    open(checkpoint, ...) -> Opened                what launch.recognize does with a video
-    measure(name, config, variants, platform)      the parts that launch.benchmark times
+    open(checkpoint, ...) -> Opened                what bodyjax recognize does with a video
+    measure(name, config, variants, platform)      the parts that bodyjax benchmark times
 """
 
 from __future__ import annotations
 
 import importlib
+import os
 import pkgutil
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import bodyjax
 from bodyjax import systems
 from bodyjax.train import run
 
@@ -46,6 +49,14 @@ def offered(system: str, function: str) -> Callable[..., Any] | None:
     if system not in {module.name for module in pkgutil.iter_modules(__path__)}:
         return None
     return getattr(importlib.import_module(f"{__name__}.{system}"), function, None)
+
+
+def typed(command: str) -> str:
+    """How a command is typed here: `bodyjax COMMAND` where bodyjax is installed (the wheel holds
+    the configs), in a checkout by this Python, so that .venv need not be active."""
+    if (Path(bodyjax.__file__).parent / "configs").is_dir():
+        return f"bodyjax {command}"
+    return f"{os.path.relpath(sys.executable)} -m launch.{command}"
 
 
 def train(config: Any, workdir: Path) -> dict[str, Any]:

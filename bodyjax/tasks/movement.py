@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -27,7 +25,7 @@ from bodyjax.recognize import clip_joints, overlay, sliding_windows
 from bodyjax.systems import movement_settings
 from bodyjax.systems.movement import Movement
 from bodyjax.systems.teaching import of_network
-from bodyjax.tasks import Opened
+from bodyjax.tasks import Opened, typed
 from bodyjax.train import stored_maps
 
 
@@ -58,8 +56,7 @@ def finish(config: ConfigDict, path: Path, workdir: Path, again: bool) -> list[s
     """Figures on the test clips, and how to use what was trained."""
     lines = tested(config, path, workdir, again)
     if not clip_joints.known(config):
-        python = os.path.relpath(sys.executable)  # as it can be typed, .venv active or not
-        command = f"{python} -m launch.recognize --checkpoint {workdir} --video FILE"
+        command = f"{typed('recognize')} --checkpoint {workdir} --video FILE"
         lines.append(f"recognise a video: {command}")
     return lines
 

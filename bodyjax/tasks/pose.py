@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +17,7 @@ from bodyjax.engine import checkpoint
 from bodyjax.errors import ConfigError
 from bodyjax.evaluate import fine_tuning
 from bodyjax.evaluate.pictures import evaluate as evaluate
+from bodyjax.tasks import typed
 from bodyjax.train import run
 
 COMPARED = ("small", "large", "tiny", "se", "cmu")
@@ -58,8 +57,7 @@ def finish(config: ConfigDict, path: Path, workdir: Path, again: bool) -> list[s
     else:
         measures = fine_tuning.measure(config.start, path, config.data.path, workdir)
         files.write_text(file, json.dumps(measures, indent=1))
-    python = os.path.relpath(sys.executable)
-    command = f"{python} -m launch.detect --checkpoint {workdir} --input FILE --out overlay.jpg"
+    command = f"{typed('detect')} --checkpoint {workdir} --input FILE --out overlay.jpg"
     return [*fine_tuning.lines(measures), f"find people: {command}"]
 
 

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 
 from bodyjax.data import sampling
-from tests.shared import shared
+from tests.shared import GOLDENS
 
 
 @pytest.fixture(scope="module")
 def goldens() -> dict[str, Any]:
-    return json.loads(shared("goldens/tsn_indices.json").read_text())
+    return json.loads((GOLDENS / "tsn_indices.json").read_text())
 
 
 def test_middle_and_start_equal_the_goldens(goldens: dict[str, Any]) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import gzip
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,24 +12,22 @@ import pytest
 from bodyjax import metrics, skeleton
 from bodyjax.errors import ConfigError, DataError
 from bodyjax.evaluate import coco_ap
-from tests.shared import shared
-
-DATA = Path(__file__).parents[1] / "data"
+from tests.shared import GOLDENS, shared
 
 
 @pytest.fixture(scope="module")
 def golden():
-    return json.loads((DATA / "coco_stats.json").read_text())
+    return json.loads((GOLDENS / "coco_stats.json").read_text())
 
 
 @pytest.fixture(scope="module")
 def truth():
-    return json.loads(gzip.decompress((DATA / "coco_gt.json.gz").read_bytes()))
+    return json.loads(gzip.decompress((GOLDENS / "coco_gt.json.gz").read_bytes()))
 
 
 @pytest.fixture(scope="module")
 def found():
-    return json.loads(gzip.decompress((DATA / "coco_dt.json.gz").read_bytes()))
+    return json.loads(gzip.decompress((GOLDENS / "coco_dt.json.gz").read_bytes()))
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,6 @@
 import copy
 import gzip
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,8 +10,7 @@ import pytest
 from bodyjax.errors import DataError
 from bodyjax.evaluate import coco_ap, coco_report
 from bodyjax.skeleton import COCO17
-
-DATA = Path(__file__).parents[1] / "data"
+from tests.shared import GOLDENS
 
 
 def joints(x: float, y: float) -> list[float]:
@@ -91,8 +89,8 @@ def test_the_lowest_score_of_a_precision_has_the_highest_recall(labels, people):
 
 
 def test_all_people_have_the_recall_of_pycocotools():
-    truth = json.loads(gzip.decompress((DATA / "coco_gt.json.gz").read_bytes()))
-    results = json.loads(gzip.decompress((DATA / "coco_dt.json.gz").read_bytes()))
+    truth = json.loads(gzip.decompress((GOLDENS / "coco_gt.json.gz").read_bytes()))
+    results = json.loads(gzip.decompress((GOLDENS / "coco_dt.json.gz").read_bytes()))
     figures = coco_report.at_score(coco_report.judge(coco_ap.read_labels(truth), results), -np.inf)
     report = coco_ap.evaluate(truth, results, samples=0)
     assert figures["n_persons"] == report["n_persons"]

@@ -36,7 +36,8 @@ def test_a_model_without_sense_blames_by_chance(scored):
     ]
     sizes = [len(FAULTS[exercise][fault]) for exercise, _, fault, _ in faulty]
     assert found["chance"] == pytest.approx(np.mean(sizes) / len(names))
-    assert 0 <= found["first"] <= 1
+    first = [found["per_fault"][f"{exercise} {fault}"] for exercise, _, fault, _ in faulty]
+    assert found["first"] == pytest.approx(np.mean(first))
     assert found["share"] == pytest.approx(found["chance"], abs=0.15)
 
 

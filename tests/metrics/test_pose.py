@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import json
-from pathlib import Path
 
 import jax
 import numpy as np
@@ -14,9 +13,8 @@ from sklearn import metrics as reference
 from bodyjax import metrics, skeleton
 from bodyjax.errors import ConfigError, UserError
 from bodyjax.metrics.intervals import bootstrap, paired_bootstrap
-from tests.shared import shared
+from tests.shared import GOLDENS, shared
 
-DATA = Path(__file__).parents[1] / "data"
 LSP, COCO = skeleton.get("lsp14"), skeleton.get("coco17")
 
 
@@ -128,9 +126,9 @@ def test_lsp_pck_of_the_stored_teacher():
 
 
 def test_oks_equals_pycocotools():
-    golden = json.loads((DATA / "coco_stats.json").read_text())
-    truth = json.loads(gzip.decompress((DATA / "coco_gt.json.gz").read_bytes()))
-    found = json.loads(gzip.decompress((DATA / "coco_dt.json.gz").read_bytes()))
+    golden = json.loads((GOLDENS / "coco_stats.json").read_text())
+    truth = json.loads(gzip.decompress((GOLDENS / "coco_gt.json.gz").read_bytes()))
+    found = json.loads(gzip.decompress((GOLDENS / "coco_dt.json.gz").read_bytes()))
     people = {person["id"]: person for person in truth["annotations"]}
     compute = jax.jit(metrics.oks)
     sigmas, pairs = metrics.sigmas(COCO), 0

@@ -17,7 +17,7 @@ from bodyjax.models.backbone import (
     SqueezeExcite,
     imagenet_normalised,
 )
-from tests.shared import shared
+from tests.shared import GOLDENS
 
 PIXELS = jax.ShapeDtypeStruct((2, 64, 96, 3), jnp.uint8)
 
@@ -29,7 +29,7 @@ def nhwc(x):
 @pytest.fixture(scope="module", params=[0, 1])
 def golden(request):
     """A bottleneck of the golden file: arrays without prefix, its layer and variables."""
-    with np.load(shared("goldens/se_resnet.npz")) as file:
+    with np.load(GOLDENS / "se_resnet.npz") as file:
         prefix = f"c{request.param}_"
         arrays = {n.removeprefix(prefix): file[n] for n in file.files if n.startswith(prefix)}
     state = {f"layer1.0.{n[2:]}": value for n, value in arrays.items() if n.startswith("w_")}

@@ -16,12 +16,12 @@ from bodyjax.models.sequence import (
     masked_lstm,
     mean_pool,
 )
-from tests.shared import shared
+from tests.shared import GOLDENS
 
 
 @pytest.fixture(scope="module")
 def golden():
-    with np.load(shared("goldens/lstm.npz"), allow_pickle=False) as file:
+    with np.load(GOLDENS / "lstm.npz", allow_pickle=False) as file:
         return {name: file[name] for name in file.files}
 
 

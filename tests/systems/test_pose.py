@@ -19,8 +19,6 @@ from bodyjax.systems.pose import cost
 from configs.pose import VARIANTS, get_config
 from tests.systems.tiny_pose import EYES, KEY, PLAIN, close, largest, scene
 
-compiles = pytest.mark.slow  # minutes: make test-all
-
 HARD = dataclasses.replace(PLAIN, hard_joints=2, hard_stages=1)
 
 
@@ -43,7 +41,6 @@ def training_maps(variables):
 # ---- labels and masks
 
 
-@compiles
 def test_contract(variables, plain, predict):
     batch = scene()
     for name, spec in PLAIN.batch_spec(3).items():
@@ -78,7 +75,6 @@ def test_labels_are_the_codec_s_and_weights_rise_at_the_joints():
     np.testing.assert_allclose(weights, 1 + 3 * lengths, atol=1e-5)
 
 
-@compiles
 def test_a_set_without_eyes_teaches_no_eyes(variables, plain):
     batch = scene()
     batch["joint_mask"][1, EYES] = False
@@ -98,7 +94,6 @@ def test_a_set_without_eyes_teaches_no_eyes(variables, plain):
     assert close(one[2], two[2], 1e-6)
 
 
-@compiles
 def test_masked_cells_teach_nothing(variables, plain):
     batch = scene()
     batch["area_mask"][:, :, 4:] = 0
@@ -116,7 +111,7 @@ def test_masked_cells_teach_nothing(variables, plain):
 
 def reference(maps, target, joint_mask, k, hard):
     """The loss in NumPy: sums over cells and channels, of the k worst joints in `hard` stages."""
-    heat, fields = (np.asarray(x, np.float64) for x in maps)
+    heat, fields = (np.asarray(x, np.float64) for x in (maps.heatmaps, maps.pafs))
     aims = [np.asarray(x, np.float64) for x in target]
     total = 0.0
     for stage in range(len(heat)):
@@ -128,7 +123,6 @@ def reference(maps, target, joint_mask, k, hard):
     return total / heat.shape[1]
 
 
-@compiles
 @pytest.mark.parametrize(("system", "k", "hard"), [(PLAIN, 7, 0), (HARD, 2, 1)])
 def test_loss_equals_a_reference_in_numpy(system, k, hard, variables, training_maps):
     batch = scene()
@@ -140,7 +134,6 @@ def test_loss_equals_a_reference_in_numpy(system, k, hard, variables, training_m
     np.testing.assert_allclose(value, expected, rtol=1e-4)
 
 
-@compiles
 def test_one_batch_is_learnt(variables, plain):
     batch, optimizer = scene(rows=2), optax.adam(0.01)
     state, held, values = optimizer.init(variables["params"]), dict(variables), []
@@ -156,7 +149,6 @@ def test_one_batch_is_learnt(variables, plain):
 # ---- prediction
 
 
-@compiles
 def test_predict_finds_the_highest_peak_of_each_joint(variables, predict):
     outputs = predict(variables, {"image": scene()["image"]})
     maps = np.asarray(outputs["heatmaps"])
@@ -168,7 +160,6 @@ def test_predict_finds_the_highest_peak_of_each_joint(variables, predict):
     assert np.abs(np.asarray(outputs["xy"]) - cell).max() <= 8
 
 
-@compiles
 def test_predict_under_vmap_equals_the_batch(variables, predict):
     image = scene()["image"]
     whole = predict(variables, {"image": image})
@@ -177,7 +168,6 @@ def test_predict_under_vmap_equals_the_batch(variables, predict):
         np.testing.assert_allclose(each[name][:, 0], value, atol=1e-4)
 
 
-@compiles
 def test_predict_exports_and_gives_the_same(variables, predict):
     image = scene()["image"]
     exported = jax.export.export(jax.jit(PLAIN.predict), platforms=("cpu", "cuda", "tpu"))(
@@ -188,7 +178,6 @@ def test_predict_exports_and_gives_the_same(variables, predict):
         np.testing.assert_allclose(again.call(variables, {"image": image})[name], value, atol=1e-4)
 
 
-@compiles
 def test_cost_counts_parameters_and_products():
     found = cost(PLAIN, (64, 64))
     params = jax.eval_shape(PLAIN.init, KEY)["params"]

@@ -5,10 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from bodyjax.commands import flags
 from bodyjax.errors import ConfigError
 from bodyjax.systems.sequence import build, joint_share
 from configs.sequence import VARIANTS, get_config
-from launch import flags
 
 JOINTS = "left_shoulder right_shoulder left_hip right_hip left_wrist right_wrist"
 LIMBS = "left_shoulder-left_hip right_shoulder-right_hip left_shoulder-left_wrist"

@@ -61,10 +61,19 @@ def test_controls_of_a_classifier(trained):
     workdir, _ = trained
     found = movement_controls.controls(checkpoint.load(workdir))
     assert found["n"] == 9
-    assert {"kept", "shuffled", "middle", "background"} < set(found)
-    assert all(0 <= found[name] <= 1 for name in ("kept", "shuffled", "middle", "background"))
     assert found["chance"] == pytest.approx(1 / 9)
+    assert found["kept"] == json.loads((workdir / "test.json").read_text())["accuracy"]
+    assert found["background"] * 9 == pytest.approx(round(found["background"] * 9))
     one = checkpoint.load(workdir)
+    system = systems.build(one.config)
+    predict = jax.jit(system.predict)
+    source = feed.open_clips(one.config.data, "test", joints=True)
+    for order in ("kept", "shuffled", "middle"):
+        seen = feed.WholeClip(system.frames, system.size, False, order=order)
+        examples = [seen(source[i], np.random.default_rng(0)) for i in range(len(source))]
+        batch = {name: np.stack([example[name] for example in examples]) for name in examples[0]}
+        taken_for = predict(one.variables, batch)["logits"].argmax(-1)
+        assert found[order] == pytest.approx((taken_for == batch["label"]).mean()), order
     one.config.model.several = True
     with pytest.raises(ConfigError, match="controls are of one movement a clip"):
         movement_controls.controls(one)

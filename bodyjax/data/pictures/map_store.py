@@ -90,7 +90,7 @@ def pictures_of(source: Any) -> tuple[list[str], list[str]]:
         return names, [str(sizes[clip]) for clip, _ in rows]
     if isinstance(source, Prepared):
         return list(source.names), [source.fingerprint] * len(source)
-    raise ConfigError("simulated pictures have no stored maps", hint="launch.prepare keeps some")
+    raise ConfigError("simulated pictures have no stored maps", hint="bodyjax prepare keeps some")
 
 
 def fingerprint(names: list[str], stamps: list[str]) -> str:
@@ -183,7 +183,7 @@ def read_record(folder: Path) -> Record:
             raise DataError(f"is of format {number}, not {FORMAT}", file=file)
         return Record(**{**found, "form": Form(**found["form"])})
     except FileNotFoundError:
-        hint = "python -m launch.prepare --teacher NAME makes them"
+        hint = "bodyjax prepare --teacher NAME makes them"
         raise DataError("holds no stored maps", file=folder, hint=hint) from None
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise DataError(f"not a readable record ({error})", file=file) from None

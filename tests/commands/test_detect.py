@@ -12,11 +12,11 @@ import pytest
 from PIL import Image
 
 from bodyjax import detect as detector_module
+from bodyjax.commands import detect
 from bodyjax.data.video.files import open_video
 from bodyjax.data.video.writing import write_video
 from bodyjax.engine import checkpoint
 from bodyjax.errors import ConfigError, DataError, UserError
-from launch import detect
 from tests.picture_sets import body, colour, knowing
 from tests.tiny_detector import untrained
 

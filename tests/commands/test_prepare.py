@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from bodyjax import detect
+from bodyjax.commands import prepare
 from bodyjax.data import pictures, prepared
 from bodyjax.data.clips.folder import clips
 from bodyjax.data.pictures.labelled import seeded_share
@@ -16,7 +17,6 @@ from bodyjax.data.video.files import open_video, write_video
 from bodyjax.detect import video_tables, videos
 from bodyjax.errors import ConfigError, DataError, UserError, VideoError
 from bodyjax.skeleton import COCO17
-from launch import prepare
 from tests.data import make_videos
 from tests.picture_sets import coco_set, people_set
 

@@ -1,7 +1,8 @@
-"""Flags of the launchers: config files with overrides, and errors as one line. Imports no jax."""
+"""Flags of the commands: config files with overrides, and errors as one line. Imports no jax."""
 
 from __future__ import annotations
 
+import argparse
 import ast
 import difflib
 import gc
@@ -18,6 +19,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+import bodyjax
 from bodyjax.errors import ConfigError, UserError
 
 EXIT_USER_ERROR = 2
@@ -30,13 +32,28 @@ TABLES = ("operations", "multipliers", "sets")
 """Sections whose fields are names of the user's own: `--config.SECTION={...}` sets the whole."""
 
 
-def run(main: Callable[[list[str]], int]) -> None:
-    """Calls main(arguments) and exits with its code; a UserError is one line and exit code 2,
-    SIGTERM or Ctrl-C one line and exit code 3; one more after that line ends the process at once.
+PACKAGE = Path(bodyjax.__file__).resolve().parent
+
+
+def parser(name: str, description: str | None) -> argparse.ArgumentParser:
+    """The parser of the command `name`, with the flag that all of them have."""
+    made = argparse.ArgumentParser(
+        prog=f"bodyjax {name}",
+        description=description,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    made.add_argument("--debug", action="store_true", help="show an error's traceback as well")
+    return made
+
+
+def run(main: Callable[[list[str]], int], arguments: Sequence[str] | None = None) -> None:
+    """Calls main(arguments), by default those of the process, and exits with its code; a UserError
+    is one line and exit code 2, SIGTERM or Ctrl-C one line and exit code 3; one more after that
+    line ends the process at once.
 
     --debug anywhere on the line shows the traceback as well.
     """
-    arguments = sys.argv[1:]
+    arguments = sys.argv[1:] if arguments is None else arguments
     debug = "--debug" in arguments
     arguments = [word for word in arguments if word != "--debug"]
     signal.signal(signal.SIGTERM, _interrupt)
@@ -78,12 +95,28 @@ def _is_delicate(code: CodeType) -> bool:
     return importing or code.co_name == "__del__" or code in collecting
 
 
+def shipped_configs() -> dict[str, Path]:
+    """The configs that come with bodyjax, by name: inside the package where it is installed, beside
+    it in a checkout."""
+    inside = PACKAGE / "configs"
+    folder = inside if inside.is_dir() else PACKAGE.with_name("configs")
+    files = sorted(folder.glob("*.py"))
+    return {file.stem: file for file in files if file.stem != "__init__"}
+
+
 def load_config(name: str) -> ConfigDict:
-    """The config of FILE or FILE:VARIANT, through the file's get_config(variant)."""
+    """The config of FILE or FILE:VARIANT, through the file's get_config(variant); for FILE also the
+    name of one that ships (classifier)."""
     file, _, variant = name.partition(":")
+    shipped = shipped_configs()
     path = Path(file)
+    if not path.is_file() and file in shipped:
+        path = shipped[file]
     if not path.is_file():
-        raise ConfigError("no such config file", file=file)
+        if path.suffix == ".py":
+            raise ConfigError("no such config file", file=file)
+        hint = f"one of {', '.join(shipped)}, or a file, FILE.py"
+        raise ConfigError(f"no config {file!r}", place="--config", hint=hint)
     spec = importlib.util.spec_from_file_location(f"configs.{path.stem}", path)
     assert spec is not None
     assert spec.loader is not None

@@ -9,6 +9,7 @@ import pytest
 from ml_collections import ConfigDict
 
 from bodyjax import detect
+from bodyjax.commands import prepare, train
 from bodyjax.data import feeds
 from bodyjax.data.pictures import map_store
 from bodyjax.data.pictures.map_store import MapStore
@@ -18,7 +19,6 @@ from bodyjax.engine import checkpoint as checkpoints
 from bodyjax.errors import CheckpointError, ConfigError, DataError, UserError
 from bodyjax.systems import teacher_maps
 from bodyjax.train import start, stored_maps
-from launch import prepare, train
 from tests import tiny_classifier
 from tests.picture_sets import coco_set, lsp_set, people_set
 from tests.tiny_classifier import DETECTOR

@@ -9,12 +9,12 @@ import pytest
 from ml_collections import ConfigDict
 
 from bodyjax import systems
+from bodyjax.commands import evaluate, train
 from bodyjax.data import own_pictures
 from bodyjax.engine import checkpoint as checkpoints
 from bodyjax.errors import CheckpointError, ConfigError, DataError
 from bodyjax.evaluate import fine_tuning, pictures
 from configs.pose import get_config
-from launch import evaluate, train
 from tests.picture_sets import body, coco_set, knowing
 from tests.shared import shared
 from tests.tiny_classifier import DETECTOR

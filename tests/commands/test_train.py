@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
+from bodyjax.commands import evaluate, prepare, recognize, train
 from bodyjax.engine import checkpoint as checkpoints
-from bodyjax.errors import ConfigError
+from bodyjax.errors import ConfigError, DataError
 from bodyjax.simulate.clips import ClipSpec, ensure
-from launch import evaluate, prepare, recognize, train
 from tests import tiny_classifier
 from tests.tiny_classifier import DETECTOR
 
@@ -117,6 +117,28 @@ def test_a_prepared_set_gives_the_figures_of_its_folder(clips, tiny, trained, tm
         assert evaluate.main([*arguments, "--out", str(out)]) == 0
         figures.append(json.loads(out.read_text()))
     assert figures[0]["confusion"] == figures[1]["confusion"]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["classifier:jhmdb"], "../shared/data/jhmdb: is not here; --config.data=PATH"),
+        (["sequence:natops"], "../shared/data/natops: is not here; --config.data=PATH"),
+        (["pose:cmu"], "../coco: is not here; --config.data=PATH"),
+        (["pose", "--config.data=data"], "../shared/data/backbones/movenet_multipose.npz: is not"),
+        (["pose", "--config.data.sets={'simulated': 1.0}"], "multipose.npz: is not here; --config"),
+        (["pose", "--config.data=../data"], "../data: is not here; --config.data=PATH names your"),
+    ],
+)
+def test_default_data_that_is_not_there_is_one_line(words, message, tmp_path, monkeypatch):
+    here = tmp_path / "one" / "two"
+    here.mkdir(parents=True)
+    monkeypatch.chdir(here)
+    with pytest.raises(DataError) as caught:
+        train.main(["--config", *words])
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert list(here.iterdir()) == []
 
 
 @pytest.mark.parametrize("text", ["localhost:1", "localhost:1,2", "localhost:1,a,b"])

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from bodyjax import detect, score, systems
+from bodyjax.commands import flags, recognize
 from bodyjax.data.video.files import open_video
 from bodyjax.engine import checkpoint as checkpoints
 from bodyjax.errors import UserError
 from configs.sequence import get_config
-from launch import flags, recognize
 from tests import tiny_classifier as tiny
 from tests.data import make_videos
 

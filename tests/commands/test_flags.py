@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from ml_collections import ConfigDict
 
+from bodyjax.commands import flags
 from bodyjax.engine import loop
 from bodyjax.errors import ConfigError
-from launch import flags
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -73,6 +73,31 @@ def test_mistakes_name_the_field_in_one_line(config, name, text, message):
     assert config.to_dict() == before
 
 
+# ---- configs by name
+
+
+def test_a_config_is_found_by_name_and_by_path(monkeypatch, tmp_path):
+    by_path = flags.load_config(str(ROOT / "configs/classifier.py:tiny")).to_dict()
+    monkeypatch.chdir(tmp_path)
+    assert flags.load_config("classifier:tiny").to_dict() == by_path
+    assert flags.load_config("classifier").to_dict() != by_path
+    assert set(flags.shipped_configs()) == {"classifier", "pose", "sequence"}
+
+
+def test_a_file_goes_before_a_config_of_its_name(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "pose.py").write_text("def get_config(variant='own'): return {'own': variant}")
+    assert flags.load_config("pose.py:mine") == {"own": "mine"}
+    assert "own" not in flags.load_config("pose")
+
+
+def test_a_config_inside_the_package_is_the_installed_one(monkeypatch, tmp_path):
+    (tmp_path / "configs").mkdir()
+    (tmp_path / "configs/own.py").write_text("def get_config(): return {'own': 1}")
+    monkeypatch.setattr(flags, "PACKAGE", tmp_path)
+    assert flags.load_config("own") == {"own": 1}
+
+
 # ---- stopped
 
 
@@ -130,7 +155,8 @@ import delicate
 @pytest.mark.parametrize("code", [IN_A_CALLBACK, IN_AN_IMPORT], ids=["callback", "import"])
 def test_a_signal_where_it_would_be_lost_or_do_harm_counts_a_moment_later(code, tmp_path):
     lines = [f"    {line}" for line in f"{code}\ntime.sleep(20)\nreturn 0".splitlines()]
-    script = ["import gc, signal, sys, time", "from launch import flags", "def main(arguments):"]
+    script = ["import gc, signal, sys, time", "from bodyjax.commands import flags"]
+    script += ["def main(arguments):"]
     done = subprocess.run(
         [sys.executable, "-c", "\n".join([*script, *lines, "flags.run(main)"])],
         cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)},

@@ -7,8 +7,8 @@ import pytest
 
 from bodyjax.bench import reading, rows, scenes
 from bodyjax.bench.rows import Row
+from bodyjax.commands import benchmark
 from bodyjax.errors import UserError
-from launch import benchmark
 
 
 def test_an_error_becomes_a_row_and_keeps_what_was_measured():
@@ -64,7 +64,7 @@ def test_an_unknown_part_is_refused_with_the_known_ones():
 
 def test_every_config_has_its_parts_and_detectors_are_compared():
     configs = benchmark.load_configs()
-    names = [name for name, _, _ in benchmark.parts(configs, None, "cpu")]
+    parts = {name: arguments for name, _, arguments in benchmark.parts(configs, None, "cpu")}
     assert {
         "reading",
         "detector",
@@ -73,19 +73,17 @@ def test_every_config_has_its_parts_and_detectors_are_compared():
         "grouping",
         "videos",
         "sequence model",
-    } <= set(names)
-    assert {f"{name}: training step" for name in configs} <= set(names)
-    compared = next(
-        part[2][0] for part in benchmark.parts(configs, "pose", "") if part[0] == "networks"
-    )
-    assert {"small", "cmu"} <= set(compared)
+    } <= set(parts)
+    assert {f"{name}: training step" for name in configs} <= set(parts)
+    assert {"small", "cmu"} <= set(parts["networks"][0])
     only = [name for name, _, _ in benchmark.parts(configs, "sequence", "cpu")]
     assert only == ["sequence: training step", "sequence model"]
 
 
 def test_configs_are_completed_without_data():
     configs = benchmark.load_configs()
-    _, done, _ = next(benchmark.parts(configs, "movement", ""))[2]
+    parts = {name: arguments for name, _, arguments in benchmark.parts(configs, "movement", "cpu")}
+    done = parts["videos"][0]
     assert len(done.labels) == 9
     assert done.detector.backbone
     assert configs["classifier"].labels == ()

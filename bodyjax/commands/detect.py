@@ -1,0 +1,251 @@
+"""Finds people in pictures and videos.
+
+bodyjax detect --checkpoint NAME --input FILE|FOLDER [--out overlay] [--json result.json]
+    [--min-score S] [--max-people N] [--second NAME]
+
+--out is a file for one picture or video, a folder for a folder. The JSON is a COCO results list:
+each person has image_id (number of the file among those of the folder, or of the video's frame),
+file_name, keypoints, score and bbox (x, y, width, height), found (joints that are more than a
+guess), overflow (people and peaks of the picture beyond what is kept: said at the end as well); in
+videos also frame, time, identity and bridged. Without --json it is printed. People below
+--min-score are left out and counted. Exit codes: 0 done; 1 some files could not be read, the others
+are done; 2 a mistake in the input.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from bodyjax import files
+from bodyjax.commands import flags
+from bodyjax.commands.evaluate import (
+    add_detector_flags,
+    check_apart,
+    check_writable,
+    detector_settings,
+    least_score,
+)
+from bodyjax.data.video.writing import ENDINGS, WRITTEN
+from bodyjax.errors import ConfigError, DataError, UserError
+
+PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif")
+
+EXIT_SOME_BAD = 1
+
+MOST_PEOPLE = 200
+"""The most that --max-people may ask for: time and memory of grouping grow with it."""
+
+
+class Read(NamedTuple):
+    """A file's people (COCO results), how many were left out for their score, how many pictures or
+    frames have more than is kept, and whether it is a picture of several frames, the first read."""
+
+    people: list[dict[str, Any]]
+    left_out: int
+    full: int
+    several: bool = False
+
+
+def main(arguments: list[str]) -> int:
+    parser = flags.parser("detect", __doc__)
+    parser.add_argument("--checkpoint", default="small", help="a run's folder or shipped weights")
+    parser.add_argument("--input", required=True, help="a picture, a video, or a folder of them")
+    parser.add_argument("--out", help="overlay: a file, or a folder for a folder")
+    parser.add_argument("--json", help="file for the result")
+    parser.add_argument(
+        "--min-score", help="leave out people below this score, 0 to 1 (default: the detector's)"
+    )
+    parser.add_argument("--max-people", help="the most people of a picture (default: 20)")
+    add_detector_flags(parser)
+    options = parser.parse_args(arguments)
+    settings = detector_settings(options)
+    least = least_score(options.min_score)
+    if options.max_people is not None:
+        settings["max_people"] = most_people(options.max_people)
+    for flag in ("input", "out", "json", "checkpoint", "second"):
+        if getattr(options, flag) == "":  # "" would be the folder where one stands
+            raise ConfigError("is empty", place=f"--{flag}", hint="name a file or folder")
+    root = Path(options.input)
+    inputs, others = input_files(root)
+    check_writable(options.json)
+    check_writable(options.out, folder=root.is_dir() or Path(options.out or "").is_dir())
+    targets = overlay_files(root, inputs, Path(options.out)) if options.out else {}
+    taken = dict.fromkeys(inputs, "an input") | dict.fromkeys(targets.values(), "an overlay")
+    check_apart({"--json": options.json}, taken)
+
+    gc.set_threshold(100_000, 20, 20)  # imports and tracing leave objects: a tenth of the start
+    from bodyjax import detect
+    from bodyjax.engine import compiled
+
+    kept = compiled.keep()
+    if settings.get("max_people", 0) > detect.Settings.max_peaks:
+        settings["max_peaks"] = settings["max_people"]  # as many of each joint
+    if kept is None:
+        detector = detect.load(options.checkpoint, **settings)
+    else:
+        detector = detect.load_kept(kept / "traced", options.checkpoint, **settings)
+    least = detector.settings.min_person if least is None else least
+    people: list[dict[str, Any]] = []
+    bad: list[str] = []
+    weak = full = several = 0
+    for number, file in enumerate(_bar(inputs, len(inputs), "file")):
+        try:
+            read = _video if is_video(file) else _picture
+            found = read(detector, file, targets.get(file), least)
+        except DataError as error:
+            bad.append(str(error))
+            continue
+        weak, full = weak + found.left_out, full + found.full
+        several += found.several
+        name = str(file.relative_to(root)) if root.is_dir() else file.name
+        for person in found.people:
+            if not is_video(file):
+                person["image_id"] = number
+            people.append({**person, "file_name": name})
+    text = json.dumps(people)
+    if options.json:
+        files.write_text(options.json, text + "\n")
+    else:
+        print(text)
+    summary(len(inputs), len(bad), others, len(people), full, weak, several)
+    for line in bad:
+        print(f"error: {line}", file=sys.stderr)
+    return flags.EXIT_USER_ERROR if len(bad) == len(inputs) else EXIT_SOME_BAD if bad else 0
+
+
+def most_people(text: str) -> int:
+    """The value of --max-people; ConfigError where it is no whole number from 1 to MOST_PEOPLE."""
+    if not text.isdecimal() or not 1 <= int(text[:9]) <= MOST_PEOPLE:
+        hint = f"give a whole number from 1 to {MOST_PEOPLE}"
+        raise ConfigError(f"{text!r} people", place="--max-people", hint=hint)
+    return int(text)
+
+
+def summary(
+    files: int, bad: int, others: int, people: int, full: int, weak: int, several: int
+) -> None:
+    """One line on stderr of what was read and what was not."""
+    parts = [f"{files - bad} of {files} files read", f"{people} results"]
+    if weak:
+        parts.append(f"{weak} people below the least score left out")
+    if others:
+        parts.append(f"{others} files that are no pictures or videos")
+    if several:
+        parts.append(f"{several} pictures of several frames or pages, only the first read")
+    if full:
+        parts.append(f"{full} pictures with more people or peaks than are kept")
+    print(", ".join(parts), file=sys.stderr)
+
+
+def input_files(root: Path) -> tuple[list[Path], int]:
+    """The pictures and videos at a path, sorted, and how many other files were passed over."""
+    if root.is_file():
+        return [root], 0
+    if not root.is_dir():
+        raise DataError("no such file or folder", file=root)
+    every = sorted(path for path in root.rglob("*") if path.is_file())
+    every = [path for path in every if not path.name.startswith(".")]
+    files = [path for path in every if path.suffix.lower() in PICTURES + ENDINGS]
+    if not files:
+        raise DataError("no pictures or videos", file=root, hint=" ".join(PICTURES + ENDINGS))
+    return files, len(every) - len(files)
+
+
+def is_video(file: Path) -> bool:
+    """Whether the ending is one of a video."""
+    return file.suffix.lower() in ENDINGS
+
+
+def overlay_files(root: Path, files: list[Path], out: Path) -> dict[Path, Path]:
+    """Where the overlay of each file goes: pictures as .png, videos as .mp4, unless one file was
+    named. Two files never share one."""
+    if root.is_file() and not out.is_dir():
+        known = WRITTEN if is_video(root) else PICTURES
+        if out.suffix.lower() not in known:
+            raise UserError(
+                "the ending does not fit the overlay", file=out, hint=f"use {' '.join(known)}"
+            )
+        targets = {root: out}
+    else:
+        if out.exists() and not out.is_dir():
+            raise UserError("is a file; the input is a folder", file=out, hint="name a folder")
+        if root.is_dir() and out.resolve().is_relative_to(root.resolve()):
+            hint = "choose another folder: the next run would read the overlays"
+            raise UserError("lies among the input", file=out, hint=hint)
+        base = root if root.is_dir() else root.parent
+        targets = {
+            file: out / f"{file.relative_to(base)}{'.mp4' if is_video(file) else '.png'}"
+            for file in files
+        }
+    for file, target in targets.items():
+        if target.resolve() == file.resolve():
+            raise UserError("the overlay would replace its input", file=target)
+    return targets
+
+
+def make_parent(target: Path) -> None:
+    """The folder of an overlay. DataError where it can't be made."""
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        what = f"the folder can't be made ({error.strerror or error})"
+        raise DataError(what, file=target.parent) from None
+
+
+def _picture(detector: Any, file: Path, target: Path | None, least: float) -> Read:
+    from bodyjax import detect
+    from bodyjax.data.pictures.images import has_several
+    from bodyjax.detect.found import write_picture
+
+    found = detect.find(detector, file, min_score=least)
+    if target is not None:
+        make_parent(target)
+        write_picture(found.plot(), target)
+    return Read(found.coco(), found.left_out, int(found.overflow > 0), has_several(file))
+
+
+def _video(detector: Any, file: Path, target: Path | None, least: float) -> Read:
+    from bodyjax import detect
+    from bodyjax.data.video.files import open_video
+    from bodyjax.data.video.writing import write_video
+    from bodyjax.detect import found
+
+    frames = detect.video(detector, file, progress=lambda it, count: _bar(it, count, "frame"))
+    full = sum(any(person["overflow"] for person in people) for people in frames)
+    frames, left_out = found.frames_at_least(frames, least)
+    clip = open_video(file)
+    width, height = clip.size
+    if target is not None:
+        make_parent(target)
+        pairs = zip(clip.iter_frames(), frames, strict=True)
+        write_video(target, (drawn(image, people) for image, people in pairs), clip.fps or 1.0)
+    people = [person for people in frames for person in people]
+    return Read(found.with_boxes(people, (height, width)), left_out, full)
+
+
+def drawn(image: Any, people: list[dict[str, Any]]) -> Any:
+    """A frame with the joints that were found (guesses are in the JSON only) and each person's
+    number."""
+    import numpy as np
+
+    from bodyjax import draw
+    from bodyjax.skeleton import COCO17
+
+    table = np.array([person["keypoints"] for person in people]).reshape(-1, 17, 3)
+    sure = [[flag or person["bridged"] for flag in person["found"]] for person in people]
+    score = np.where(np.array(sure, bool).reshape(-1, 17), table[..., 2], 0.0)
+    numbers = [person["identity"] for person in people]
+    return draw.skeletons(image, table[..., :2], score, COCO17, numbers=numbers)
+
+
+def _bar(items: Iterable[Any], count: int, unit: str) -> Iterator[Any]:
+    """The items, with a progress bar on a terminal where there are several."""
+    from tqdm import tqdm
+
+    quiet = count < 2 or not sys.stderr.isatty()
+    yield from tqdm(items, total=count, unit=unit, disable=quiet, leave=unit == "file")

@@ -1,0 +1,80 @@
+"""Trains a system.
+
+bodyjax train --config NAME[:variant] [--workdir DIR] [--config.field=value ...]
+
+NAME is a config that ships or a file, FILE.py[:variant]; a wrong name or variant lists the others.
+The same command again goes on where the run stopped, with the same bits. Exit codes: 0 done,
+2 a mistake in the input, 3 stopped by a signal and saved.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from bodyjax.commands import flags
+from bodyjax.engine import settings
+from bodyjax.errors import ConfigError, DataError
+
+
+def main(arguments: list[str]) -> int:
+    rest, overrides = flags.split_overrides(arguments)
+    parser = flags.parser("train", __doc__)
+    names = ", ".join(flags.shipped_configs())
+    parser.add_argument("--config", required=True, help=f"{names} or FILE.py, and :variant")
+    parser.add_argument("--workdir", help="folder of the run (default: runs/NAME-variant)")
+    parser.add_argument(
+        "--process",
+        help="HOST:PORT,COUNT,INDEX: this is process INDEX of COUNT that train together; HOST:PORT "
+        "is where process 0 listens",
+    )
+    options = parser.parse_args(rest)
+    config = flags.load_config(options.config)
+    settings.complete(config)
+    flags.override(config, overrides)
+    check_there(config)
+    if options.process:
+        join(options.process)
+    name, _, variant = options.config.partition(":")
+    workdir = Path(options.workdir or f"runs/{Path(name).stem}-{variant or 'default'}")
+    return train(config, workdir)
+
+
+def check_there(config: Any) -> None:
+    """DataError where a path of the config that leads out of the folder, as those of the public
+    sets in shipped configs do (../shared/data/NAME), leads nowhere."""
+    data = config.get("data", {})
+    drawn = set(data.get("sets", {})) == {"simulated"}
+    path, start = "" if drawn else str(data.get("path", "")), str(config.get("start", ""))
+    hints = {
+        path: "--config.data=PATH names your folder of this data (docs/DATA.md)",
+        start: "--config.start=FILE names your file of this network, or --config.start=small",
+    }
+    for name, hint in hints.items():
+        if name.startswith("../") and not Path(name).exists():
+            raise DataError("is not here", file=name, hint=hint)
+
+
+def join(text: str) -> None:
+    """Makes this process one of several: HOST:PORT,COUNT,INDEX."""
+    from bodyjax.engine.mesh import initialize_processes
+
+    address, *numbers = text.split(",")
+    if len(numbers) != 2 or not all(number.isdigit() for number in numbers):
+        raise ConfigError(f"{text!r}", place="--process", hint="HOST:PORT,COUNT,INDEX")
+    initialize_processes(address, int(numbers[0]), int(numbers[1]))
+
+
+def train(config: Any, workdir: Path) -> int:
+    """Trains, then shows what came out and how to use it."""
+    from bodyjax import tasks
+    from bodyjax.engine import compiled, loop
+
+    compiled.keep()
+    try:
+        result = tasks.train(config, workdir)
+    except loop.Interrupted:
+        return loop.EXIT_INTERRUPTED
+    for line in result["lines"]:
+        print(line)
+    return 0
