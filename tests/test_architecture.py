@@ -122,7 +122,7 @@ def test_public_functions_say_what_they_do(path):
 
 
 def test_models_open_no_files():
-    for path in (ROOT / "bodyjax/models").glob("*.py"):
+    for path in (ROOT / "bodyjax/models").rglob("*.py"):
         calls = [
             node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)
         ]

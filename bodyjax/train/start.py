@@ -13,6 +13,7 @@ from bodyjax import published
 from bodyjax.contract import System, Variables
 from bodyjax.engine import checkpoint
 from bodyjax.errors import CheckpointError
+from bodyjax.models.backbones.mobilenet_v2_fpn import HEADS
 from bodyjax.systems.teaching import of_network
 
 OWN = ("se",)
@@ -57,7 +58,7 @@ def from_published(path: str, seed: int, system: System) -> Variables:
     shapes = jax.eval_shape(system.init, jax.random.key(seed))
     try:
         params, statistics, heads = published.network(published.read(path))
-        for head in published.HEADS:
+        for head in HEADS:
             if head in shapes["params"] and head not in heads:
                 raise CheckpointError("the weights have no such head", place=head)
         heads = {head: tree for head, tree in heads.items() if head in shapes["params"]}
