@@ -8,6 +8,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
+from bodyjax.data.clips import stored
 from bodyjax.data.clips.folder import clips, read_frames
 from bodyjax.data.video.files import write_video
 from bodyjax.train import stored_maps
@@ -37,6 +38,6 @@ def test_the_same_maps_made_twice_at_once(tmp_path, monkeypatch):
         ]
         assert [one.result() for one in made] == [None, None]
     assert list(file.parent.iterdir()) == [file]
-    assert stored_maps.whole(file, shape)
+    assert stored.whole(file, shape)
     brightness = read_frames(source[0], np.arange(4)).mean(-1) / 255
     np.testing.assert_allclose(np.load(file)[..., 0] / 255, brightness, atol=0.005)
