@@ -75,14 +75,16 @@ def test_every_config_has_its_parts_and_detectors_are_compared():
         "sequence model",
     } <= set(names)
     assert {f"{name}: training step" for name in configs} <= set(names)
-    assert {"small", "cmu"} <= set(benchmark.variants(benchmark.CONFIGS / "pose.py"))
+    found = {name: arguments for name, _, arguments in benchmark.parts(configs, "pose", "cpu")}
+    assert {"small", "cmu"} <= set(found["networks"][0])
     only = [name for name, _, _ in benchmark.parts(configs, "sequence", "cpu")]
     assert only == ["sequence: training step", "sequence model"]
 
 
 def test_configs_are_completed_without_data():
     configs = benchmark.load_configs()
-    done = benchmark.completed(configs["classifier"])
+    parts = benchmark.parts(configs, "movement", "cpu")
+    done = {name: arguments for name, _, arguments in parts}["classifier: training step"][1]
     assert len(done.labels) == 9
     assert done.detector.backbone
     assert configs["classifier"].labels == ()
