@@ -4,8 +4,11 @@ import ast
 import subprocess
 import sys
 from pathlib import Path
+from typing import Protocol
 
 import pytest
+
+from bodyjax.contract import Source
 
 ROOT = Path(__file__).resolve().parents[1]
 SOURCES = sorted(
@@ -88,6 +91,17 @@ def test_a_wrong_config_is_told_in_one_line_without_jax():
     assert done.returncode == 2
     assert said == ["error: configs/none.py: no such config file"]
     assert " jax\n" not in done.stderr
+
+
+def test_what_a_source_has_is_read_without_asking_whether_it_has_it():
+    members = set(vars(Source)) - set(vars(Protocol))
+    assert {"heldout", "bad", "left_out", "classes", "names", "name"} <= members
+    for path in SOURCES:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) in ("getattr", "hasattr"):
+                asked = node.args[1]
+                known = isinstance(asked, ast.Constant) and asked.value in members
+                assert not known, f"{name(path)}: {ast.unparse(node)}"
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=name)
