@@ -59,7 +59,11 @@ class System(Protocol):
 
     def metrics(self) -> Metrics: ...
 
-    def batch_spec(self, size: int) -> dict[str, ArraySpec]: ...
+    def batch_spec(self, size: int) -> dict[str, ArraySpec]:
+        """The arrays of a training batch, labels among them."""
+
+    def input_spec(self, size: int) -> dict[str, ArraySpec]:
+        """The arrays of a batch that `predict` needs."""
 
 
 class Source(Protocol):

@@ -103,22 +103,24 @@ class Movement:
         own = {"params": params["classifier"], "batch_stats": stats["classifier"]}
         return own, detector
 
-    def batch_spec(self, size: int) -> dict[str, ArraySpec]:
-        spec = {"label": ArraySpec((size,), "int32")}
-        if self.settings.several:
-            spec = {"label": ArraySpec((size, len(self.labels)), "float32")}
-        lead = (size, self.settings.frames)
-        if self.settings.input == "frames":
-            return {**spec, "frames": ArraySpec((*lead, *self.settings.size, 3), "uint8")}
-        if self.settings.input == "maps":
-            stride = self.looker.model.stride
-            cells = (self.settings.size[0] // stride, self.settings.size[1] // stride)
-            return {**spec, "maps": ArraySpec((*lead, *cells, JOINTS), "uint8")}
+    def input_spec(self, size: int) -> dict[str, ArraySpec]:
+        settings = self.settings
+        lead = (size, settings.frames)
+        if settings.input == "frames":
+            return {"frames": ArraySpec((*lead, *settings.size, 3), "uint8")}
+        if settings.input == "maps":
+            cells = (side // self.looker.model.stride for side in settings.size)
+            return {"maps": ArraySpec((*lead, *cells, JOINTS), "uint8")}
         return {
-            **spec,
             "xy": ArraySpec((*lead, JOINTS, 2), "float32"),
             "score": ArraySpec((*lead, JOINTS), "float32"),
         }
+
+    def batch_spec(self, size: int) -> dict[str, ArraySpec]:
+        label = ArraySpec((size,), "int32")
+        if self.settings.several:
+            label = ArraySpec((size, len(self.labels)), "float32")
+        return {"label": label, **self.input_spec(size)}
 
     # -- from a batch to the clip on its grid --
 

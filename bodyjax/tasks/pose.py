@@ -9,9 +9,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import jax
+import numpy as np
 from ml_collections import ConfigDict
 
-from bodyjax import files
+from bodyjax import detect, files, systems
 from bodyjax.contract import Prepared
 from bodyjax.data.pictures import own_pictures
 from bodyjax.detect import teacher_maps
@@ -19,6 +21,7 @@ from bodyjax.engine import checkpoint
 from bodyjax.errors import ConfigError
 from bodyjax.evaluate import fine_tuning
 from bodyjax.evaluate.pictures import evaluate as evaluate
+from bodyjax.tasks import Deployed, prediction
 from bodyjax.train import run
 
 COMPARED = ("small", "large", "tiny", "se", "cmu")
@@ -63,6 +66,15 @@ def finish(config: ConfigDict, path: Path, workdir: Path, again: bool) -> list[s
     return [*fine_tuning.lines(measures), f"find people: {command}"]
 
 
+def deployed(config: Any) -> Deployed:
+    """The people of a canvas (side, side, 3) uint8: detect.Detections."""
+    settings = detect.merged(dict(config.get("detect", {})))
+    system: Any = systems.build(config)
+    detector = detect.make(system, {}, settings)
+    canvas = jax.ShapeDtypeStruct((detector.side, detector.side, 3), np.uint8)
+    return Deployed(detector.predict, (canvas,))
+
+
 def measure(
     name: str, config: Any, variants: Callable[[str], Any], platform: str
 ) -> Iterator[tuple[str, Callable[..., Iterator[Any]], tuple[Any, ...]]]:
@@ -76,6 +88,7 @@ def measure(
         except ConfigError:
             continue
     yield f"{name}: training step", training.training, (name, config, platform)
+    yield f"{name}: prediction", prediction, (name, config, platform)
     yield "detector", people.people, (platform,)
     yield "networks", detector.detector, (compared, platform)
     yield "labels", detector.labels, (config, platform)

@@ -74,11 +74,12 @@ def test_every_config_has_its_parts_and_detectors_are_compared():
         "videos",
         "sequence model",
     } <= set(names)
-    assert {f"{name}: training step" for name in configs} <= set(names)
+    for part in ("training step", "prediction"):
+        assert {f"{name}: {part}" for name in configs} <= set(names)
     found = {name: arguments for name, _, arguments in benchmark.parts(configs, "pose", "cpu")}
     assert {"small", "cmu"} <= set(found["networks"][0])
     only = [name for name, _, _ in benchmark.parts(configs, "sequence", "cpu")]
-    assert only == ["sequence: training step", "sequence model"]
+    assert only == ["sequence: training step", "sequence: prediction", "sequence model"]
 
 
 def test_configs_are_completed_without_data():
