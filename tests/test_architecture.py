@@ -93,6 +93,25 @@ def test_a_wrong_config_is_told_in_one_line_without_jax():
     assert " jax\n" not in done.stderr
 
 
+def test_what_is_general_names_no_system():
+    """Commands, training, engine and measuring take any system: none compares with a name."""
+    systems = {
+        path.stem
+        for path in (ROOT / "bodyjax/systems").glob("*.py")
+        if any(
+            isinstance(node, ast.FunctionDef) and node.name == "build"
+            for node in ast.parse(path.read_text()).body
+        )
+    } - {"__init__"}
+    assert {"movement", "pose", "sequence"} <= systems
+    rooms = ("launch/", "bodyjax/train/", "bodyjax/engine/", "bodyjax/bench/")
+    for path in SOURCES:
+        if name(path).startswith(rooms):
+            for node in ast.walk(ast.parse(path.read_text())):
+                named = isinstance(node, ast.Constant) and node.value in systems
+                assert not named, f"{name(path)}, line {node.lineno}: {node.value!r}"
+
+
 def test_what_a_source_has_is_read_without_asking_whether_it_has_it():
     members = set(vars(Source)) - set(vars(Protocol))
     assert {"heldout", "bad", "left_out", "classes", "names", "name"} <= members

@@ -14,13 +14,14 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from bodyjax import detect, files, systems
-from bodyjax.contract import Prepared
+from bodyjax.contract import Prepared, Variables
 from bodyjax.data.pictures import own_pictures
 from bodyjax.detect import teacher_maps
 from bodyjax.engine import checkpoint
 from bodyjax.errors import ConfigError
 from bodyjax.evaluate import fine_tuning
 from bodyjax.evaluate.pictures import evaluate as evaluate
+from bodyjax.systems.teaching import of_network
 from bodyjax.tasks import Deployed, prediction
 from bodyjax.train import run
 
@@ -29,15 +30,27 @@ COMPARED = ("small", "large", "tiny", "se", "cmu")
 
 
 def prepare(config: ConfigDict, host: tuple[int, int]) -> Prepared:
-    """What every system needs; the form of stored teacher maps and, where one's own pictures are
-    trained on, the test-time settings of the start are filled in the config."""
+    """What every system needs, and the frozen teacher; the form of stored teacher maps and, where
+    one's own pictures are trained on, the test-time settings of the start are filled in the config.
+    """
     if config.get("distill", {}).get("stored"):
         teacher_maps.take_form(config)
     prepared = run.prepare(config, host)
+    prepared = prepared._replace(initial={**prepared.initial, **frozen_teacher(config)})
     if config.data.get("kind") == own_pictures.KIND:
         fine_tuning.check(config.data.path, config.data.on_bad)
         take_settings(config)
     return prepared
+
+
+def frozen_teacher(config: ConfigDict) -> Variables:
+    """The network of `config.distill.teacher` (a run's folder, or the name of shipped weights) in
+    the part "frozen"; {} where no teacher runs in the step."""
+    distill = config.get("distill") or {}
+    if not distill.get("teacher") or distill.get("stored"):
+        return {}
+    loaded = checkpoint.load(distill["teacher"], system="pose")
+    return {"frozen": {"teacher": of_network(loaded.variables)}}
 
 
 def take_settings(config: ConfigDict) -> None:

@@ -1,4 +1,4 @@
-"""What a training starts from: published weights, an earlier checkpoint, a frozen teacher."""
+"""What a training starts from: published weights or an earlier checkpoint."""
 
 from __future__ import annotations
 
@@ -25,8 +25,7 @@ def variables(config: Any, system: System) -> Variables:
     """Initial variables that replace the random ones, part by part; {} where all stay random.
 
     `config.start`: an .npz of published backbone weights (bodyjax.published), or a run's folder or
-    the name of shipped weights for the whole network. `config.distill.teacher`: the same for the
-    frozen teacher, where the teacher is a network that runs in the step.
+    the name of shipped weights for the whole network.
     """
     found: Variables = {}
     start = str(config.get("start", "") or "")
@@ -34,11 +33,6 @@ def variables(config: Any, system: System) -> Variables:
         found |= from_published(start, config["seed"], system)
     elif start:
         found |= from_checkpoint(start, system)
-    distill = config.get("distill") or {}
-    teacher = distill.get("teacher", "")
-    if teacher and not distill.get("stored"):
-        loaded = checkpoint.load(teacher, system="pose").variables
-        found["frozen"] = {"teacher": of_network(loaded)}
     return found
 
 
