@@ -6,7 +6,7 @@ source into a reproducible stream of batches; the *engine* trains any system on 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -59,11 +59,21 @@ class System(Protocol):
 
     def metrics(self) -> Metrics: ...
 
-    def batch_spec(self, size: int) -> dict[str, ArraySpec]: ...
+    def batch_spec(self, size: int) -> dict[str, ArraySpec]:
+        """The arrays of a training batch, labels among them."""
+
+    def input_spec(self, size: int) -> dict[str, ArraySpec]:
+        """The arrays of a batch that `predict` needs."""
 
 
 class Source(Protocol):
-    """Random access to examples; the same index always gives the same arrays."""
+    """Random access to examples; the same index always gives the same arrays.
+
+    All that feeds and commands read of the N rows (data.rows.Rows has it for arrays in memory):
+    labels (N,) and groups (N,), None where there are none; classes: the names of the labels, ()
+    where there are none; heldout (N,) bool: rows that must train nothing; names: of the rows; bad:
+    a line for each row that can't be used; left_out: how many were left out, by reason.
+    """
 
     @property
     def fingerprint(self) -> str: ...
@@ -74,9 +84,27 @@ class Source(Protocol):
     @property
     def groups(self) -> np.ndarray | None: ...
 
+    @property
+    def classes(self) -> tuple[str, ...]: ...
+
+    @property
+    def heldout(self) -> np.ndarray: ...
+
+    @property
+    def names(self) -> Sequence[str]: ...
+
+    @property
+    def bad(self) -> tuple[str, ...]: ...
+
+    @property
+    def left_out(self) -> Mapping[str, int]: ...
+
     def __len__(self) -> int: ...
 
     def __getitem__(self, index: int) -> dict[str, np.ndarray]: ...
+
+    def name(self, index: int) -> str:
+        """What errors call a row: its name, with the file or folder that it is in."""
 
 
 class Feed(Protocol):

@@ -6,8 +6,10 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Protocol
 
 from bodyjax.__main__ import COMMANDS
+from bodyjax.contract import Source
 
 ROOT = Path(__file__).resolve().parents[1]
 SOURCES = sorted(
@@ -118,6 +120,36 @@ def test_a_wrong_config_is_told_in_one_line_without_jax():
     assert done.returncode == 2
     assert said == ["error: configs/none.py: no such config file"]
     assert " jax\n" not in done.stderr
+
+
+def test_what_is_general_names_no_system():
+    """Commands, training, engine and measuring take any system: none compares with a name."""
+    systems = {
+        path.stem
+        for path in (ROOT / "bodyjax/systems").glob("*.py")
+        if any(
+            isinstance(node, ast.FunctionDef) and node.name == "build"
+            for node in ast.parse(path.read_text()).body
+        )
+    } - {"__init__"}
+    assert {"movement", "pose", "sequence"} <= systems
+    rooms = ("launch/", "bodyjax/commands/", "bodyjax/train/", "bodyjax/engine/", "bodyjax/bench/")
+    for path in SOURCES:
+        if name(path).startswith(rooms):
+            for node in ast.walk(ast.parse(path.read_text())):
+                named = isinstance(node, ast.Constant) and node.value in systems
+                assert not named, f"{name(path)}, line {node.lineno}: {node.value!r}"
+
+
+def test_what_a_source_has_is_read_without_asking_whether_it_has_it():
+    members = set(vars(Source)) - set(vars(Protocol))
+    assert {"heldout", "bad", "left_out", "classes", "names", "name"} <= members
+    for path in SOURCES:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) in ("getattr", "hasattr"):
+                asked = node.args[1]
+                known = isinstance(asked, ast.Constant) and asked.value in members
+                assert not known, f"{name(path)}: {ast.unparse(node)}"
 
 
 def faults(check):

@@ -9,6 +9,7 @@ import pytest
 from bodyjax import published
 from bodyjax.errors import CheckpointError
 from bodyjax.models.backbone import VGG19, EfficientNetLite0, SEResNet
+from bodyjax.models.backbones.mobilenet_v2_fpn import HEADS
 from bodyjax.systems import build
 from bodyjax.train import start
 from configs.pose import get_config
@@ -104,7 +105,7 @@ def test_imported_resnet_gives_the_published_values_at_stride_8():
     at any size, also odd ones."""
     blocks, planes = (1, 2, 2), (16, 32, 64)
     arrays = random_arrays(resnet_shapes(blocks, planes))
-    params, statistics = published.resnet(arrays)
+    params, statistics, _ = published.network(arrays)
     pixels = picture(40, 56)
     variables = {"params": params, "batch_stats": statistics}
     ours = jax.jit(SEResNet("small", 0).apply)(variables, pixels)[8]
@@ -254,7 +255,7 @@ def small():
 def movenet(small):
     """Arrays of MoveNet's names and shapes, those of its boxes among them."""
     arrays, rng = {"box_scale/out/bias": np.zeros(2, np.float32)}, np.random.default_rng(0)
-    parts = ("backbone", *published.HEADS)
+    parts = ("backbone", *HEADS)
     params = {part: small.shapes["params"][part] for part in parts}
     for path, leaf in jax.tree_util.tree_flatten_with_path(params)[0]:
         part, *rest = (key.key for key in path)
@@ -282,7 +283,7 @@ def test_a_start_fills_backbone_and_heads_and_leaves_the_rest(tmp_path, movenet,
         part, *path = name.split("/")
         if part == "box_scale":
             continue
-        tree = found["params"][part if part in published.HEADS else "backbone"]
+        tree = found["params"][part if part in HEADS else "backbone"]
         for step in path:
             tree = tree[step]
         assert tree.dtype == np.float32

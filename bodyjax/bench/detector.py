@@ -75,7 +75,7 @@ def labels(
     people = scenes.figures(batch * system.max_people, size, 0)
     arrays["xy"] = people.reshape(arrays["xy"].shape)
     drawn = timing.measure(system.targets, {k: v for k, v in arrays.items() if k != "image"})
-    step = training.step(system, training.variables_of(system), arrays)
+    step = training.step(config, system, training.variables_of(system), arrays)
     where = f"batch {batch}, {size} pixels"
     yield Row("labels", f"drawing, {where}", drawn.seconds * 1e3, "ms", drawn.compile_seconds)
     yield Row("labels", f"training step, {where}", step.seconds * 1e3, "ms", step.compile_seconds)

@@ -1,6 +1,6 @@
 """MoveNet's network as an ONNX graph, to time ONNX Runtime on what XLA runs.
 
-The backbone (models.mobilenet.MobileNetV2FPN) and the heads of models.pose.CenterPose with their
+The backbone (models.backbone.MobileNetV2FPN) and the heads of models.pose.CenterPose with their
 weights; the stages for affinity fields, which are ours, are not in it. Pixels (1, 3, H, W) float32
 in 0..255 -> heatmap and center after the sigmoid, regress and offset, each (1, C, H / 4, W / 4).
 Needs the packages of the extra `onnx`.
@@ -15,10 +15,9 @@ import jax
 import numpy as np
 from flax import linen as nn
 
-from bodyjax.models.backbones.mobilenet_v2_fpn import STRIDES, TAPS
+from bodyjax.models.backbones.mobilenet_v2_fpn import HEADS, STRIDES, TAPS
 from bodyjax.models.pose import CenterPose
 
-HEADS = ("heatmap", "center", "regress", "offset")
 OPSET = 17
 
 Tree = Mapping[str, Any]

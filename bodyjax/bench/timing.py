@@ -53,18 +53,48 @@ def measure(function: Callable[..., Any], *arguments: Any, budget: float = 2.0) 
     Arguments go to the device first: their transfer is not measured.
     """
     arguments = jax.device_put(arguments)
+    program, compiled = _compiled(jax.jit(function), arguments)
+    seconds, outputs = _fastest(lambda: program(*arguments), budget)
+    return Timed(compiled, seconds, _gflop(program), outputs)
+
+
+def measure_step(
+    step: jax.stages.Wrapped, state: Any, *arguments: Any, budget: float = 2.0
+) -> Timed:
+    """The same of a training step (state, *arguments) -> (state, token), which gets the state that
+    it gave: it donates the one that it was given, so `state` is used up. All lie on the device."""
+    program, compiled = _compiled(step, (state, *arguments))
+
+    def run() -> Any:
+        nonlocal state
+        state, token = program(state, *arguments)
+        return state, token
+
+    seconds, outputs = _fastest(run, budget)
+    return Timed(compiled, seconds, _gflop(program), outputs)
+
+
+def _compiled(function: jax.stages.Wrapped, arguments: Any) -> tuple[jax.stages.Compiled, float]:
     begin = time.perf_counter()
-    program = jax.jit(function).lower(*arguments).compile()
-    compiled = time.perf_counter() - begin
-    outputs = jax.block_until_ready(program(*arguments))
+    program = function.lower(*arguments).compile()
+    return program, time.perf_counter() - begin
+
+
+def _fastest(run: Callable[[], Any], budget: float) -> tuple[float, Any]:
+    """Seconds of the fastest run after the first, and what the last one gave."""
+    outputs = jax.block_until_ready(run())
     best, spent, runs = float("inf"), 0.0, 0
     while runs < 3 or (spent < budget and runs < 200):
         begin = time.perf_counter()
-        jax.block_until_ready(program(*arguments))
+        outputs = jax.block_until_ready(run())
         seconds = time.perf_counter() - begin
         best, spent, runs = min(best, seconds), spent + seconds, runs + 1
+    return best, outputs
+
+
+def _gflop(program: jax.stages.Compiled) -> float:
     cost = program.cost_analysis() or {}
-    return Timed(compiled, best, float(cost.get("flops", float("nan"))) / 1e9, outputs)
+    return float(cost.get("flops", float("nan"))) / 1e9
 
 
 def matmul(size: int = 1024, dtype: str = "float32") -> Timed:

@@ -7,14 +7,14 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-import optax
 
 from bodyjax.bench import timing
 from bodyjax.bench.rows import Row
 from bodyjax.bench.timing import Timed
-from bodyjax.contract import Batch, System, Variables
+from bodyjax.contract import System, Variables
+from bodyjax.engine import mesh, optim, settings
+from bodyjax.engine import step as steps
 
 
 def variables_of(system: System) -> Variables:
@@ -39,21 +39,30 @@ def millions(tree: Any) -> float:
     return sum(leaf.size for leaf in jax.tree.leaves(tree)) / 1e6
 
 
-def step(system: System, variables: Variables, batch: Batch) -> Timed:
-    """Loss, gradient and an Adam update of one batch."""
-    optimizer = optax.adam(1e-4)
-    rest = {name: variables[name] for name in ("batch_stats", "frozen")}
+def step(
+    config: Mapping[str, Any], system: System, variables: Variables, batch: Mapping[str, np.ndarray]
+) -> Timed:
+    """The engine's step (engine.step.make_step) of one batch on all devices, with the config's
+    optimizer; `config` is that of the system."""
+    values = settings.plain(config)
+    chosen = settings.optimizer(values.get("optimizer", {}))
+    train = settings.train(values.get("train", {}))
+    optimizer = optim.make_optimizer(chosen, train.steps)
+    grid = mesh.make_mesh(train.model_parallel)
+    (size,) = {len(array) for array in batch.values()}
+    mesh.check_batch_size(size, grid)
+    held = mesh.to_device(batch, grid)
 
-    def train(params: Any, state: Any, rest: Any, batch: Any) -> Any:
-        def loss(params: Any) -> Any:
-            return system.loss({"params": params, **rest}, batch, jax.random.key(1))
+    def init(variables: Variables, key: jax.Array) -> steps.TrainState:
+        return steps.init_state(system, optimizer, variables, held, key, chosen.ema > 0)
 
-        (_, aux), grads = jax.value_and_grad(loss, has_aux=True)(params)
-        updates, state = optimizer.update(grads, state, params)
-        return optax.apply_updates(params, updates), state, aux.batch_stats
-
-    params = jax.tree.map(jnp.asarray, variables["params"])
-    return timing.measure(train, params, optimizer.init(params), rest, dict(batch))
+    key = jax.random.key(0)
+    shapes = jax.eval_shape(init, variables, key)
+    state = jax.jit(init, out_shardings=mesh.shardings(shapes, grid))(variables, key)
+    frozen = variables["frozen"]
+    frozen = jax.device_put(frozen, mesh.shardings(frozen, grid))
+    program = steps.make_step(system, optimizer, chosen, shapes, frozen, grid)
+    return timing.measure_step(program, state, frozen, held)
 
 
 def training(name: str, config: Mapping[str, Any], platform: str) -> Iterator[Row]:
@@ -70,6 +79,7 @@ def training(name: str, config: Mapping[str, Any], platform: str) -> Iterator[Ro
     yield Row(part, "parameters", millions(variables["params"]), "M")
     rows, rate = timing.matmul_rows(part)
     yield from rows
-    timed = step(system, variables, timing.random_batch(system.batch_spec(size), classes))
+    batch = timing.random_batch(system.batch_spec(size), classes)
+    timed = step(config, system, variables, batch)
     note = "; ".join(x for x in (f"{timed.gflop:.3g} GFLOP", timing.share(timed, rate)) if x)
     yield Row(part, f"batch {size}", 1 / timed.seconds, "steps/s", timed.compile_seconds, note)

@@ -88,5 +88,6 @@ def parts(configs: dict[str, Any], system: str | None, platform: str) -> Iterato
         measure = tasks.offered(config["system"], "measure")
         if measure is None:
             yield f"{name}: training step", training.training, (name, config, platform)
+            yield f"{name}: prediction", tasks.prediction, (name, config, platform)
         else:
             yield from measure(name, config, flags.load_config, platform)

@@ -12,9 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from bodyjax.contract import Feed
+from bodyjax.contract import Feed, Source
 from bodyjax.data import augment, sets
 from bodyjax.data.pictures.clip_frames import clip_pictures
+from bodyjax.data.pictures.labelled import Pictures
 from bodyjax.data.pictures.map_store import RECORD, MapStore
 from bodyjax.data.pictures.simulated import SimulatedPictures
 from bodyjax.data.pictures.teacher import Taught, TaughtByMaps, with_maps, with_teacher
@@ -54,7 +55,7 @@ class WholePicture:
 
 def picture_source(
     name: str, root: Path, part: str, *, teacher: bool = False, on_bad: str = "raise"
-) -> Any:
+) -> Source:
     """One labelled set of pictures: `simulated`, or the folder `name` below `root`, known by its
     layout (LSP arrays, COCO keypoints, rendered people, a prepared set, or clips with stored
     joints, of which frames are taken: bodyjax.data.pictures.clip_frames).
@@ -119,7 +120,7 @@ def picture_feed(config: Mapping[str, Any], *, host: tuple[int, int] = (0, 1)) -
     options = {**data["augment"], "scale": tuple(data["augment"]["scale"])}
     transform: Transform = TrainPicture(size, stride, people, options)
     if stored:
-        if not any("teacher_xy" in getattr(part, "extra", {}) for part in sources):
+        if not any(isinstance(part, Pictures) and "teacher_xy" in part.extra for part in sources):
             hint = "a teacher.npz in one of data.sets, or a network as distill.teacher"
             raise ConfigError("no set has a teacher", place="distill", hint=hint)
         transform = Taught(transform)
@@ -148,12 +149,12 @@ def open_stores(folder: Path, names: list[str]) -> dict[str, MapStore]:
     return found
 
 
-def say_left_out(name: str, source: Any) -> None:
+def say_left_out(name: str, source: Source) -> None:
     """Prints to stderr what a source leaves out: each bad picture, then how many by reason."""
-    for line in getattr(source, "bad", ()):
+    for line in source.bad:
         print(f"left out of {name}: {line}", file=sys.stderr)
-    if counts := getattr(source, "left_out", {}):
-        words = "; ".join(f"{count} {reason}" for reason, count in counts.items())
+    if source.left_out:
+        words = "; ".join(f"{count} {reason}" for reason, count in source.left_out.items())
         print(f"left out of {name}: {words}", file=sys.stderr)
 
 

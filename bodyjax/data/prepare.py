@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from bodyjax.contract import Source
 from bodyjax.data import prepared, sets
 from bodyjax.data.clips.folder import PARTS
 from bodyjax.data.pictures.labelled import FilePath, NoPictures, Pictures
@@ -42,6 +43,8 @@ class StoredPictures:
     made: SimulatedPictures
     labels: None = None
     groups: None = None
+    classes: tuple[str, ...] = ()
+    bad: tuple[str, ...] = ()
 
     @property
     def fingerprint(self) -> str:
@@ -49,7 +52,18 @@ class StoredPictures:
 
     @property
     def heldout(self) -> np.ndarray:
-        return np.full(len(self), self.made.part == "test")
+        return self.made.heldout
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return self.made.names
+
+    @property
+    def left_out(self) -> dict[str, int]:
+        return self.made.left_out
+
+    def name(self, index: int) -> str:
+        return self.made.name(index)
 
     def __len__(self) -> int:
         return len(self.made)
@@ -170,17 +184,18 @@ def _simulated(count: int) -> dict[str, StoredPictures]:
     return {part: StoredPictures(SimulatedPictures(part, n)) for part, n in counts.items()}
 
 
-def _left_out(sources: Iterable[Any]) -> tuple[dict[str, int], tuple[str, ...]]:
+def _left_out(sources: Iterable[Source]) -> tuple[dict[str, int], tuple[str, ...]]:
     """How many were left out by reason, and the bad rows of all parts. What belongs to no part is
     named by each of them and counts once."""
     counts: Counter[str] = Counter()
     bad: dict[str, None] = {}
     for source in sources:
-        mine = getattr(source, "left_out", {})
-        counts.update(mine)
-        for line in getattr(source, "bad", ()):
+        counts.update(source.left_out)
+        for line in source.bad:
             if line in bad:
-                counts.subtract(reason for reason in mine if line.endswith(f": {reason}"))
+                counts.subtract(
+                    reason for reason in source.left_out if line.endswith(f": {reason}")
+                )
             bad[line] = None
     return dict(+counts), tuple(bad)
 

@@ -51,7 +51,7 @@ def write(splits: Mapping[str, Source], out: FilePath, name: str) -> Path:
         raise DataError(f"the splits {', '.join(splits)} differ in form", file=folder)
     form = next(iter(forms.values()))
     words = {split: source.fingerprint for split, source in splits.items()}
-    classes = [str(label) for label in getattr(next(iter(splits.values())), "classes", ())]
+    classes = [str(label) for label in next(iter(splits.values())).classes]
 
     class Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type: ignore  # untyped
         """A set prepared by bodyjax."""
@@ -222,14 +222,13 @@ def _restored(record: Example, dtypes: dict[str, Any], name: str) -> dict[str, n
 
 def _write_rows(folder: Path, split: str, source: Source, data: Any) -> None:
     order = np.array([int(data[i]["row"]) for i in range(len(data))], np.int64)
-    names = getattr(source, "names", [f"row {i}" for i in range(len(source))])
+    names = source.names
     arrays = {
         "names": np.array([str(names[row]) for row in order]),
-        "heldout": np.asarray(getattr(source, "heldout", np.zeros(len(source), bool)))[order],
-        "classes": np.array([str(label) for label in getattr(source, "classes", ())], np.str_),
+        "heldout": source.heldout[order],
+        "classes": np.array([str(label) for label in source.classes], np.str_),
     }
-    for key in ("labels", "groups"):
-        values = getattr(source, key)
+    for key, values in (("labels", source.labels), ("groups", source.groups)):
         if values is not None:
             arrays[key] = np.asarray(values)[order]
     words = f"prepared 1 {split} {source.fingerprint} {order.tolist()}"

@@ -144,7 +144,7 @@ def _check(watch: Watch, source: Source, timeout_s: float, waited: float) -> Non
     """Raise DataError where one example takes too long, or nothing is read at all."""
     longest = watch.longest()
     if longest and longest[1] > timeout_s:
-        name = example_name(source, longest[0])
+        name = source.name(longest[0])
         raise DataError(f"{name} takes more than {timeout_s:g} s to read; its reader hangs")
     if longest is None and waited > timeout_s + 60:
         raise DataError(f"nothing was read for {waited:.0f} s; the readers hang")
@@ -241,9 +241,3 @@ def stack(examples: Sequence[Example]) -> Example:
         name = next(n for n in first if len({np.shape(e[n]) for e in examples}) > 1)
         shapes = sorted({np.shape(example[name]) for example in examples})
         raise DataError(f"{name} has shapes {shapes[0]} and {shapes[1]} in one batch") from None
-
-
-def example_name(source: Source, index: int) -> str:
-    """What errors call an example: its file where the source has names."""
-    name = getattr(source, "name", None)
-    return str(name(index)) if callable(name) else f"example {index}"

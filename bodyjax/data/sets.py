@@ -107,7 +107,7 @@ def validation_split(
 
     Raises DataError where held-out rows are in the source or there are too few groups.
     """
-    if np.any(getattr(source, "heldout", False)):
+    if source.heldout.any():
         raise DataError("held-out rows can't be used for choosing settings")
     if source.labels is None or source.groups is None:
         raise DataError("a split by group needs labels and groups")

@@ -12,13 +12,14 @@ import dataclasses
 import functools
 import hashlib
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from bodyjax.contract import Source
-from bodyjax.data.read_ahead import Crew, Watch, example_name, from_threads, in_background, stack
+from bodyjax.data.read_ahead import Crew, Watch, from_threads, in_background, stack
 from bodyjax.errors import ConfigError, DataError
 
 Example = dict[str, np.ndarray]
@@ -46,8 +47,12 @@ class Mixture:
         self.fingerprint = _digest("mixture", words, self.weights)
         self.labels = _joined([source.labels for source in sources])
         self.groups = _joined([source.groups for source in sources])
-        parts = [getattr(source, "heldout", np.zeros(len(source), bool)) for source in sources]
-        self.heldout = np.concatenate(parts)
+        self.heldout = np.concatenate([source.heldout for source in sources])
+        self.names = tuple(name for source in sources for name in source.names)
+        first = sources[0].classes
+        self.classes = first if all(source.classes == first for source in sources) else ()
+        self.bad = tuple(line for source in sources for line in source.bad)
+        self.left_out: dict[str, int] = sum((Counter(s.left_out) for s in sources), Counter())
 
     def __len__(self) -> int:
         return int(self.starts[-1])
@@ -62,7 +67,8 @@ class Mixture:
 
     def name(self, index: int) -> str:
         """What errors call an example."""
-        return example_name(*self._place(index))
+        source, row = self._place(index)
+        return source.name(row)
 
 
 class Stream:
@@ -101,10 +107,9 @@ class Stream:
                 raise ConfigError(f"{number} should be a whole number from 0 on", place=place)
         if len(source) == 0:
             raise DataError("the training source is empty")
-        heldout = np.asarray(getattr(source, "heldout", False))
-        if heldout.any():
+        if source.heldout.any():
             raise DataError(
-                f"{int(heldout.sum())} held-out examples in a training source",
+                f"{int(source.heldout.sum())} held-out examples in a training source",
                 hint='open it with part="train"',
             )
         self.source, self.transform = source, transform
@@ -221,7 +226,7 @@ def _read(
     try:
         example = reader.transform(reader.source[index], rng)
     except Exception as error:
-        name = example_name(reader.source, index)
+        name = reader.source.name(index)
         what = str(error) if isinstance(error, DataError) else f"{type(error).__name__}: {error}"
         message = what if name in what else f"{name}: {what}"
         raise DataError(f"example {index} can't be read: {message}") from error

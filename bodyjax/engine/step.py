@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -43,7 +44,7 @@ def init_state(
     system: System,
     optimizer: optax.GradientTransformation,
     variables: Variables,
-    batch: dict[str, jax.ShapeDtypeStruct],
+    batch: Mapping[str, jax.ShapeDtypeStruct | jax.Array],
     key: jax.Array,
     ema: bool,
 ) -> TrainState:

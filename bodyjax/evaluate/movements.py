@@ -71,7 +71,7 @@ def measure(
         detector = clip_joints.detector_of(checkpoint.config)
         examples = clip_joints.ensure(source, detector, seen.frames * seen.samples)
     probability = predict(system, checkpoint.variables, examples, seen)
-    measures = several_report if system.several else report
+    measures = several_report if system.settings.several else report
     return {**measures(probability, source, system.labels), **counts(source)}
 
 
@@ -80,15 +80,17 @@ def transform(
 ) -> WholeClip:
     """What the system sees of a clip: the frames that recognition takes, or the joints of these."""
     samples = samples or int(checkpoint.config.data.samples)
-    pixels = system.input == "frames"
-    return WholeClip(system.frames, system.size, pixels, samples, order, system.sampling)
+    settings, pixels = system.settings, system.settings.input == "frames"
+    return WholeClip(settings.frames, settings.size, pixels, samples, order, settings.sampling)
 
 
 def runnable(checkpoint: Checkpoint) -> Movement:
     """The system of a checkpoint as it is used: on frames where it was trained on stored maps."""
     system = systems.build(checkpoint.config)
     assert isinstance(system, Movement)
-    return replace(system, input="frames") if system.input == "maps" else system
+    if system.settings.input != "maps":
+        return system
+    return replace(system, settings=replace(system.settings, input="frames"))
 
 
 def open_source(
@@ -99,12 +101,12 @@ def open_source(
     if split == "test" and (path / "splits.json").exists():
         raise DataError("has numbered splits", file=path, hint="name one: --split 1:test")
     if path.is_dir() and sets.recognise(path) == "prepared":
-        source = feed.open_part(path, split or "all", on_bad, joints, system.several)
+        source = feed.open_part(path, split or "all", on_bad, joints, system.settings.several)
         check_classes(source, system, path)
         return source
     return folder.clips(
         path, split or "all", classes=system.labels, on_bad=on_bad, joints=joints,
-        several=system.several,
+        several=system.settings.several,
     )  # fmt: skip
 
 
@@ -118,7 +120,7 @@ def check_classes(source: Clips, system: Movement, file: str | Path | None) -> N
 def predict(system: Movement, variables: Any, source: Source, transform: WholeClip) -> np.ndarray:
     """Probabilities (N, classes) of all clips; shows progress."""
     size = max(1, FRAMES_AT_ONCE // (transform.samples * transform.frames))
-    size = 32 if system.input == "joints" else size
+    size = 32 if system.settings.input == "joints" else size
     run = jax.jit(lambda v, batch: system.predict(v, batch)["probability"])
 
     def answer(first: int) -> np.ndarray:

@@ -8,11 +8,23 @@ each tap. The gradient here reduces tap by tap in a loop, 2 to 4 times as fast (
 from __future__ import annotations
 
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
+from bodyjax.errors import ConfigError
+
 Array = jax.Array
+
+
+def form(model: Any) -> str:
+    """Which program computes depthwise convolutions, as `model.depthwise` of a config says:
+    "shifted" or "grouped"."""
+    chosen = str(model["depthwise"])
+    if chosen not in ("shifted", "grouped"):
+        raise ConfigError(f"{chosen!r} should be shifted or grouped", place="model.depthwise")
+    return chosen
 
 
 def same_padding(size: int, kernel: int, stride: int) -> tuple[int, int, int]:

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from bodyjax.models.backbone import Norm, conv
+from bodyjax.models.backbones.layers import Norm, conv
 from bodyjax.models.sequence import LSTMParams, masked_lstm
 
 Array = jax.Array

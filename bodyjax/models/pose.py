@@ -13,8 +13,15 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax import export
 
-from bodyjax.models.backbone import EfficientNetLite0, Norm, SqueezeExcite, conv
-from bodyjax.models.backbones.mobilenet_v2_fpn import MobileNetV2FPN, PointwiseConv, SeparableConv
+from bodyjax.models.backbones import Backbone
+from bodyjax.models.backbones.layers import (
+    Norm,
+    PointwiseConv,
+    SeparableConv,
+    SqueezeExcite,
+    conv,
+)
+from bodyjax.models.backbones.mobilenet_v2_fpn import MobileNetV2FPN
 from bodyjax.models.resize import upsample2
 
 Array = jax.Array
@@ -173,7 +180,7 @@ class MultiStagePose(nn.Module):
     are the widths of `Pyramid` at strides 4, 8, 16 and 32, `reduction` its squeeze and excitation.
     """
 
-    backbone: nn.Module
+    backbone: Backbone
     joints: int = 18
     limbs: int = 19
     stride: int = 8
@@ -188,16 +195,16 @@ class MultiStagePose(nn.Module):
     @property
     def cell(self) -> int:
         """Pixels of the largest stride: 32 with a pyramid, else 8."""
-        return 32 if isinstance(self.backbone, EfficientNetLite0 | MobileNetV2FPN) else 8
+        return max(self.backbone.strides)
 
     @nn.compact
     def __call__(self, pixels: Array, train: bool = False) -> Maps:
         features = self.backbone(pixels, train)
         if 32 in features:
-            raw = isinstance(self.backbone, MobileNetV2FPN)
             merge = Pyramid(
-                self.stride, self.pyramid, self.reduction, raw, dtype=self.dtype, name="pyramid"
-            )
+                self.stride, self.pyramid, self.reduction, not self.backbone.normed,
+                dtype=self.dtype, name="pyramid",
+            )  # fmt: skip
             x = merge(features, train)
         else:
             x = features[8]
@@ -256,7 +263,11 @@ class CenterPose(nn.Module):
     dtype: Any = jnp.float32
 
     stride = 4
-    cell = 32
+
+    @property
+    def cell(self) -> int:
+        """Pixels of the largest stride."""
+        return max(self.backbone.strides)
 
     def setup(self) -> None:
         form, dtype = self.backbone.depthwise, self.dtype

@@ -106,14 +106,14 @@ def predictor(
             return tuple(jnp.stack(parts) for parts in zip(*each, strict=True))
         if frames.ndim != 4 or frames.shape[-1] != 3 or frames.dtype != np.uint8:
             raise ValueError(f"frames are {frames.dtype} {frames.shape}, not uint8 (N, H, W, 3)")
-        one = samples == 1 or len(frames) == system.frames
-        wanted = system.frames * (1 if one else samples)
+        one = samples == 1 or len(frames) == system.settings.frames
+        wanted = system.settings.frames * (1 if one else samples)
         if len(frames) != wanted:
-            frames = frames[folder.chosen(len(frames), wanted, system.sampling)]
+            frames = frames[folder.chosen(len(frames), wanted, system.settings.sampling)]
         xy, score = of_frames(detector, frames)
-        matrix = affine.fit(frames.shape[1:3], system.size)
+        matrix = affine.fit(frames.shape[1:3], system.settings.size)
         batch = {"xy": affine.move(xy, matrix).astype(np.float32), "score": score}
-        lead = (system.frames, wanted // system.frames)
+        lead = (system.settings.frames, wanted // system.settings.frames)
         # Frame t of sampling s is number t * samples + s.
         batch = {k: v.reshape(*lead, *v.shape[1:]).swapaxes(0, 1) for k, v in batch.items()}
         out = classify(variables, {name: value[None] for name, value in batch.items()})

@@ -106,9 +106,9 @@ def from_system(
 ) -> Recognizer:
     """A recognizer of a system of bodyjax.systems.movement and its variables; `place` is what
     errors name. `config.operations`: {label: {operation, probability, hold}}."""
-    if system.input == "joints" and config.get("second"):
+    if system.settings.input == "joints" and config.get("second"):
         return of_joints(system, variables, config, place)
-    if system.input == "joints":
+    if system.settings.input == "joints":
         raise CheckpointError(
             "was trained on known joints and has no detector of its own",
             file=place,
@@ -120,11 +120,11 @@ def from_system(
         jax.device_put(variables),
         jax.jit(predictor(system, samples)),
         system.labels,
-        system.frames,
+        system.settings.frames,
         samples,
-        system.size,
-        system.sampling,
-        system.several,
+        system.settings.size,
+        system.settings.sampling,
+        system.settings.several,
         read_operations(config.get("operations") or {}, system.labels, place),
     )
 
@@ -142,11 +142,11 @@ def of_joints(
         jax.device_put(variables),
         lambda variables, frames: Result(*find(variables, frames)),
         system.labels,
-        system.frames,
+        system.settings.frames,
         samples,
         (detector.side, detector.side),
-        system.sampling,
-        system.several,
+        system.settings.sampling,
+        system.settings.several,
         read_operations(config.get("operations") or {}, system.labels, place),
     )
 
@@ -172,16 +172,16 @@ def predictor(system: Any, samples: int = 1) -> Callable[[Variables, Any], Resul
             )
         clips = frames if frames.ndim == 5 else frames[None]
         count, size = clips.shape[1], (clips.shape[2], clips.shape[3])
-        one = samples == 1 or count == system.frames
-        wanted = system.frames * (1 if one else samples)
+        one = samples == 1 or count == system.settings.frames
+        wanted = system.settings.frames * (1 if one else samples)
         if count != wanted:
-            clips = clips[:, chosen(count, wanted, system.sampling)]
-        clips = fit_frames(clips, system.size)
+            clips = clips[:, chosen(count, wanted, system.settings.sampling)]
+        clips = fit_frames(clips, system.settings.size)
         if not one:  # frame t of sampling s is number t * samples + s
-            clips = clips.reshape(len(clips), system.frames, samples, *clips.shape[2:])
+            clips = clips.reshape(len(clips), system.settings.frames, samples, *clips.shape[2:])
             clips = clips.swapaxes(1, 2)
         out = system.predict(variables, {"frames": clips})
-        back = jnp.asarray(affine.inverse(affine.fit(size, system.size)), jnp.float32)
+        back = jnp.asarray(affine.inverse(affine.fit(size, system.settings.size)), jnp.float32)
         result = Result(
             out["logits"].argmax(axis=-1),
             out["probability"],

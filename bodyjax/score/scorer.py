@@ -252,7 +252,6 @@ def score_track(scorer: Scorer, track: Track, size: tuple[int, int]) -> Scored:
             "length": np.full(ROWS, at.shape[1], np.int32),
             "size": np.tile(np.array(size, np.float32), (ROWS, 1)),
             "condition": np.full(ROWS, scorer.condition, np.int32),
-            "label": np.zeros(ROWS, np.int32),
         }
         out = jax.device_get(scorer.predict(scorer.variables, batch))
         batches.append(batch)

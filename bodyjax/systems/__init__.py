@@ -20,16 +20,23 @@ def build(config: Any) -> System:
     ConfigError where no such file has a function `build`.
     """
     name = config["system"]
-    files = sorted(module.name for module in pkgutil.iter_modules(__path__))
-    found = own if "." in name else _module if name in files else None
+    found = own if "." in name else _module if name in _files() else None
     module = found(name) if found else None
     if module is None or not hasattr(module, "build"):
-        known = [file for file in files if hasattr(_module(file), "build")]
-        hint = f"one of {', '.join(known)}"
+        hint = f"one of {', '.join(known())}"
         if "." in name:
             hint += f"; a module of your own needs BODYJAX_SYSTEMS={name.partition('.')[0]}"
         raise ConfigError(f"no system {name!r}", place="system", hint=hint)
     return module.build(config)
+
+
+def known() -> list[str]:
+    """The systems of this folder."""
+    return [file for file in _files() if hasattr(_module(file), "build")]
+
+
+def _files() -> list[str]:
+    return sorted(module.name for module in pkgutil.iter_modules(__path__))
 
 
 def _module(name: str) -> ModuleType:

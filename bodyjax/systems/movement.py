@@ -26,8 +26,8 @@ from bodyjax.metrics import Classification
 from bodyjax.metrics.classes import SeveralAtOnce
 from bodyjax.models.movement import MovementClassifier
 from bodyjax.skeleton import BODY18, common_name
-from bodyjax.systems import pose, pose_network
-from bodyjax.systems.movement_settings import check_model
+from bodyjax.systems import movement_settings, pose, pose_network
+from bodyjax.systems.movement_settings import Settings
 
 Array = jax.Array
 
@@ -45,29 +45,12 @@ class Clip(NamedTuple):
 
 @dataclass(frozen=True)
 class Movement:
-    """The classifier as a system; sizes in pixels of the frames it eats.
-
-    `grid` cells a side of the clip's grid; `sigma` cells of Gaussians drawn from known joints;
-    `threshold` of the score above which a joint counts for the box. `augment`: largest change of
-    scale, shift (share of the box), rotation (radians), flip (chance), noise, in training.
-    """
+    """The classifier as a system; a classifier of known joints needs no detector."""
 
     model: MovementClassifier
     detector: pose.Pose | None
     labels: tuple[str, ...]
-    input: str
-    frames: int
-    size: tuple[int, int]
-    sampling: str
-    grid: int
-    sigma: float
-    threshold: float
-    coordinates: bool
-    several: bool
-    class_weights: tuple[float, ...]
-    smoothing: float
-    fine_tune: bool
-    augment: tuple[tuple[str, float], ...]
+    settings: Settings
 
     @property
     def looker(self) -> pose.Pose:
@@ -87,15 +70,15 @@ class Movement:
     def init(self, key: Array) -> Variables:
         """Random parameters of the classifier; the detector's are zeros, to be replaced."""
         first, second = jax.random.split(key)
-        maps = jnp.zeros((1, 2, self.grid, self.grid, JOINTS))
+        maps = jnp.zeros((1, 2, self.settings.grid, self.settings.grid, JOINTS))
         clip = Clip(maps, jnp.zeros((1, 2, JOINTS, 2)), jnp.zeros((1, 2, JOINTS)))
         classifier = self.model.init(first, maps, self.features(clip))
-        if self.input == "joints":
+        if self.settings.input == "joints":
             return {**split(classifier), "frozen": {}}
         # A detector comes trained, from a checkpoint: no random start of it is compiled.
         shapes = split(jax.eval_shape(self.looker.init, second))
         detector = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
-        if not self.fine_tune:
+        if not self.settings.fine_tune:
             return {**split(classifier), "frozen": {"detector": detector}}
         own = split(classifier)
         return {
@@ -107,9 +90,9 @@ class Movement:
     def parts(self, variables: Variables) -> tuple[Variables, Variables]:
         """Variables of the classifier and of the detector."""
         params, stats, frozen = (variables[k] for k in ("params", "batch_stats", "frozen"))
-        if self.input == "joints":
+        if self.settings.input == "joints":
             return {"params": params, "batch_stats": stats}, {}
-        if not self.fine_tune:
+        if not self.settings.fine_tune:
             # Also where it is not trained: no gradient is asked of the detector.
             detector = jax.lax.stop_gradient(frozen["detector"])
             return {"params": params, "batch_stats": stats}, detector
@@ -120,22 +103,24 @@ class Movement:
         own = {"params": params["classifier"], "batch_stats": stats["classifier"]}
         return own, detector
 
-    def batch_spec(self, size: int) -> dict[str, ArraySpec]:
-        spec = {"label": ArraySpec((size,), "int32")}
-        if self.several:
-            spec = {"label": ArraySpec((size, len(self.labels)), "float32")}
-        lead = (size, self.frames)
-        if self.input == "frames":
-            return {**spec, "frames": ArraySpec((*lead, *self.size, 3), "uint8")}
-        if self.input == "maps":
-            stride = self.looker.model.stride
-            cells = (self.size[0] // stride, self.size[1] // stride)
-            return {**spec, "maps": ArraySpec((*lead, *cells, JOINTS), "uint8")}
+    def input_spec(self, size: int) -> dict[str, ArraySpec]:
+        settings = self.settings
+        lead = (size, settings.frames)
+        if settings.input == "frames":
+            return {"frames": ArraySpec((*lead, *settings.size, 3), "uint8")}
+        if settings.input == "maps":
+            cells = (side // self.looker.model.stride for side in settings.size)
+            return {"maps": ArraySpec((*lead, *cells, JOINTS), "uint8")}
         return {
-            **spec,
             "xy": ArraySpec((*lead, JOINTS, 2), "float32"),
             "score": ArraySpec((*lead, JOINTS), "float32"),
         }
+
+    def batch_spec(self, size: int) -> dict[str, ArraySpec]:
+        label = ArraySpec((size,), "int32")
+        if self.settings.several:
+            label = ArraySpec((size, len(self.labels)), "float32")
+        return {"label": label, **self.input_spec(size)}
 
     # -- from a batch to the clip on its grid --
 
@@ -160,7 +145,7 @@ class Movement:
     def clip(self, detector: Variables, batch: Batch, key: Array | None) -> tuple[Clip, Clip]:
         """The clip on its grid, randomly changed where a key is given, and as found: maps, xy in
         pixels, score. The change is one similarity for all frames."""
-        if self.input == "joints" and "frames" not in batch:
+        if self.settings.input == "joints" and "frames" not in batch:
             xy, score = batch["xy"], batch["score"]
             found = Clip(jnp.zeros(()), xy, score)
         else:
@@ -170,7 +155,7 @@ class Movement:
                 maps = batch["maps"].astype(jnp.float32) / 255.0
             xy, score = self.joints(maps)
             found = Clip(maps, xy, score)
-        centre, half = clip_box(xy, score, self.threshold, self.size)
+        centre, half = clip_box(xy, score, self.settings.threshold, self.settings.size)
         change = self.change(key, xy.shape[0])
         local = (xy - centre[:, None, None]) / half[:, None, None, None]
         if "maps" in batch or "frames" in batch:
@@ -178,19 +163,25 @@ class Movement:
             change = change._replace(turn=jnp.zeros_like(change.turn))
         local = move(local, change)
         if key is not None:
-            noise = dict(self.augment)["noise"]
+            noise = dict(self.settings.augment)["noise"]
             local = local + noise * jax.random.normal(jax.random.fold_in(key, 1), local.shape)
         mirror = jnp.array(BODY18.mirror)
         flipped = change.flip[:, None, None]
         local = jnp.where(flipped[..., None], local[:, :, mirror], local)
         score = jnp.where(flipped, score[:, :, mirror], score)
         if found.maps.ndim == 0:
-            cells = (local + 1) * (self.grid / 2) - 0.5
+            cells = (local + 1) * (self.settings.grid / 2) - 0.5
             drawn = codec.heatmaps(
-                cells[:, :, None], score[:, :, None] > 0, (self.grid, self.grid), 1, self.sigma
+                cells[:, :, None],
+                score[:, :, None] > 0,
+                (self.settings.grid, self.settings.grid),
+                1,
+                self.settings.sigma,
             )
             return Clip(drawn * score[:, :, None, None], local, score), found
-        grid = sample_grid(found.maps, centre, half, change, self.grid, self.looker.model.stride)
+        grid = sample_grid(
+            found.maps, centre, half, change, self.settings.grid, self.looker.model.stride
+        )
         grid = jnp.where(flipped[..., None, None], grid[..., mirror], grid)
         return Clip(grid, local, score), found
 
@@ -199,7 +190,7 @@ class Movement:
         if key is None:
             one, zero = jnp.ones(batch), jnp.zeros(batch)
             return Change(one, zero, jnp.zeros((batch, 2)), jnp.zeros(batch, bool))
-        limits = dict(self.augment)
+        limits = dict(self.settings.augment)
         scale, turn, shift, flip = jax.random.split(key, 4)
 
         def uniform(key: Array, shape: tuple[int, ...], limit: float) -> Array:
@@ -215,7 +206,7 @@ class Movement:
     def features(self, clip: Clip) -> Array | None:
         """Beside the maps, all weighted by score: places about the middle in units of the person's
         size, changes from frame to frame, directions of limbs, scores, the path of the middle."""
-        if not self.coordinates:
+        if not self.settings.coordinates:
             return None
         weight = clip.score[..., None]
         total = jnp.maximum(weight.sum(axis=2), 1e-3)
@@ -248,16 +239,16 @@ class Movement:
             classifier, clip.maps, self.features(clip), train=True, mutable=["batch_stats"],
             rngs={"dropout": dropout},
         )  # fmt: skip
-        weights = jnp.array(self.class_weights) if self.class_weights else None
-        measure = losses.sigmoid_cross_entropy if self.several else losses.cross_entropy
-        value = measure(logits, batch["label"], weights, self.smoothing)
+        weights = jnp.array(self.settings.class_weights) if self.settings.class_weights else None
+        measure = losses.sigmoid_cross_entropy if self.settings.several else losses.cross_entropy
+        value = measure(logits, batch["label"], weights, self.settings.smoothing)
         count = jnp.float32(logits.shape[0])
         metrics = {"loss": (value, count)}
-        if not self.several:
+        if not self.settings.several:
             right = (logits.argmax(-1) == batch["label"]).mean()
             metrics["accuracy"] = (right, count)
         stats = updates.get("batch_stats", {})
-        return value, Aux(metrics, {"classifier": stats} if self.fine_tune else stats)
+        return value, Aux(metrics, {"classifier": stats} if self.settings.fine_tune else stats)
 
     def predict(self, variables: Variables, batch: Batch) -> dict[str, Array]:
         """logits and probability (B, classes); xy (B, T, J, 2) pixels of the frames and score
@@ -272,7 +263,7 @@ class Movement:
         classifier, detector = self.parts(variables)
         clip, found = self.clip(detector, batch, None)
         logits = jnp.asarray(self.model.apply(classifier, clip.maps, self.features(clip)))
-        activate = jax.nn.sigmoid if self.several else jax.nn.softmax
+        activate = jax.nn.sigmoid if self.settings.several else jax.nn.softmax
         probability = activate(logits).reshape(-1, samples, logits.shape[-1]).mean(axis=1)
         return {
             "logits": jnp.log(probability + 1e-9) if samples > 1 else logits,
@@ -282,7 +273,7 @@ class Movement:
         }
 
     def metrics(self) -> Classification | SeveralAtOnce:
-        return (SeveralAtOnce if self.several else Classification)(self.labels)
+        return (SeveralAtOnce if self.settings.several else Classification)(self.labels)
 
 
 CHANGE_GAIN = 5.0
@@ -375,25 +366,21 @@ def check_joints(detector: pose.Pose) -> None:
 
 def build(config: Any) -> Movement:
     """The classifier of `config.model`, `config.detector` (fields: configs/classifier.py)."""
-    check_model(config)
+    movement_settings.check_model(config)
     model, labels = config["model"], tuple(config["labels"])
     network = MovementClassifier(
         len(labels), tuple(model["channels"]), model["embedding"], model["hidden"],
         model["dropout"], jnp.dtype(config["train"].get("compute_dtype", "float32")),
     )  # fmt: skip
-    section, size = config.get("detector"), tuple(model["size"])
+    settings, section = movement_settings.read(config), config.get("detector")
     detector = pose.build({**dict(config), "model": section}) if section else None
-    if model["input"] != "joints":
+    if settings.input != "joints":
         if detector is None:
             hint = "input = 'joints', or the model of a detector"
-            raise ConfigError(f"{model['input']} need one", place="detector", hint=hint)
+            raise ConfigError(f"{settings.input} need one", place="detector", hint=hint)
         check_joints(detector)
         cell = detector.model.cell
-        fits = all(side % cell == 0 for side in size)
-        pose_network.check(fits, "size", size, f"multiples of {cell}: the detector's cells")
-    return Movement(
-        network, detector, labels, model["input"], model["frames"], size,
-        model["sampling"], model["grid"], model["sigma"], model["threshold"],
-        model["coordinates"], model["several"], tuple(model["class_weights"]), model["smoothing"],
-        model["fine_tune"], tuple(sorted(dict(model["augment"]).items())),
-    )  # fmt: skip
+        fits = all(side % cell == 0 for side in settings.size)
+        wanted = f"multiples of {cell}: the detector's cells"
+        pose_network.check(fits, "size", settings.size, wanted)
+    return Movement(network, detector, labels, settings)

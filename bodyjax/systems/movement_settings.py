@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
+from dataclasses import dataclass
 from typing import Any
 
 from bodyjax.errors import ConfigError
@@ -11,6 +13,42 @@ from bodyjax.systems.pose_network import check
 INPUTS = ("frames", "maps", "joints")
 SAMPLINGS = ("random", "start", "middle", "end", "frames")
 """Rules of bodyjax.data.clips.folder.sample."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What `config.model` says of clips and of their training; sizes in pixels of the frames.
+
+    input: one of `INPUTS`; `frames` T of `size` (height, width), chosen by `sampling`; `grid` cells
+    a side of the clip's grid; `sigma` cells of Gaussians drawn from known joints; `threshold` of
+    the score above which a joint counts for the box; `coordinates`: places and changes of the
+    joints beside the maps; `several`: movements may hold at once. `smoothing` of the labels;
+    `fine_tune`: the detector is trained, too; `augment`: largest change of scale, shift (share of
+    the box), rotation (radians), flip (chance), noise, in training.
+    """
+
+    input: str
+    frames: int
+    size: tuple[int, int]
+    sampling: str
+    grid: int
+    sigma: float
+    threshold: float
+    coordinates: bool
+    several: bool
+    class_weights: tuple[float, ...]
+    smoothing: float
+    fine_tune: bool
+    augment: tuple[tuple[str, float], ...]
+
+
+def read(config: Any) -> Settings:
+    """The settings of a config whose fields hold (`check_model`)."""
+    model = config["model"]
+    plain = {field.name: model[field.name] for field in dataclasses.fields(Settings)}
+    changes = tuple(sorted(dict(model["augment"]).items()))
+    size, weights = tuple(model["size"]), tuple(model["class_weights"])
+    return Settings(**{**plain, "size": size, "class_weights": weights, "augment": changes})
 
 
 def check_model(config: Any) -> None:

@@ -96,11 +96,14 @@ class Pose:
         teacher = {"teacher": split(network.init(key, pixels))} if network else {}
         return {**variables, "frozen": teacher}
 
+    def input_spec(self, size: int) -> dict[str, ArraySpec]:
+        return {"image": ArraySpec((size, *self.size, 3), "uint8")}
+
     def batch_spec(self, size: int) -> dict[str, ArraySpec]:
         (height, width), stride = self.size, self.model.stride
         people, joints = self.max_people, len(self.bones.joints)
         spec = {
-            "image": ArraySpec((size, height, width, 3), "uint8"),
+            **self.input_spec(size),
             "xy": ArraySpec((size, people, joints, 2), "float32"),
             "visible": ArraySpec((size, people, joints), "uint8"),
             "joint_mask": ArraySpec((size, joints), "bool"),

@@ -6,38 +6,11 @@ from typing import Any
 
 from bodyjax import skeleton
 from bodyjax.errors import ConfigError
-from bodyjax.models.backbone import RESNET_BLOCKS, VGG19, EfficientNetLite0, SEResNet
-from bodyjax.models.backbones.mobilenet_v2_fpn import WIDTHS, MobileNetV2FPN
+from bodyjax.models import backbones
+from bodyjax.models.backbones.mobilenet_v2_fpn import NAMES as MOBILE
+from bodyjax.models.backbones.mobilenet_v2_fpn import MobileNetV2FPN
 from bodyjax.models.pose import CenterPose, MultiStagePose
 from bodyjax.skeleton import COCO17, Skeleton
-
-
-def backbone(config: Any, dtype: Any) -> Any:
-    """The backbone that a model config names."""
-    name = config["backbone"]
-    if name == "vgg19":
-        return VGG19(dtype)
-    if name == "efficientnet_lite0":
-        return EfficientNetLite0(depthwise_form(config), config["frozen_blocks"], dtype)
-    if name in MOBILE:
-        return MobileNetV2FPN(MOBILE[name], depthwise_form(config), config["frozen_blocks"], dtype)
-    kind, _, depth = name.rpartition("_")
-    check(kind in ("resnet", "se_resnet") and depth in RESNET_BLOCKS, "backbone", name, BACKBONES)
-    return SEResNet(depth, 8 if kind == "se_resnet" else 0, dtype)
-
-
-MOBILE = {f"mobilenet_v2_fpn_{multiplier:g}": multiplier for multiplier in WIDTHS}
-BACKBONES = (
-    f"{', '.join(MOBILE)}, vgg19, efficientnet_lite0, (se_)resnet_50, (se_)resnet_101 or "
-    "(se_)resnet_small"
-)
-
-
-def depthwise_form(config: Any) -> str:
-    """Which program computes depthwise convolutions."""
-    form = config["depthwise"]
-    check(form in ("shifted", "grouped"), "depthwise", form, "shifted or grouped")
-    return str(form)
 
 
 def check(holds: bool, field: str, value: Any, wanted: str, section: str = "model") -> None:
@@ -68,7 +41,7 @@ def network(model: Any, dtype: Any) -> tuple[Network, Skeleton]:
 def multi_stage(model: Any, bones: Skeleton, dtype: Any) -> MultiStagePose:
     """Heat maps and fields by stages alone."""
     return MultiStagePose(
-        backbone(model, dtype), len(bones.joints), len(bones.limbs), stride=model["stride"],
+        backbones.build(model, dtype), len(bones.joints), len(bones.limbs), stride=model["stride"],
         stages=model["stages"], light=model["light"], width=model["width"],
         layers=model.get("layers", 2), pyramid=tuple(model.get("pyramid", (64, 96, 192, 192))),
         reduction=model.get("reduction", 0), dtype=dtype,
@@ -77,8 +50,10 @@ def multi_stage(model: Any, bones: Skeleton, dtype: Any) -> MultiStagePose:
 
 def center_pose(model: Any, bones: Skeleton, dtype: Any) -> CenterPose:
     """MoveNet's heads, and stages for the fields; the skeleton's joints are COCO's and the neck."""
-    below = backbone(model, dtype)
-    check(isinstance(below, MobileNetV2FPN), "heads", "center", f"with {' or '.join(MOBILE)}")
+    below = backbones.build(model, dtype)
+    if not isinstance(below, MobileNetV2FPN):
+        what = f"'center' should be with {' or '.join(MOBILE)}"
+        raise ConfigError(what, place="model.heads")
     check(model["stride"] == 4, "stride", model["stride"], "4 with heads = center")
     names, known = [skeleton.common_name(joint) for joint in bones.joints], list(COCO17.joints)
     missing = [name for name in names if name not in (*known, "neck")]

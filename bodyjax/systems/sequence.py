@@ -57,7 +57,7 @@ class SequenceSystem:
 
     def init(self, key: Array) -> Variables:
         """Random parameters; no statistics, nothing frozen."""
-        specs = self.batch_spec(1)
+        specs = self.input_spec(1)
         batch = {name: jnp.zeros(spec.shape, spec.dtype) for name, spec in specs.items()}
 
         def first(key: Array) -> Any:
@@ -107,7 +107,7 @@ class SequenceSystem:
     def metrics(self) -> Classification:
         return Classification(self.labels)
 
-    def batch_spec(self, size: int) -> dict[str, ArraySpec]:
+    def input_spec(self, size: int) -> dict[str, ArraySpec]:
         joints = (size, self.stored, len(self.skeleton.joints))
         return {
             "joints": ArraySpec((*joints, self.dims), "float32"),
@@ -116,8 +116,10 @@ class SequenceSystem:
             "length": ArraySpec((size,), "int32"),
             "size": ArraySpec((size, 2), "float32"),
             "condition": ArraySpec((size,), "int32"),
-            "label": ArraySpec((size,), "int32"),
         }
+
+    def batch_spec(self, size: int) -> dict[str, ArraySpec]:
+        return {**self.input_spec(size), "label": ArraySpec((size,), "int32")}
 
     def apply(self, variables: Variables, batch: Batch) -> SequenceOutput:
         """Logits and attention of the steps given, without averaging or dropout."""

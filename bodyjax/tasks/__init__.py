@@ -9,6 +9,8 @@ others or say that there is none.
     evaluate(checkpoint, data, split, ...)         what bodyjax evaluate measures; its further
                                                    parameters are the options that it takes
     open(checkpoint, ...) -> Opened                what bodyjax recognize does with a video
+    deployed(config) -> Deployed                   the function that users call: picture or frames
+                                                   to result; without it the system's predict
     measure(name, config, variants, platform)      the parts that bodyjax benchmark times
 """
 
@@ -22,8 +24,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import jax
+import numpy as np
+
 import bodyjax
 from bodyjax import systems
+from bodyjax.bench.rows import Row
+from bodyjax.contract import System
+from bodyjax.engine.step import shapes
 from bodyjax.train import run
 
 
@@ -39,6 +47,14 @@ class Opened(NamedTuple):
     all: Callable[[Path], Iterator[dict[str, Any]]]
     draw: Callable[[Path, Path, dict[str, Any]], None]
     line: Callable[[dict[str, Any]], str]
+
+
+class Deployed(NamedTuple):
+    """What users call of a checkpoint, and what is exported, timed and lowered: run(variables,
+    *inputs) -> a pytree, pure; inputs: the shapes of all but the variables."""
+
+    run: Callable[..., Any]
+    inputs: tuple[Any, ...]
 
 
 def offered(system: str, function: str) -> Callable[..., Any] | None:
@@ -57,6 +73,31 @@ def typed(command: str) -> str:
     if (Path(bodyjax.__file__).parent / "configs").is_dir():
         return f"bodyjax {command}"
     return f"{os.path.relpath(sys.executable)} -m launch.{command}"
+
+
+def deployed(config: Any) -> Deployed:
+    """The function that users call of a checkpoint with this config, as its system's file offers
+    it; else `predict_one` of the system."""
+    of_system = offered(config["system"], "deployed")
+    return of_system(config) if of_system else predict_one(systems.build(config))
+
+
+def predict_one(system: System) -> Deployed:
+    """The prediction of a batch of one."""
+    return Deployed(system.predict, (shapes(system.input_spec(1)),))
+
+
+def prediction(name: str, config: Any, platform: str) -> Iterator[Row]:
+    """Milliseconds of what is `deployed`, with random weights: a part of bodyjax benchmark."""
+    from bodyjax.bench import timing, training
+
+    timing.use_platform(platform)
+    found, part = deployed(config), f"{name}: prediction"
+    variables = training.variables_of(systems.build(config))
+    inputs = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), found.inputs)
+    timed = timing.measure(found.run, variables, *inputs)
+    words = [f"{'x'.join(map(str, leaf.shape))} {leaf.dtype}" for leaf in jax.tree.leaves(inputs)]
+    yield Row(part, ", ".join(words), timed.seconds * 1e3, "ms", timed.compile_seconds)
 
 
 def train(config: Any, workdir: Path) -> dict[str, Any]:

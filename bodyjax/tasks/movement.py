@@ -25,7 +25,7 @@ from bodyjax.recognize import clip_joints, overlay, sliding_windows
 from bodyjax.systems import movement_settings
 from bodyjax.systems.movement import Movement
 from bodyjax.systems.teaching import of_network
-from bodyjax.tasks import Opened, typed
+from bodyjax.tasks import Deployed, Opened, predict_one, prediction, typed
 from bodyjax.train import stored_maps
 
 
@@ -199,6 +199,19 @@ def open(found: Checkpoint, *, window: float | None = None) -> Opened:
     )
 
 
+def deployed(config: Any) -> Deployed:
+    """The movement in the frames (T, H, W, 3) uint8 of a clip: recognize.Result. A classifier of
+    joints predicts from them: who finds the joints follows people from frame to frame, which is no
+    single program."""
+    system = systems.build(config)
+    assert isinstance(system, Movement)
+    settings, samples = system.settings, int(config["data"].get("samples", 1))
+    if settings.input == "joints":
+        return predict_one(system)
+    frames = jax.ShapeDtypeStruct((settings.frames * samples, *settings.size, 3), np.uint8)
+    return Deployed(recognize.predictor(system, samples), (frames,))
+
+
 def measure(
     name: str, config: Any, variants: Callable[[str], Any], platform: str
 ) -> Iterator[tuple[str, Callable[..., Iterator[Any]], tuple[Any, ...]]]:
@@ -209,4 +222,5 @@ def measure(
     config.labels = config.labels or tuple(f"class {number}" for number in range(9))
     config.detector = config.detector or variants("pose").model
     yield f"{name}: training step", training.training, (name, config, platform)
+    yield f"{name}: prediction", prediction, (name, config, platform)
     yield "videos", videos.videos, (config, platform)

@@ -7,17 +7,20 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import jax
+import numpy as np
 from ml_collections import ConfigDict
 
-from bodyjax import files
-from bodyjax.contract import Prepared
+from bodyjax import detect, files, systems
+from bodyjax.contract import Prepared, Variables
 from bodyjax.data import own_pictures
 from bodyjax.detect import teacher_maps
 from bodyjax.engine import checkpoint
 from bodyjax.errors import ConfigError
 from bodyjax.evaluate import fine_tuning
 from bodyjax.evaluate.pictures import evaluate as evaluate
-from bodyjax.tasks import typed
+from bodyjax.systems.teaching import of_network
+from bodyjax.tasks import Deployed, prediction, typed
 from bodyjax.train import run
 
 COMPARED = ("small", "large", "tiny", "se", "cmu")
@@ -25,15 +28,27 @@ COMPARED = ("small", "large", "tiny", "se", "cmu")
 
 
 def prepare(config: ConfigDict, host: tuple[int, int]) -> Prepared:
-    """What every system needs; the form of stored teacher maps and, where one's own pictures are
-    trained on, the test-time settings of the start are filled in the config."""
+    """What every system needs, and the frozen teacher; the form of stored teacher maps and, where
+    one's own pictures are trained on, the test-time settings of the start are filled in the config.
+    """
     if config.get("distill", {}).get("stored"):
         teacher_maps.take_form(config)
     prepared = run.prepare(config, host)
+    prepared = prepared._replace(initial={**prepared.initial, **frozen_teacher(config)})
     if config.data.get("kind") == own_pictures.KIND:
         fine_tuning.check(config.data.path, config.data.on_bad)
         take_settings(config)
     return prepared
+
+
+def frozen_teacher(config: ConfigDict) -> Variables:
+    """The network of `config.distill.teacher` (a run's folder, or the name of shipped weights) in
+    the part "frozen"; {} where no teacher runs in the step."""
+    distill = config.get("distill") or {}
+    if not distill.get("teacher") or distill.get("stored"):
+        return {}
+    loaded = checkpoint.load(distill["teacher"], system="pose")
+    return {"frozen": {"teacher": of_network(loaded.variables)}}
 
 
 def take_settings(config: ConfigDict) -> None:
@@ -61,6 +76,15 @@ def finish(config: ConfigDict, path: Path, workdir: Path, again: bool) -> list[s
     return [*fine_tuning.lines(measures), f"find people: {command}"]
 
 
+def deployed(config: Any) -> Deployed:
+    """The people of a canvas (side, side, 3) uint8: detect.Detections."""
+    settings = detect.merged(dict(config.get("detect", {})))
+    system: Any = systems.build(config)
+    detector = detect.make(system, {}, settings)
+    canvas = jax.ShapeDtypeStruct((detector.side, detector.side, 3), np.uint8)
+    return Deployed(detector.predict, (canvas,))
+
+
 def measure(
     name: str, config: Any, variants: Callable[[str], Any], platform: str
 ) -> Iterator[tuple[str, Callable[..., Iterator[Any]], tuple[Any, ...]]]:
@@ -74,6 +98,7 @@ def measure(
         except ConfigError:
             continue
     yield f"{name}: training step", training.training, (name, config, platform)
+    yield f"{name}: prediction", prediction, (name, config, platform)
     yield "detector", people.people, (platform,)
     yield "networks", detector.detector, (compared, platform)
     yield "labels", detector.labels, (config, platform)

@@ -19,7 +19,7 @@ from bodyjax.engine.checkpoint import Checkpoint
 from bodyjax.errors import ConfigError, VideoError
 from bodyjax.evaluate.sequences import evaluate as evaluate
 from bodyjax.score import scorer
-from bodyjax.tasks import Opened
+from bodyjax.tasks import Opened, prediction
 from bodyjax.train import cross_validation, start
 
 
@@ -96,4 +96,5 @@ def measure(
     config.labels = config.labels or tuple(f"class {number}" for number in range(9))
     config.skeleton = config.skeleton or "coco17"
     yield f"{name}: training step", training.training, (name, config, platform)
+    yield f"{name}: prediction", prediction, (name, config, platform)
     yield "sequence model", sequence.sequence, (config, platform)

@@ -1,4 +1,4 @@
-"""What a training starts from: published weights, an earlier checkpoint, a frozen teacher."""
+"""What a training starts from: published weights or an earlier checkpoint."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from bodyjax import published
 from bodyjax.contract import System, Variables
 from bodyjax.engine import checkpoint
 from bodyjax.errors import CheckpointError
+from bodyjax.models.backbones.mobilenet_v2_fpn import HEADS
 from bodyjax.systems.teaching import of_network
 
 OWN = ("se",)
@@ -24,8 +25,7 @@ def variables(config: Any, system: System) -> Variables:
     """Initial variables that replace the random ones, part by part; {} where all stay random.
 
     `config.start`: an .npz of published backbone weights (bodyjax.published), or a run's folder or
-    the name of shipped weights for the whole network. `config.distill.teacher`: the same for the
-    frozen teacher, where the teacher is a network that runs in the step.
+    the name of shipped weights for the whole network.
     """
     found: Variables = {}
     start = str(config.get("start", "") or "")
@@ -33,11 +33,6 @@ def variables(config: Any, system: System) -> Variables:
         found |= from_published(start, config["seed"], system)
     elif start:
         found |= from_checkpoint(start, system)
-    distill = config.get("distill") or {}
-    teacher = distill.get("teacher", "")
-    if teacher and not distill.get("stored"):
-        loaded = checkpoint.load(teacher, system="pose").variables
-        found["frozen"] = {"teacher": of_network(loaded)}
     return found
 
 
@@ -57,7 +52,7 @@ def from_published(path: str, seed: int, system: System) -> Variables:
     shapes = jax.eval_shape(system.init, jax.random.key(seed))
     try:
         params, statistics, heads = published.network(published.read(path))
-        for head in published.HEADS:
+        for head in HEADS:
             if head in shapes["params"] and head not in heads:
                 raise CheckpointError("the weights have no such head", place=head)
         heads = {head: tree for head, tree in heads.items() if head in shapes["params"]}

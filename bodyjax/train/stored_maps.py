@@ -36,11 +36,11 @@ def ensure(source: Clips, system: Movement, detector: Variables, count: int) -> 
     Each clip is a file of its own, written under a temporary name and renamed: a stopped run goes
     on where it was. Shows progress.
     """
-    words = (digest(detector), system.size, count)
+    words = (digest(detector), system.settings.size, count)
     place = folder() / hashlib.sha256(repr(words).encode()).hexdigest()[:24]
     place.mkdir(parents=True, exist_ok=True)
     stride = system.looker.model.stride
-    shape = (count, system.size[0] // stride, system.size[1] // stride, JOINTS)
+    shape = (count, system.settings.size[0] // stride, system.settings.size[1] // stride, JOINTS)
     files = [place / f"{stored.clip_key(source, i)}.npy" for i in range(len(source))]
     missing = [i for i, file in enumerate(files) if not stored.whole(file, shape)]
     if missing:
@@ -63,8 +63,8 @@ def make(
         numbers = feed.spread(int(example["length"]), shape[0], 1)[0]
         distinct, inverse = np.unique(numbers, return_inverse=True)
         frames = clips.read_frames(example, distinct)
-        matrix = affine.fit(frames.shape[1:3], system.size)
-        return np.stack([affine.warp(f, matrix, system.size) for f in frames])[inverse]
+        matrix = affine.fit(frames.shape[1:3], system.settings.size)
+        return np.stack([affine.warp(f, matrix, system.settings.size) for f in frames])[inverse]
 
     def write(index: int) -> None:
         frames, parts = read(index), []

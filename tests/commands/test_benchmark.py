@@ -74,16 +74,17 @@ def test_every_config_has_its_parts_and_detectors_are_compared():
         "videos",
         "sequence model",
     } <= set(parts)
-    assert {f"{name}: training step" for name in configs} <= set(parts)
+    for part in ("training step", "prediction"):
+        assert {f"{name}: {part}" for name in configs} <= set(parts)
     assert {"small", "cmu"} <= set(parts["networks"][0])
     only = [name for name, _, _ in benchmark.parts(configs, "sequence", "cpu")]
-    assert only == ["sequence: training step", "sequence model"]
+    assert only == ["sequence: training step", "sequence: prediction", "sequence model"]
 
 
 def test_configs_are_completed_without_data():
     configs = benchmark.load_configs()
     parts = {name: arguments for name, _, arguments in benchmark.parts(configs, "movement", "cpu")}
-    done = parts["videos"][0]
+    done = parts["classifier: training step"][1]
     assert len(done.labels) == 9
     assert done.detector.backbone
     assert configs["classifier"].labels == ()

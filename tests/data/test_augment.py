@@ -6,6 +6,7 @@ import pytest
 from bodyjax import skeleton
 from bodyjax.data import affine, augment
 from bodyjax.data.clips import body_region
+from bodyjax.data.rows import Rows
 
 BODY18 = skeleton.get("body18")
 
@@ -323,20 +324,15 @@ def test_simulated_maps_zoom_or_move_by_the_rules():
 
 
 def test_simulated_clips_are_added_to_the_originals():
-    class Source:
-        fingerprint, labels, groups = "x", np.array([3, 4]), np.array(["a", "b"])
-
-        def __len__(self):
-            return 2
-
-        def __getitem__(self, index):
-            return {"label": self.labels[index]}
-
-    both = body_region.WithSimulated(Source())
+    labels = np.array([3, 4])
+    source = Rows({"label": labels}, labels=labels, groups=np.array(["a", "b"]), names=("x", "y"))
+    both = body_region.WithSimulated(source)
     assert len(both) == 4
     assert [int(both[i]["label"]) for i in range(4)] == [3, 4, 3, 4]
     assert [bool(both[i]["simulated"]) for i in range(4)] == [False, False, True, True]
     assert list(both.groups) == ["a", "b", "a", "b"]
+    assert [both.name(i) for i in range(4)] == ["x", "y", "x", "y"]
+    assert not both.heldout.any()
 
 
 def test_fitted_clips_are_whole_and_centred():

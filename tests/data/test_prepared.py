@@ -25,6 +25,14 @@ class Arrays:
     classes = ("v", "w", "x", "y", "z")
     heldout = np.array([False, False, False, True, True])
     names = tuple("pqrst")
+    bad = ()
+
+    @property
+    def left_out(self) -> dict:
+        return {}
+
+    def name(self, index: int) -> str:
+        return self.names[index]
 
     def __len__(self) -> int:
         return 5

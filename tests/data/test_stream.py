@@ -16,14 +16,17 @@ from bodyjax.errors import ConfigError, DataError
 
 
 class Numbers:
-    """Example i is the number first + i; `bad` raise, `slow` sleep for a minute."""
+    """Example i is the number first + i; `broken` raise, `slow` sleep for a minute."""
 
     labels = groups = None
+    classes, bad = (), ()
 
     def __init__(
-        self, length: int, bad: tuple[int, ...] = (), slow: tuple[int, ...] = (), first: int = 0
+        self, length: int, broken: tuple[int, ...] = (), slow: tuple[int, ...] = (), first: int = 0
     ) -> None:
-        self.length, self.bad, self.slow, self.first = length, bad, slow, first
+        self.length, self.broken, self.slow, self.first = length, broken, slow, first
+        self.heldout, self.left_out = np.zeros(length, bool), {"odd": 1}
+        self.names = tuple(str(first + i) for i in range(length))
         self.fingerprint = f"numbers {length}"
 
     def __len__(self) -> int:
@@ -33,7 +36,7 @@ class Numbers:
         return f"number-{index}"
 
     def __getitem__(self, index: int) -> dict[str, np.ndarray]:
-        if index in self.bad:
+        if index in self.broken:
             raise ValueError("this one is broken")
         if index in self.slow:
             time.sleep(60)
@@ -145,7 +148,7 @@ def test_no_evaluation_source_gives_no_batches():
 
 @pytest.mark.parametrize("workers", [0, 1])
 def test_a_failing_example_is_named(workers):
-    feed = stream(source=Numbers(20, bad=(11,)), workers=workers)
+    feed = stream(source=Numbers(20, broken=(11,)), workers=workers)
     with pytest.raises(DataError, match=r"number-11.*this one is broken"):
         take(feed, 0, 10)
 
@@ -212,6 +215,7 @@ def test_mixture_keeps_shares_and_goes_through_each_source():
         assert abs((stretch < 40).sum() - 12) <= 1
     same(take(feed, 2, 4)[2:], take(feed, 4, 2))
     assert mixed.name(41) == "number-1"
+    assert (mixed.names[41], len(mixed.heldout), mixed.left_out) == ("41", 50, {"odd": 2})
 
 
 def test_mixture_refuses_odd_weights():

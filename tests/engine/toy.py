@@ -84,8 +84,11 @@ class Toy:
     def metrics(self) -> Accuracy:
         return Accuracy()
 
+    def input_spec(self, size: int) -> dict[str, ArraySpec]:
+        return {"x": ArraySpec((size, FEATURES), "float32")}
+
     def batch_spec(self, size: int) -> dict[str, ArraySpec]:
-        return {"x": ArraySpec((size, FEATURES), "float32"), "label": ArraySpec((size,), "int32")}
+        return {**self.input_spec(size), "label": ArraySpec((size,), "int32")}
 
 
 @dataclass

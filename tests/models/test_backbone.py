@@ -7,16 +7,17 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from bodyjax import published
-from bodyjax.models import backbone
+from bodyjax.models import backbones
 from bodyjax.models.backbone import (
     VGG19,
     EfficientNetLite0,
+    MobileNetV2FPN,
     SEBottleneck,
     SEResNet,
     SqueezeExcite,
-    imagenet_normalised,
 )
+from bodyjax.models.backbones import efficientnet_lite0, se_resnet
+from bodyjax.models.backbones.layers import imagenet_normalised
 from tests.shared import GOLDENS
 
 PIXELS = jax.ShapeDtypeStruct((2, 64, 96, 3), jnp.uint8)
@@ -33,7 +34,7 @@ def golden(request):
         prefix = f"c{request.param}_"
         arrays = {n.removeprefix(prefix): file[n] for n in file.files if n.startswith(prefix)}
     state = {f"layer1.0.{n[2:]}": value for n, value in arrays.items() if n.startswith("w_")}
-    params, statistics = published.resnet(state)
+    params, statistics, _ = se_resnet.published(state)
     planes = arrays["w_conv1.weight"].shape[0]
     layer = SEBottleneck(planes, int(arrays["stride"]), 1, int(arrays["reduction"]))
     variables = {"params": params["layer1_0"], "batch_stats": statistics["layer1_0"]}
@@ -98,14 +99,28 @@ def test_reduction_is_eight_where_the_network_uses_it():
         (SEResNet("50"), {4: 256, 8: 1024}),
         (SEResNet("101"), {4: 256, 8: 1024}),
         (EfficientNetLite0(), {2: 16, 4: 24, 8: 40, 16: 112, 32: 320}),
+        (MobileNetV2FPN(), {4: 24, 8: 72, 16: 128, 32: 64}),
     ],
-    ids=["vgg19", "small", "50", "101", "lite0"],
+    ids=["vgg19", "small", "50", "101", "lite0", "mobilenet"],
 )
 def test_features_by_stride(network, expected):
+    assert network.strides == tuple(expected)
     features, _ = jax.eval_shape(network.init_with_output, jax.random.key(0), PIXELS)
     assert {stride: f.shape for stride, f in features.items()} == {
         stride: (2, 64 // stride, 96 // stride, channels) for stride, channels in expected.items()
     }
+
+
+def test_every_name_of_a_backbone_s_file_builds_it():
+    files = backbones.files()
+    assert len(files) >= 4
+    for file in files:
+        for name in file.NAMES:
+            model = {"backbone": name, "depthwise": "grouped", "frozen_blocks": 1}
+            network = backbones.build(model, jnp.bfloat16)
+            assert type(network).__module__ == file.__name__
+            assert network.dtype == jnp.bfloat16
+    assert len({file.KNOWN_BY for file in files}) == len(files)
 
 
 def count(network):
@@ -140,7 +155,7 @@ def test_pixels_are_normalised_in_float32_whatever_their_type():
 def short_lite0(monkeypatch):
     """EfficientNet-lite0 cut to three blocks."""
     groups = ((1, 3, 1, 1, 16), (1, 3, 2, 6, 24), (1, 5, 2, 6, 40))
-    monkeypatch.setattr(backbone, "LITE0_GROUPS", groups)
+    monkeypatch.setattr(efficientnet_lite0, "GROUPS", groups)
 
 
 @pytest.mark.slow

@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from bodyjax.models.backbone import Depthwise
+from bodyjax.models.backbones.layers import Depthwise
 from bodyjax.models.depthwise import depthwise
 
 

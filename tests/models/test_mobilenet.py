@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from bodyjax import published
-from bodyjax.models.backbones.mobilenet_v2_fpn import DepthwiseConv, MobileNetV2FPN
+from bodyjax.models.backbones.layers import DepthwiseConv
+from bodyjax.models.backbones.mobilenet_v2_fpn import HEADS, MobileNetV2FPN
 from bodyjax.skeleton import BODY18, COCO17
 from bodyjax.systems import build
 from configs.pose import get_config
@@ -124,7 +125,7 @@ def test_every_parameter_comes_from_the_file(variant, boxes):
     backbone, statistics, heads = published.network(arrays)
     system = build(get_config(variant))
     shapes = jax.eval_shape(system.init, KEY)["params"]
-    wanted = {name: shapes[name] for name in ("backbone", *published.HEADS)}
+    wanted = {name: shapes[name] for name in ("backbone", *HEADS)}
     assert jax.tree.map(np.shape, {"backbone": backbone, **heads}) == jax.tree.map(
         lambda leaf: leaf.shape, wanted
     )

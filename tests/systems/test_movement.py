@@ -106,10 +106,8 @@ def test_no_change_is_the_identity():
 
 def test_flipping_twice_gives_the_clip_back_and_swaps_sides(of_joints):
     system, _ = of_joints
-    flips = replace(
-        system,
-        augment=(("flip", 1.0), ("noise", 0.0), ("rotation", 0.0), ("scale", 0.0), ("shift", 0.0)),
-    )
+    none = (("noise", 0.0), ("rotation", 0.0), ("scale", 0.0), ("shift", 0.0))
+    flips = replace(system, settings=replace(system.settings, augment=(("flip", 1.0), *none)))
     batch = joints_batch()
     flipped, _ = flips.clip({}, batch, jax.random.key(0))
     plain, _ = flips.clip({}, batch, None)
@@ -133,7 +131,7 @@ def test_frames_and_stored_maps_give_the_same_class(of_frames):
     direct = jax.jit(system.predict)(variables, {"frames": frames})
     detector = variables["frozen"]["detector"]
     stored = np.asarray(system.heatmaps(detector, frames) * 255 + 0.5).astype(np.uint8)
-    of_maps = replace(system, input="maps")
+    of_maps = replace(system, settings=replace(system.settings, input="maps"))
     again = jax.jit(of_maps.predict)(variables, {"maps": stored})
     assert direct["xy"].shape == (2, 4, JOINTS, 2)
     np.testing.assert_allclose(again["probability"], direct["probability"], atol=0.02)

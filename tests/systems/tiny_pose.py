@@ -6,7 +6,7 @@ import numpy as np
 from flax import linen as nn
 
 from bodyjax import skeleton
-from bodyjax.models.backbone import Norm
+from bodyjax.models.backbones.layers import Norm
 from bodyjax.models.pose import MultiStagePose
 from bodyjax.systems.pose import Pose
 
@@ -22,6 +22,9 @@ class Patches(nn.Module):
     """The smallest backbone: one convolution over cells of 8 x 8 pixels."""
 
     width: int = 8
+
+    strides = (8,)
+    normed = True
 
     @nn.compact
     def __call__(self, pixels, train=False):

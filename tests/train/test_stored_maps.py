@@ -20,7 +20,8 @@ def test_the_same_maps_made_twice_at_once(tmp_path, monkeypatch):
     write_video(tmp_path / "clips" / "wave" / "one.mp4", frames, 10)
     source = clips(tmp_path / "clips", "all")
     network: Any = SimpleNamespace(  # gives brightness for heat maps
-        size=(32, 48), heatmaps=lambda v, x: jnp.repeat(x.mean(-1, keepdims=True) / 255, 18, -1)
+        settings=SimpleNamespace(size=(32, 48)),
+        heatmaps=lambda v, x: jnp.repeat(x.mean(-1, keepdims=True) / 255, 18, -1),
     )
     shape, both, save = (4, 32, 48, 18), threading.Barrier(2), np.save
 

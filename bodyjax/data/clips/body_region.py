@@ -7,7 +7,6 @@ the training set (`WithSimulated`).
 from __future__ import annotations
 
 import hashlib
-from typing import Any
 
 import numpy as np
 
@@ -34,16 +33,16 @@ class WithSimulated:
         self.fingerprint = hashlib.sha256(words.encode()).hexdigest()
         self.labels = None if source.labels is None else np.tile(source.labels, 2)
         self.groups = None if source.groups is None else np.tile(source.groups, 2)
-        self.heldout = np.tile(getattr(source, "heldout", np.zeros(len(source), bool)), 2)
+        self.heldout = np.tile(source.heldout, 2)
+        self.names = (*source.names, *source.names)
+        self.classes, self.bad, self.left_out = source.classes, source.bad, source.left_out
 
     def __len__(self) -> int:
         return 2 * len(self.source)
 
     def name(self, index: int) -> str:
         """What errors call an example."""
-        name: Any = getattr(self.source, "name", None)
-        row = index % len(self.source)
-        return str(name(row)) if name else f"example {row}"
+        return self.source.name(index % len(self.source))
 
     def __getitem__(self, index: int) -> dict[str, np.ndarray]:
         example = self.source[index % len(self.source)]

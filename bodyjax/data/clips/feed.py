@@ -247,6 +247,25 @@ class StoredMaps:
     def heldout(self) -> np.ndarray:
         return self.clips.heldout
 
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return self.clips.classes
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return self.clips.names
+
+    @property
+    def bad(self) -> tuple[str, ...]:
+        return self.clips.bad
+
+    @property
+    def left_out(self) -> Mapping[str, int]:
+        return self.clips.left_out
+
+    def name(self, index: int) -> str:
+        return self.clips.name(index)
+
     def __len__(self) -> int:
         return len(self.clips)
 
@@ -276,6 +295,25 @@ class StoredJoints:
     @property
     def heldout(self) -> np.ndarray:
         return self.clips.heldout
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return self.clips.classes
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return self.clips.names
+
+    @property
+    def bad(self) -> tuple[str, ...]:
+        return self.clips.bad
+
+    @property
+    def left_out(self) -> Mapping[str, int]:
+        return self.clips.left_out
+
+    def name(self, index: int) -> str:
+        return self.clips.name(index)
 
     def __len__(self) -> int:
         return len(self.clips)

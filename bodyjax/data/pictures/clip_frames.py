@@ -50,6 +50,7 @@ class ClipPictures:
     left_out: dict[str, int] = field(default_factory=dict)
     labels: np.ndarray | None = None
     groups: np.ndarray | None = None
+    classes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -66,6 +67,12 @@ class ClipPictures:
         for array in (self.ids, self.frame, self.xy, self.visible, self.boxes):
             digest.update(np.ascontiguousarray(array).tobytes())
         return digest.hexdigest()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """NAME of the clip and number of the frame."""
+        pairs = zip(self.clip, self.frame, strict=True)
+        return tuple(f"{self.clips.names[clip]}, frame {frame}" for clip, frame in pairs)
 
     def name(self, index: int) -> str:
         """What errors call an example."""

@@ -69,6 +69,7 @@ class Pictures:
     extra: dict[str, np.ndarray] = field(default_factory=dict)
     labels: np.ndarray | None = None
     groups: np.ndarray | None = None
+    classes: tuple[str, ...] = ()
     fingerprint: str = ""
 
     def __post_init__(self) -> None:

@@ -26,6 +26,8 @@ class SimulatedPictures:
     size: tuple[int, int] = (160, 160)
     labels: None = None
     groups: None = None
+    classes: tuple[str, ...] = ()
+    bad: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         check_part(self.part)
@@ -34,6 +36,25 @@ class SimulatedPictures:
     def fingerprint(self) -> str:
         words = ("simulated 2", clips.VERSION, self.part, self.count, self.size)
         return hashlib.sha256(repr(words).encode()).hexdigest()
+
+    @property
+    def heldout(self) -> np.ndarray:
+        """(N,): all of the part "test"."""
+        return np.full(self.count, self.part == "test")
+
+    @property
+    def left_out(self) -> dict[str, int]:
+        """Nothing."""
+        return {}
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """By their numbers."""
+        return tuple(f"row {index}" for index in range(self.count))
+
+    def name(self, index: int) -> str:
+        """What errors call an example."""
+        return f"simulated {self.part} picture {index}"
 
     def __len__(self) -> int:
         return self.count

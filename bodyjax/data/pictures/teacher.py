@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from bodyjax import skeleton
+from bodyjax.contract import Source
 from bodyjax.data import affine
 from bodyjax.data.augment import MIRROR
 from bodyjax.data.pictures.labelled import BODY18, FilePath, Pictures, read_arrays
@@ -84,7 +86,7 @@ class WithMaps:
     pixels to those of the teacher's canvas. names: of the pictures, as the store knows them.
     """
 
-    source: Any
+    source: Source
     store: MapStore
     names: tuple[str, ...]
 
@@ -95,37 +97,41 @@ class WithMaps:
 
     @property
     def labels(self) -> np.ndarray | None:
-        return None if self.source.labels is None else np.asarray(self.source.labels)
+        return self.source.labels
 
     @property
     def groups(self) -> np.ndarray | None:
-        return None if self.source.groups is None else np.asarray(self.source.groups)
+        return self.source.groups
 
     @property
     def heldout(self) -> np.ndarray:
-        return np.asarray(self.source.heldout)
+        return self.source.heldout
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return self.source.classes
 
     @property
     def bad(self) -> tuple[str, ...]:
-        return tuple(self.source.bad)
+        return self.source.bad
 
     @property
-    def left_out(self) -> dict[str, int]:
-        return dict(self.source.left_out)
+    def left_out(self) -> Mapping[str, int]:
+        return self.source.left_out
 
     def __len__(self) -> int:
         return len(self.source)
 
     def name(self, index: int) -> str:
         """What errors call an example."""
-        return str(self.source.name(index))
+        return self.source.name(index)
 
     def __getitem__(self, index: int) -> Example:
         maps, canvas = self.store.read(self.names[index])
         return {**self.source[index], "teacher_maps": maps, "teacher_canvas": canvas}
 
 
-def with_maps(source: Any, store: MapStore) -> WithMaps:
+def with_maps(source: Source, store: MapStore) -> WithMaps:
     """`source` with stored maps; DataError where these are of another set, of another version of
     it, or not of all its pictures."""
     names, stamps = pictures_of(source)

@@ -54,6 +54,20 @@ class Sequences:
         if not self.fingerprint:
             object.__setattr__(self, "fingerprint", _fingerprint(self))
 
+    @property
+    def heldout(self) -> np.ndarray:
+        """(N,) all False: who holds out rows, by `splits` or folds, takes them away (`rows`)."""
+        return np.zeros(len(self), bool)
+
+    @property
+    def bad(self) -> tuple[str, ...]:
+        """None: what can't be used is counted in `left_out`."""
+        return ()
+
+    def name(self, index: int) -> str:
+        """What errors call a sequence."""
+        return self.names[index]
+
     def __len__(self) -> int:
         return len(self.labels)
 

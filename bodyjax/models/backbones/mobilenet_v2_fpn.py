@@ -5,8 +5,14 @@ the heads that read it are MoveNet's (Google, Apache 2.0; CenterNet's form: Zhou
 Points", 2019). Depth multiplier 1.5 is MoveNet MultiPose's, 1.75 MoveNet Thunder's. The published
 weights have their batch norms folded into kernels and biases, so there are no norms here.
 
-Pixels (B, H, W, 3) in 0..255, RGB; features by stride, as every backbone of models.backbone gives
-them. H and W are multiples of 32. Names of parameters are those of the published weights.
+Published weights are in our layout already.
+
+| there | here |
+|---|---|
+| backbone/X, fpn/X | X |
+| heatmap/X, center/X, regress/X, offset/X | the same, of the heads of models.pose.CenterPose |
+
+Left out: MoveNet's boxes.
 """
 
 from __future__ import annotations
@@ -17,7 +23,9 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from bodyjax.models.depthwise import depthwise
+from bodyjax.models.backbones import Arrays, Tree, Weights, unknown
+from bodyjax.models.backbones.layers import DepthwiseConv, PointwiseConv, SeparableConv
+from bodyjax.models.depthwise import form
 from bodyjax.models.resize import upsample2
 
 Array = jax.Array
@@ -37,62 +45,10 @@ TAPS = {2: 4, 5: 8, 9: 16}
 LATERAL = {32: 64, 16: 64, 8: 32, 4: 24}
 SMOOTH = {16: 32, 8: 24, 4: 24}
 
-
-class DepthwiseConv(nn.Module):
-    """Depthwise 3x3 convolution, "SAME" padding, kernel (3, 3, C), with a bias or without.
-
-    `form`: "shifted" or "grouped", two programs of the same parameters (models.depthwise)."""
-
-    stride: int = 1
-    bias: bool = True
-    form: str = "shifted"
-    dtype: Any = jnp.float32
-
-    @nn.compact
-    def __call__(self, x: Array) -> Array:
-        channels = x.shape[-1]
-        init = nn.initializers.normal(0.2)
-        kernel = self.param("kernel", init, (3, 3, channels)).astype(self.dtype)
-        x = x.astype(self.dtype)
-        if self.form == "grouped":
-            y = jax.lax.conv_general_dilated(
-                x, kernel[:, :, None], (self.stride, self.stride), "SAME",
-                dimension_numbers=("NHWC", "HWIO", "NHWC"), feature_group_count=channels,
-            )  # fmt: skip
-        else:
-            y = depthwise(x, kernel, self.stride)
-        if self.bias:
-            y = y + self.param("bias", nn.initializers.zeros, (channels,)).astype(self.dtype)
-        return y
-
-
-class PointwiseConv(nn.Module):
-    """1x1 convolution with bias as a matrix product; kernel (1, 1, in, out) as of nn.Conv."""
-
-    features: int
-    dtype: Any = jnp.float32
-
-    @nn.compact
-    def __call__(self, x: Array) -> Array:
-        shape = (1, 1, x.shape[-1], self.features)
-        kernel = self.param("kernel", nn.initializers.lecun_normal(), shape)
-        bias = self.param("bias", nn.initializers.zeros, (self.features,))
-        return jnp.dot(x.astype(self.dtype), kernel[0, 0].astype(self.dtype)) + bias.astype(
-            self.dtype
-        )
-
-
-class SeparableConv(nn.Module):
-    """Depthwise 3x3 without bias, then 1x1 and ReLU: MoveNet's `smooth` and `hidden` layers."""
-
-    features: int
-    form: str = "shifted"
-    dtype: Any = jnp.float32
-
-    @nn.compact
-    def __call__(self, x: Array) -> Array:
-        x = DepthwiseConv(bias=False, form=self.form, dtype=self.dtype, name="depthwise")(x)
-        return nn.relu(PointwiseConv(self.features, self.dtype, name="pointwise")(x))
+NAMES = tuple(f"mobilenet_v2_fpn_{multiplier:g}" for multiplier in WIDTHS)
+KNOWN_BY = "backbone/stem/kernel"
+HEADS = ("heatmap", "center", "regress", "offset")
+"""Of MoveNet, as they are published; its box_scale and box_offset are not used."""
 
 
 class FoldedResidual(nn.Module):
@@ -128,6 +84,9 @@ class MobileNetV2FPN(nn.Module):
     frozen_blocks: int = 0
     dtype: Any = jnp.float32
 
+    strides = (4, 8, 16, 32)
+    normed = False
+
     @nn.compact
     def __call__(self, pixels: Array, train: bool = False) -> dict[int, Array]:
         del train  # no norms
@@ -159,3 +118,33 @@ class MobileNetV2FPN(nn.Module):
         if self.frozen_blocks >= len(STRIDES):
             features = jax.tree.map(jax.lax.stop_gradient, features)
         return features
+
+
+def build(name: str, model: Any, dtype: Any) -> MobileNetV2FPN:
+    multiplier = float(name.rpartition("_")[2])
+    return MobileNetV2FPN(multiplier, form(model), model["frozen_blocks"], dtype)
+
+
+def published(arrays: Arrays) -> Weights:
+    """The variables of `MobileNetV2FPN` and of MoveNet's heads."""
+    params: Tree = {}
+    for name, value in arrays.items():
+        part, _, rest = name.partition("/")
+        if part in ("box_scale", "box_offset"):
+            continue
+        if part in ("backbone", "fpn"):
+            where = rest.split("/")
+        elif part in HEADS:
+            where = name.split("/")
+        else:
+            unknown(name)
+        if where[-1] not in ("kernel", "bias"):
+            unknown(name)
+        tree = params
+        for step in where[:-1]:
+            tree = tree.setdefault(step, {})
+            if not isinstance(tree, dict):
+                unknown(name)
+        tree[where[-1]] = value
+    heads = {head: params.pop(head) for head in HEADS if head in params}
+    return Weights(params, {}, heads)
