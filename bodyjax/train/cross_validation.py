@@ -25,8 +25,9 @@ from bodyjax.contract import System
 from bodyjax.data import folds as folding
 from bodyjax.data.folds import Fold
 from bodyjax.data.sequences.source import Sequences, from_config, without_size
+from bodyjax.engine import mesh as meshes
 from bodyjax.engine import settings
-from bodyjax.engine.evaluate import predict_rows
+from bodyjax.engine.evaluate import batches_of, make_predictor, predict_rows
 from bodyjax.engine.optim import make_optimizer, moving_average
 from bodyjax.errors import ConfigError, UserError
 from bodyjax.metrics.pooled import interval, pooled, scores, show, table
@@ -175,18 +176,14 @@ def diverged(run: int, step: int) -> UserError:
 
 
 def predict_runs(
-    system: System,
-    variables: Any,
-    arrays: Mapping[str, np.ndarray],
-    rows: Sequence[np.ndarray],
-    batch: int = 256,
+    system: System, variables: Any, arrays: Mapping[str, np.ndarray], rows: Sequence[np.ndarray]
 ) -> list[np.ndarray]:
     """probability (rows of the run, C) of R models, each on its own rows."""
-    predict, size = jax.jit(system.predict), min(batch, max(map(len, rows)))
+    predict, size = make_predictor(system, meshes.one_device()), min(256, max(map(len, rows)))
     results = []
     for r, mine in enumerate(rows):
         model = jax.tree.map(lambda leaf, r=r: leaf[r], variables)
-        results.append(predict_rows(predict, model, arrays, mine, size)["probability"])
+        results.append(predict_rows(predict, model, batches_of(arrays, mine, size)))
     return results
 
 
