@@ -18,7 +18,7 @@ from bodyjax.bench import timing
 from bodyjax.bench.rows import Row, attempt, not_measured
 from bodyjax.engine import settings
 from bodyjax.models.sequence import SequenceClassifier
-from bodyjax.train import cross_validation
+from bodyjax.train import parallel_runs
 
 BATCH, STEPS, FEATURES, CLASSES = 128, 10, 68, 12
 WIDTHS = (128, 256)
@@ -124,7 +124,7 @@ def _runs(config: Any, together: bool) -> Iterator[Row]:
     steps = 2 * chunk if together else chunk
     plans = rng.integers(0, batch, (count, steps, batch)).astype(np.int32)
     times: list[float] = []
-    cross_validation.train_runs(
+    parallel_runs.train_runs(
         system, arrays, plans, np.ones((count, batch), np.float32), range(count),
         settings.optimizer(settings.plain(config["optimizer"])), chunk=chunk, together=together,
         say=lambda line: times.append(time.perf_counter()),
