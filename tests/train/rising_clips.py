@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from bodyjax.data.sequences.source import Clips, resampled
+from bodyjax.data.sequences.ragged_clips import Clips
+from bodyjax.data.sequences.source import resampled
 from bodyjax.skeleton import make
 
 BODY = make("four", "left_hip right_hip left_shoulder right_shoulder", "left_hip-left_shoulder")

@@ -17,7 +17,8 @@ from typing import Any
 import numpy as np
 
 from bodyjax.data.sampling import window_frames
-from bodyjax.data.sequences.array_sets import SETS, Clips, check_options, choices, load
+from bodyjax.data.sequences.array_sets import SETS, check_options, choices, load
+from bodyjax.data.sequences.ragged_clips import Clips
 from bodyjax.deform import UNIFORMS, Clip, Limits, apply, deformation, resample
 from bodyjax.errors import ConfigError, DataError
 from bodyjax.skeleton import Skeleton
