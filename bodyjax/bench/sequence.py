@@ -112,7 +112,7 @@ def _torch(width: int) -> Iterator[Row]:
 
 def _runs(config: Any, together: bool) -> Iterator[Row]:
     """Training steps per second over all of four runs, the first part, which compiles, left out."""
-    system, batch, chunk, count = systems.build(config), int(config["data"]["batch_size"]), 20, 4
+    system, batch, chunk, count = systems.build(config), int(config["data"]["batch"]), 20, 4
     rng = np.random.default_rng(0)
     arrays = {
         name: rng.uniform(0, 100, spec.shape).astype(spec.dtype)

@@ -90,14 +90,14 @@ def open_set(config: Any, system: SequenceSystem, path: str | Path) -> Sequences
     itself stores: joint tables are of the clips they were made of (`notes` names them).
     """
     name, section = set_name(path), dict(settings.plain(config["data"]))
-    same = section.get("set") == name
+    same = section.get("kind") == name
     options = {key: section[key] for key in ("label", "joints") if same and section.get(key)}
     notes: tuple[str, ...] = ()
     if name == "pushfit":
         usual = "movenet" if system.skeleton.name == "coco17" else "mediapipe"
         options["joints"], notes = _stored(options.get("joints", usual))
     cut = {key: value for key, value in section.items() if key not in ("label", "joints")}
-    found = source.from_config(cut | options | {"set": name, "path": str(path)}, lambda line: None)
+    found = source.from_config(cut | options | {"kind": name, "path": str(path)}, lambda line: None)
     found = replace(found, notes=(*notes, *found.notes))
     _check_fit(found, system, path)
     return found

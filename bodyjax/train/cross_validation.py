@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from bodyjax import files
+from bodyjax import config_history, files
 from bodyjax.contract import System
 from bodyjax.data import folds as folding
 from bodyjax.data.folds import Fold
@@ -71,7 +71,7 @@ def make_folds(data: Sequences, section: Mapping[str, Any], seed: int) -> list[F
 
 
 def check_numbers(config: Mapping[str, Any]) -> None:
-    """ConfigError for folds.seeds, folds.members or data.batch_size that make no runs."""
+    """ConfigError for folds.seeds, folds.members or data.batch that make no runs."""
     section = config["folds"]
     seeds = section["seeds"]
     if not seeds or len(set(seeds)) < len(seeds):
@@ -82,7 +82,7 @@ def check_numbers(config: Mapping[str, Any]) -> None:
         if seed > MOST_SEED:
             raise ConfigError(f"{seed} is above {MOST_SEED}", place="folds.seeds")
     _whole(section.get("members", 1), 1, "folds.members")
-    _whole(config["data"]["batch_size"], 1, "data.batch_size")
+    _whole(config["data"]["batch"], 1, "data.batch")
 
 
 def _whole(value: Any, least: int, place: str) -> None:
@@ -146,6 +146,7 @@ def run(
     With a workdir, predictions.npz and metrics.json are written at the end; a finished run is only
     read, where config and data are the same, else refused (ConfigError). A stopped run starts anew.
     """
+    config_history.refuse(config)
     if config.get("seed"):
         raise ConfigError("is for one model", place="seed", hint="folds have folds.seeds")
     done = None if workdir is None else Path(workdir) / "metrics.json"
@@ -200,7 +201,7 @@ def trained_and_tested(
     say: Say,
 ) -> list[np.ndarray]:
     """probability (rows of the fold's test side, C) of each run, trained on its training side."""
-    batch, section = values["data"]["batch_size"], values["folds"]
+    batch, section = values["data"]["batch"], values["folds"]
     numbers = [1000 * one.seed + 17 * one.member + k for k, one in enumerate(runs)]
     plans = [
         parallel_runs.plan(one.fold.train, batch, training.steps, number)
@@ -279,7 +280,8 @@ def finished(file: Path, made_of: Mapping[str, Any]) -> dict[str, Any]:
     if "made_of" not in result:
         hint = "another --workdir, or remove the file"
         raise ConfigError("does not say which settings it was made of", file=file, hint=hint)
-    changed = settings.differences(result["made_of"], made_of, free=("config.data.path",))
+    then = {**result["made_of"], "config": config_history.upgraded(result["made_of"]["config"])}
+    changed = settings.differences(then, made_of, free=("config.data.path",))
     if changed:
         shown = "; ".join(changed[:3]) + ("; ..." if len(changed) > 3 else "")
         hint = "another --workdir, or remove the file"

@@ -155,7 +155,7 @@ def test_joint_tables_by_class_are_evaluated(tmp_path):
             table = JointTable(frames, np.arange(1), xy, seen, np.ones((9, 1, 17)), None)
             (tmp_path / label).mkdir(exist_ok=True)
             write_joint_csv(tmp_path / label / f"{number}.csv", table)
-    data = source.from_config({"set": "tables", "path": str(tmp_path), "steps": 8})
+    data = source.from_config({"kind": "tables", "path": str(tmp_path), "steps": 8})
     found = evaluate(tiny("tables", data), tmp_path, samples=0)
     assert found["n"] == 6
     assert found["labels"] == ["down", "up"]
@@ -174,7 +174,7 @@ def write_tables(folder, size):
 
 def test_the_papers_features_need_the_size_of_the_picture(tmp_path):
     known = write_tables(tmp_path / "known", (64.0, 48.0))
-    data = source.from_config({"set": "tables", "path": str(known), "steps": 8})
+    data = source.from_config({"kind": "tables", "path": str(known), "steps": 8})
     config = get_config("tables")
     config.features = ("paper",)
     config.model.projection = 0

@@ -47,7 +47,7 @@ def config(**changes):
         "augment": {"noise": 0.01, "flip": 0.5},
         "optimizer": {"name": "adamw", "rate": 0.03, "decay": "onecycle"},
         "train": {"steps": 60, "log_every": 30},
-        "data": {"batch_size": 16},
+        "data": {"batch": 16},
         "folds": {"kind": "group", "count": 2, "seeds": (0, 1), "members": 1},
     }
     return {**base, **changes}

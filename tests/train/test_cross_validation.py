@@ -6,6 +6,7 @@ import json
 import numpy as np
 import pytest
 
+from bodyjax.engine import settings
 from bodyjax.errors import ConfigError
 from bodyjax.train import cross_validation, parallel_runs
 from tests.train.rising_clips import config, made
@@ -56,7 +57,7 @@ def test_a_run_learns_repeats_and_is_not_done_twice(data, tmp_path, monkeypatch)
     )  # the same again reads, it trains nothing
     again = cross_validation.run(config(), tmp_path, say=lines.append, data=data)
     assert again["accuracy"] == result["accuracy"]
-    later = config(data={"batch_size": 16, "window": None})  # a field newer than the run
+    later = config(data={"batch": 16, "window": None})  # a field newer than the run
     assert cross_validation.run(later, tmp_path, data=data)["accuracy"] == result["accuracy"]
     other = config()
     other["train"] = {**other["train"], "steps": 7}
@@ -81,7 +82,8 @@ def test_a_run_learns_repeats_and_is_not_done_twice(data, tmp_path, monkeypatch)
         ({"folds": {"seeds": (-1,)}}, "folds.seeds: -1 should be"),
         ({"folds": {"members": 0}}, "folds.members: 0 should be"),
         ({"folds": {"count": 1}}, "folds.count: 1 should be a whole number from 2 on"),
-        ({"data": {"batch_size": 0}}, "data.batch_size: 0 should be"),
+        ({"data": {"batch": 0}}, "data.batch: 0 should be"),
+        ({"data": {"batch_size": 8}}, "data.batch_size: .* it is called data.batch now"),
         ({"features": ("paper",)}, "features: 'paper' needs the size .* which 60 clips"),
         ({"folds": {"seeds": (2_000_000,)}}, "folds.seeds: 2000000 is above"),
         ({"skeleton": "coco17"}, "skeleton: the joints of the data are four's: left_hip"),
@@ -113,3 +115,12 @@ def test_leaks_are_refused_or_said(data):
         cross_validation.run(config(folds=random), data=data)
     folds = cross_validation.make_folds(data, {**random, "random_folds": True}, 0)
     assert all(fold.leaking for fold in folds)
+
+
+def test_figures_of_before_are_read_under_the_names_of_today(data, tmp_path):
+    values = settings.expanded(cross_validation.complete(config(), data))
+    values["data"] = {"batch_size": 16}
+    made_of = {"config": values, "data": data.fingerprint}
+    (tmp_path / "metrics.json").write_text(json.dumps({"accuracy": 1, "made_of": made_of}))
+    now = {**made_of, "config": {**values, "data": {"batch": 16}}}
+    assert cross_validation.finished(tmp_path / "metrics.json", now)["accuracy"] == 1

@@ -161,7 +161,7 @@ def test_maps_of_several_movements_keep_their_labels(own):
 def test_weights_by_label_are_refused_where_there_are_no_folds(tmp_path):
     config = sequence_config("pushup")
     config.balance = True
-    config.data = {"set": "exercises", "label": "standard", "train": 2, "test": 1, "steps": 8}
+    config.data = {"kind": "exercises", "label": "standard", "train": 2, "test": 1, "steps": 8}
     with pytest.raises(ConfigError, match="balance: is for folds only"):
         tasks.train(config, tmp_path)
 

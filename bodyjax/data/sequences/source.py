@@ -170,7 +170,7 @@ def fill_in_time(joints: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def from_config(data: Mapping[str, Any], say: Callable[[str], None] = print) -> Sequences:
     """The sequences of a config's `data` section; what was left out is said.
 
-    set: a name of `sequence_sets.SETS`; "tables": a folder of joint tables by class; "exercises":
+    kind: a name of `sequence_sets.SETS`; "tables": a folder of joint tables by class; "exercises":
     simulated, with train, test, seed and scatter as `exercises.simulated` takes them.
     path: the set's folder or file. steps: whole clips at so many times, or window: frames in a
     window (with hop, rate, every as `windows` takes them; joint tables need fps, frames a second,
@@ -189,7 +189,7 @@ def from_config(data: Mapping[str, Any], say: Callable[[str], None] = print) -> 
 
 def _opened(data: Mapping[str, Any]) -> Sequences:
     """`from_config` without a word."""
-    name = data["set"]
+    name = data["kind"]
     options = {option: data[option] for option in ("label", "joints") if data.get(option)}
     if name == "exercises":
         from bodyjax.data.sequences.exercises import simulated
@@ -208,7 +208,7 @@ def _opened(data: Mapping[str, Any]) -> Sequences:
         return _cut(table_sequences(data["path"], fps=data.get("fps", 0.0)), data)
     if name not in SETS:
         known = ", ".join((*SETS, "tables", "exercises"))
-        raise ConfigError(f"no joint set {name!r}", place="data.set", hint=f"known: {known}")
+        raise ConfigError(f"no joint set {name!r}", place="data.kind", hint=f"known: {known}")
     check_options(name, choices(name), options, "data.")
     several = str(options.pop("joints", "")).split("+")
     parts = [
