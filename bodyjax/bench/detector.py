@@ -15,7 +15,6 @@ from bodyjax import grouping as grouper
 from bodyjax.bench import scenes, timing, training
 from bodyjax.bench.rows import Row, attempt
 from bodyjax.detect import canvas
-from bodyjax.engine import settings
 
 SIZES = (128, 192, 224, 256, 384)
 """Multiples of 32, which networks with a pyramid need."""
@@ -60,8 +59,8 @@ def _network(variant: str, config: Mapping[str, Any], rate: float, every: bool) 
 
 def _people(system: Any, variables: Any, image: jax.Array) -> canvas.Detections:
     """What `detect` computes of a canvas: maps, grouping, completion and refinement."""
-    chosen = canvas.Settings(size=image.shape[1])
-    return canvas.predictor(system, chosen)(variables, image[0])
+    settings = canvas.Settings(size=image.shape[1])
+    return canvas.predictor(system, settings)(variables, image[0])
 
 
 def labels(
@@ -76,8 +75,7 @@ def labels(
     people = scenes.figures(batch * system.max_people, size, 0)
     arrays["xy"] = people.reshape(arrays["xy"].shape)
     drawn = timing.measure(system.targets, {k: v for k, v in arrays.items() if k != "image"})
-    optimizer = settings.optimizer(config["optimizer"])
-    step = training.step(system, training.variables_of(system), arrays, optimizer)
+    step = training.step(system, training.variables_of(system), arrays)
     where = f"batch {batch}, {size} pixels"
     yield Row("labels", f"drawing, {where}", drawn.seconds * 1e3, "ms", drawn.compile_seconds)
     yield Row("labels", f"training step, {where}", step.seconds * 1e3, "ms", step.compile_seconds)

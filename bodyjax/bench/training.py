@@ -7,14 +7,14 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+import optax
 
 from bodyjax.bench import timing
 from bodyjax.bench.rows import Row
 from bodyjax.bench.timing import Timed
 from bodyjax.contract import Batch, System, Variables
-from bodyjax.engine import optim, settings
-from bodyjax.engine import step as steps
 
 
 def variables_of(system: System) -> Variables:
@@ -39,19 +39,21 @@ def millions(tree: Any) -> float:
     return sum(leaf.size for leaf in jax.tree.leaves(tree)) / 1e6
 
 
-def step(
-    system: System, variables: Variables, batch: Batch, optimizer: settings.OptimizerSettings
-) -> Timed:
-    """The engine's step of one batch, by the config's optimiser."""
-    transform = optim.make_optimizer(optimizer, steps=1000)
-    shapes = jax.eval_shape(lambda tree: tree, dict(batch))
-    key, ema = jax.random.key(0), optimizer.ema > 0
-    state = steps.init_state(system, transform, variables, shapes, key, ema)
+def step(system: System, variables: Variables, batch: Batch) -> Timed:
+    """Loss, gradient and an Adam update of one batch."""
+    optimizer = optax.adam(1e-4)
+    rest = {name: variables[name] for name in ("batch_stats", "frozen")}
 
-    def train(state: steps.TrainState, frozen: Any, batch: Any) -> Any:
-        return steps.update(system, transform, optimizer, state, frozen, batch)
+    def train(params: Any, state: Any, rest: Any, batch: Any) -> Any:
+        def loss(params: Any) -> Any:
+            return system.loss({"params": params, **rest}, batch, jax.random.key(1))
 
-    return timing.measure(train, state, variables["frozen"], dict(batch))
+        (_, aux), grads = jax.value_and_grad(loss, has_aux=True)(params)
+        updates, state = optimizer.update(grads, state, params)
+        return optax.apply_updates(params, updates), state, aux.batch_stats
+
+    params = jax.tree.map(jnp.asarray, variables["params"])
+    return timing.measure(train, params, optimizer.init(params), rest, dict(batch))
 
 
 def training(name: str, config: Mapping[str, Any], platform: str) -> Iterator[Row]:
@@ -68,8 +70,6 @@ def training(name: str, config: Mapping[str, Any], platform: str) -> Iterator[Ro
     yield Row(part, "parameters", millions(variables["params"]), "M")
     rows, rate = timing.matmul_rows(part)
     yield from rows
-    optimizer = settings.optimizer(config["optimizer"])
-    batch = timing.random_batch(system.batch_spec(size), classes)
-    timed = step(system, variables, batch, optimizer)
+    timed = step(system, variables, timing.random_batch(system.batch_spec(size), classes))
     note = "; ".join(x for x in (f"{timed.gflop:.3g} GFLOP", timing.share(timed, rate)) if x)
     yield Row(part, f"batch {size}", 1 / timed.seconds, "steps/s", timed.compile_seconds, note)
