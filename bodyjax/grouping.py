@@ -12,8 +12,8 @@ both cost more than the comparisons of all with all that stand here.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import NamedTuple
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -60,36 +60,48 @@ class Peaks(NamedTuple):
     overflow: jax.Array
 
 
+@dataclass(frozen=True)
+class Settings:
+    """How peaks are put together to people.
+
+    max_people, max_peaks: slots, of peaks for each joint. threshold: least value of a peak. A pair
+    of peaks can be a limb where the field, projected on the line between them, exceeds `min_paf` at
+    no less than `min_hits` of `samples` points. A person has at least `min_parts` joints, with a
+    mean score of at least `min_score`.
+    """
+
+    max_people: int = 20
+    max_peaks: int = 16
+    threshold: float = 0.1
+    min_paf: float = 0.05
+    min_hits: float = 0.8
+    samples: int = 10
+    min_parts: int = 3
+    min_score: float = 0.2
+
+
 def group(
     heatmaps: ArrayLike,
     pafs: ArrayLike,
     skeleton: Skeleton,
     *,
     stride: float,
-    max_people: int = 20,
-    max_peaks: int = 16,
-    threshold: float = 0.1,
-    min_paf: float = 0.05,
-    min_hits: float = 0.8,
-    samples: int = 10,
-    min_parts: int = 3,
-    min_score: float = 0.2,
+    settings: Settings | None = None,
+    **fields: Any,
 ) -> People:
     """The people of one picture (for several: jax.vmap).
 
     heatmaps (H, W, J), or (H, W, J + 1) with the background last, which is not used;
-    pafs (H, W, 2L), channels 2l and 2l + 1 = x and y of limb l of the skeleton.
-
-    threshold: least value of a peak. A pair of peaks can be a limb where the field, projected on
-    the line between them, exceeds `min_paf` at no less than `min_hits` of `samples` points.
-    A person has at least `min_parts` joints, with a mean score of at least `min_score`.
+    pafs (H, W, 2L), channels 2l and 2l + 1 = x and y of limb l of the skeleton. `fields` of
+    Settings stand in the place of those of `settings`: group(..., max_people=4).
     A joint that no limb joins to another belongs to nobody.
     """
+    chosen = replace(settings or Settings(), **fields)
     heatmaps, pafs, limbs = checked(heatmaps, pafs, skeleton)
-    peaks = find_peaks(heatmaps, max_peaks, threshold)
-    affinity = pair_affinity(peaks, pafs, limbs, samples, min_paf, min_hits)
+    peaks = find_peaks(heatmaps, chosen.max_peaks, chosen.threshold)
+    affinity = pair_affinity(peaks, pafs, limbs, chosen.samples, chosen.min_paf, chosen.min_hits)
     owner = assemble(limbs, assign(affinity), heatmaps.shape[-1])
-    return _people(peaks, owner, stride, max_people, min_parts, min_score)
+    return _people(peaks, owner, stride, chosen.max_people, chosen.min_parts, chosen.min_score)
 
 
 def checked(

@@ -91,7 +91,7 @@ def _common() -> dict:
             "ema": 0.0,
         },
         "train": {"steps": 1000, "log_every": 100},
-        "data": {"set": "", "path": "", "steps": 64, "window": None, "batch_size": 64},
+        "data": {"kind": "", "path": "", "steps": 64, "window": None, "batch": 64},
         "folds": {
             "kind": "group",
             "count": 5,
@@ -132,18 +132,18 @@ def _paper() -> dict:
         },
         "train": {"steps": 5000, "log_every": 500},
         "data": {
-            "set": "pushfit",
+            "kind": "pushfit",
             "path": f"{SHARED}/pushfit",
             "joints": "movenet",
             "window": 10,
-            "batch_size": 128,
+            "batch": 128,
         },
     }
 
 
 def _penn_action() -> dict:
     return {
-        "data": {"set": "penn_action", "path": f"{SHARED}/penn_action"},
+        "data": {"kind": "penn_action", "path": f"{SHARED}/penn_action"},
         "folds": {"kind": "official"},
         "train": {"steps": 1600},
     }
@@ -152,7 +152,7 @@ def _penn_action() -> dict:
 def _pushfit() -> dict:
     return {
         "balance": True,
-        "data": {"set": "pushfit", "path": f"{SHARED}/pushfit", "joints": "mediapipe"},
+        "data": {"kind": "pushfit", "path": f"{SHARED}/pushfit", "joints": "mediapipe"},
         "features": ("position", "velocity", "angle"),
         "model": {"width": 64, "projection": 64},
         "folds": {"members": 3},
@@ -165,7 +165,7 @@ def _pushup() -> dict:
     """One model of all push-up clips for videos: COCO's joints, from two estimators at once."""
     return {
         "data": {
-            "set": "pushfit",
+            "kind": "pushfit",
             "path": f"{SHARED}/pushfit",
             "joints": "mediapipe17+movenet",
         },
@@ -182,7 +182,7 @@ def _ui_prmd() -> dict:
     augment.flip, rotation, tilt 0 with them."""
     return {
         "data": {
-            "set": "ui_prmd",
+            "kind": "ui_prmd",
             "path": f"{SHARED}/ui_prmd",
             "label": "correct",
             "joints": None,
@@ -196,7 +196,7 @@ def _ui_prmd() -> dict:
 def _ui_prmd_movement() -> dict:
     return {
         "data": {
-            "set": "ui_prmd",
+            "kind": "ui_prmd",
             "path": f"{SHARED}/ui_prmd",
             "label": "movement",
             "joints": None,
@@ -211,7 +211,7 @@ def _natops() -> dict:
     return {
         "features": ("raw", "velocity", "distance"),
         "model": {"steps": 32, "bidirectional": True},
-        "data": {"set": "natops", "path": f"{SHARED}/natops", "batch_size": 32},
+        "data": {"kind": "natops", "path": f"{SHARED}/natops", "batch": 32},
         "augment": {"flip": 0.0, "tilt": 0.1, "offset": 0.03},
         "folds": {"kind": "official"},
         "train": {"steps": 500},
@@ -223,7 +223,7 @@ def _pose_trainer() -> dict:
         "balance": True,
         "features": ("position", "velocity", "angle", "visibility"),
         "model": {"width": 64, "projection": 64, "bidirectional": True},
-        "data": {"set": "pose_trainer", "path": f"{SHARED}/pose_trainer", "batch_size": 32},
+        "data": {"kind": "pose_trainer", "path": f"{SHARED}/pose_trainer", "batch": 32},
         "folds": {"kind": "leave_one_group_out", "members": 3},
         "test": {"mirror": True},
         "train": {"steps": 200},
@@ -232,7 +232,7 @@ def _pose_trainer() -> dict:
 
 def _jhmdb_joints() -> dict:
     return {
-        "data": {"set": "jhmdb", "path": f"{SHARED}/jhmdb", "batch_size": 32},
+        "data": {"kind": "jhmdb", "path": f"{SHARED}/jhmdb", "batch": 32},
         "folds": {"kind": "official"},
         "train": {"steps": 1200},
     }
@@ -243,7 +243,7 @@ def _tables() -> dict:
     in a table the surest is kept, the others are counted. `data.fps` of their videos is needed for
     windows. No visibility among the features: tables of every 6th frame have gaps, videos none."""
     return {
-        "data": {"set": "tables", "path": "joints", "fps": None},
+        "data": {"kind": "tables", "path": "joints", "fps": None},
         "features": ("position", "velocity", "bone"),
         "folds": {"kind": ""},
     }
@@ -270,7 +270,7 @@ def _exercises_standard() -> dict:
 def _simulated(label: str) -> dict:
     """scatter: of the joints, a share of the trunk's length (None: 0.02)."""
     return {
-        "set": "exercises",
+        "kind": "exercises",
         "label": label,
         "train": 256,
         "test": 24,

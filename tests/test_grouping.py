@@ -294,6 +294,26 @@ def test_overflow_is_reported_and_the_best_are_kept(run):
     assert int(limited(max_people=8, max_peaks=4).overflow) >= 18 * 2
 
 
+def test_settings_and_keywords_are_the_same(one_person):
+    heatmaps, pafs = maps(*one_person)
+    few = grouping.Settings(max_people=3, max_peaks=4, min_parts=19)
+    shapes = dict(stride=STRIDE, settings=few)
+
+    @jax.jit
+    def run(heatmaps, pafs):
+        plain = grouping.group(
+            heatmaps, pafs, BODY, stride=STRIDE, max_people=3, max_peaks=4, min_parts=2
+        )
+        nobody = grouping.group(heatmaps, pafs, BODY, **shapes)
+        return plain, nobody, grouping.group(heatmaps, pafs, BODY, **shapes, min_parts=2)
+
+    plain, nobody, changed = run(heatmaps, pafs)
+    assert (int(plain.count), int(nobody.count)) == (1, 0)
+    jax.tree.map(np.testing.assert_array_equal, plain, changed)
+    with pytest.raises(TypeError, match="max_persons"):
+        grouping.group(heatmaps, pafs, BODY, stride=STRIDE, max_persons=3)
+
+
 def test_background_half_precision_and_vmap_change_nothing(run, one_person):
     heatmaps, pafs = maps(*one_person)
     (expected,) = found(run(heatmaps[None], pafs[None]))

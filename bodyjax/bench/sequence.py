@@ -18,7 +18,7 @@ from bodyjax.bench import timing
 from bodyjax.bench.rows import Row, attempt, not_measured
 from bodyjax.engine import settings
 from bodyjax.models.sequence import SequenceClassifier
-from bodyjax.train import cross_validation
+from bodyjax.train import parallel_runs
 
 BATCH, STEPS, FEATURES, CLASSES = 128, 10, 68, 12
 WIDTHS = (128, 256)
@@ -112,7 +112,7 @@ def _torch(width: int) -> Iterator[Row]:
 
 def _runs(config: Any, together: bool) -> Iterator[Row]:
     """Training steps per second over all of four runs, the first part, which compiles, left out."""
-    system, batch, chunk, count = systems.build(config), int(config["data"]["batch_size"]), 20, 4
+    system, batch, chunk, count = systems.build(config), int(config["data"]["batch"]), 20, 4
     rng = np.random.default_rng(0)
     arrays = {
         name: rng.uniform(0, 100, spec.shape).astype(spec.dtype)
@@ -124,7 +124,7 @@ def _runs(config: Any, together: bool) -> Iterator[Row]:
     steps = 2 * chunk if together else chunk
     plans = rng.integers(0, batch, (count, steps, batch)).astype(np.int32)
     times: list[float] = []
-    cross_validation.train_runs(
+    parallel_runs.train_runs(
         system, arrays, plans, np.ones((count, batch), np.float32), range(count),
         settings.optimizer(settings.plain(config["optimizer"])), chunk=chunk, together=together,
         say=lambda line: times.append(time.perf_counter()),

@@ -73,7 +73,7 @@ def training(name: str, config: Mapping[str, Any], platform: str) -> Iterator[Ro
     part = f"{name}: training step"
     system = systems.build(config)
     data = config["data"]
-    size = data.get("batch", data.get("batch_size", 16))
+    size = data["batch"]
     classes = len(config.get("labels", ()))
     variables = variables_of(system)
     yield Row(part, "parameters", millions(variables["params"]), "M")

@@ -20,6 +20,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 import bodyjax
+from bodyjax import config_history
 from bodyjax.errors import ConfigError, UserError
 
 EXIT_USER_ERROR = 2
@@ -159,9 +160,7 @@ def override(config: ConfigDict, overrides: dict[str, str]) -> None:
         for i, part in enumerate([*path, leaf]):
             if not isinstance(section, ConfigDict) or part not in section:
                 known = list(section.keys()) if isinstance(section, ConfigDict) else []
-                near = difflib.get_close_matches(part, known, 1)
-                hint = f"did you mean {near[0]}?" if near else f"fields: {', '.join(known)}"
-                raise ConfigError("there is no such field", place=f"config.{name}", hint=hint)
+                raise missing_field(config, name, part, known)
             if i < len(path):
                 section = section[part]
         old = section[leaf]
@@ -173,6 +172,15 @@ def override(config: ConfigDict, overrides: dict[str, str]) -> None:
         if isinstance(old, ConfigDict) and "path" in old:
             section, leaf = old, "path"
         section[leaf] = _value(text, section[leaf], name)
+
+
+def missing_field(config: ConfigDict, name: str, part: str, known: list[str]) -> ConfigError:
+    """What is said of the field `name`, whose `part` is none of those `known` there."""
+    near = difflib.get_close_matches(part, known, 1)
+    hint = f"did you mean {near[0]}?" if near else f"fields: {', '.join(known)}"
+    if (new := config_history.new_name(str(config.get("system", "")), name)) is not None:
+        hint = f"it is called config.{new} now"
+    return ConfigError("there is no such field", place=f"config.{name}", hint=hint)
 
 
 def _value(text: str, old: Any, name: str) -> Any:

@@ -7,6 +7,8 @@ the example.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from PIL import Image
 
@@ -21,61 +23,76 @@ SURROUNDINGS = 0.15
 """By this share of its longer side, a person's box is enlarged where the rest is not labelled."""
 
 
+@dataclass(frozen=True)
+class PictureChanges:
+    """How pictures change at random: `config.data.augment` of a detector.
+
+    The longer side of the person's box becomes `person` x `scale` x the crop's shorter side (Cao et
+    al.); with a `canvas`, the longer side of the picture becomes `canvas` x `scale` instead, so
+    that people are learnt at the sizes that a detector of that canvas meets. The turn is within
+    +-`rotation` degrees; the centre moves by up to `shift` x the crop; `flip` is the chance of a
+    mirror image. `colour` is the spread of brightness, contrast, saturation and the channels'
+    gains; 0 leaves colours alone. `mask_outside`: what lies outside the picture is not learnt,
+    else it is learnt as empty.
+    """
+
+    person: float = 0.6
+    scale: tuple[float, float] = (0.5, 1.1)
+    rotation: float = 40.0
+    shift: float = 0.1
+    flip: float = 0.5
+    colour: float = 0.25
+    canvas: int = 0
+    mask_outside: bool = True
+
+
+CMU_POSE = PictureChanges()
+"""As CMU-Pose and OpenPose train."""
+
+
 def augment_picture(
     example: Example,
     size: int | tuple[int, int],
     rng: np.random.Generator,
+    changes: PictureChanges = CMU_POSE,
     *,
     max_people: int = 8,
     stride: int = 8,
-    person: float = 0.6,
-    scale: tuple[float, float] = (0.5, 1.1),
-    rotation: float = 40.0,
-    shift: float = 0.1,
-    flip: float = 0.5,
-    colour: float = 0.25,
-    canvas: int = 0,
-    mask_outside: bool = True,
 ) -> Example:
     """A crop about one random person, turned, scaled, perhaps mirrored, with its colours changed.
 
     example: as data.pictures.labelled says. `size`: (height, width) of the crop, or one number.
-    The longer side of the person's box becomes `person` x `scale` x the crop's shorter side (Cao et
-    al.); with a `canvas`, the longer side of the picture becomes `canvas` x `scale` instead, so
-    that people are learnt at the sizes that a detector of that canvas meets. The turn is within
-    +-`rotation` degrees; the centre moves by up to `shift` x the crop; `flip` is the
-    chance of a mirror image. `colour` is the spread of brightness, contrast, saturation and the
-    channels' gains; 0 leaves colours alone.
 
     Returns image (H, W, 3) uint8; xy (max_people, 18, 2) float32 and visible (max_people, 18) uint8
     in the crop's pixels (joints outside the crop stay: limbs lead to them); joint_mask (18,) bool;
     area_mask (H / stride, W / stride) float32, 0 where nothing is to be learnt: in `ignore` boxes
     away from labelled joints, around people in pictures that are not `complete`, over people beyond
-    `max_people` (counted in `overflow`), and outside the picture if `mask_outside`; matrix (2, 3)
-    float32 from the source's pixels to the crop's; id.
+    `max_people` (counted in `overflow`), and outside the picture if `changes.mask_outside`; matrix
+    (2, 3) float32 from the source's pixels to the crop's; id.
     """
     height, width = (size, size) if isinstance(size, int) else size
     image, boxes = example["image"], example["boxes"]
     chosen = int(rng.integers(len(boxes))) if len(boxes) else None
     whole = np.array([-0.5, -0.5, image.shape[1] - 0.5, image.shape[0] - 0.5])
     box = whole if chosen is None else boxes[chosen]
-    if canvas:
-        factor = canvas / max(image.shape[:2]) * rng.uniform(*scale)
+    if changes.canvas:
+        factor = changes.canvas / max(image.shape[:2]) * rng.uniform(*changes.scale)
     else:
         longer = max(float((box[2:] - box[:2]).max()), 1.0)
-        factor = person * min(height, width) / longer * rng.uniform(*scale)
+        factor = changes.person * min(height, width) / longer * rng.uniform(*changes.scale)
     centre = (box[:2] + box[2:]) / 2
     middle = (np.array([width, height]) - 1) / 2
-    target = middle + rng.uniform(-shift, shift, 2) * (width, height)
-    matrix = affine.about(centre, target, factor, rng.uniform(-rotation, rotation))
-    flipped = bool(rng.random() < flip)
+    target = middle + rng.uniform(-changes.shift, changes.shift, 2) * (width, height)
+    turn = rng.uniform(-changes.rotation, changes.rotation)
+    matrix = affine.about(centre, target, factor, turn)
+    flipped = bool(rng.random() < changes.flip)
     if flipped:
         matrix = affine.mirrored(matrix, width)
     sharp = rng.random() < 0.3  # the cubic filter takes twice the time of the linear one
     filter = Image.Resampling.BICUBIC if sharp else Image.Resampling.BILINEAR
     pixels = affine.warp(image, matrix, (height, width), filter=filter)
-    if colour:
-        pixels = change_colours(pixels, rng, colour)
+    if changes.colour:
+        pixels = change_colours(pixels, rng, changes.colour)
     return _finish(
         example,
         pixels,
@@ -83,7 +100,7 @@ def augment_picture(
         flipped,
         max_people,
         stride,
-        mask_outside=mask_outside,
+        mask_outside=changes.mask_outside,
         first=chosen,
     )
 

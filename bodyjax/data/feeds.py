@@ -27,7 +27,8 @@ Example = dict[str, Any]
 
 @dataclass(frozen=True)
 class TrainPicture:
-    """The training transform of pictures: one random crop, of fixed shapes."""
+    """The training transform of pictures: one random crop, of fixed shapes. `options`: fields of
+    augment.PictureChanges, plain, as they stand in the stream's fingerprint."""
 
     size: tuple[int, int]
     stride: int
@@ -35,8 +36,9 @@ class TrainPicture:
     options: dict[str, Any]
 
     def __call__(self, example: Example, rng: np.random.Generator) -> Example:
+        changes = augment.PictureChanges(**self.options)
         return augment.augment_picture(
-            example, self.size, rng, max_people=self.people, stride=self.stride, **self.options
+            example, self.size, rng, changes, max_people=self.people, stride=self.stride
         )
 
 

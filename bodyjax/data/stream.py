@@ -127,9 +127,8 @@ class Stream:
 
         Skipping to `start` reads nothing.
         """
-        return self._serve(
-            _Reader(self.source, self.transform, self.seed, train=True), start, ENDLESS, False
-        )
+        reader = _Reader(self.source, self.transform, self.seed, train=True)
+        return self._serve(reader, start, ENDLESS)
 
     def eval_batches(self) -> Iterator[Example]:
         """Every example of the evaluation source once, in its order.
@@ -139,26 +138,45 @@ class Stream:
         if self.eval_source is None or len(self.eval_source) == 0:
             return iter(())
         reader = _Reader(self.eval_source, self.eval_transform, self.seed, train=False)
-        batches = -(-len(self.eval_source) // self.batch_size)
-        return self._serve(reader, 0, batches, True)
+        return self._serve(reader, 0, -(-len(self.eval_source) // self.batch_size))
 
-    def _serve(self, reader: _Reader, start: int, stop: int, mask: bool) -> Iterator[Example]:
-        folder = tempfile.TemporaryDirectory(prefix="bodyjax-stream-")
-        watch = Watch(folder.name)
-        read = functools.partial(
-            _read, reader, watch, (self.batch_size, self._share, self.host_index), mask
-        )
-        crew = Crew()
-        first, last = start * self._share, stop * self._share
-        try:
-            if self.workers:
-                batches = _from_workers(read, first, last, self._share, self.workers)
-            else:
-                batches = from_threads(read, first, last, self._share, crew)
-            yield from in_background(batches, crew, watch, reader.source, self.timeout_s)
-        finally:
-            crew.stop()
-            folder.cleanup()
+    def _serve(self, reader: _Reader, start: int, stop: int) -> Iterator[Example]:
+        batch = (self.batch_size, self._share, self.host_index)
+        return _served(reader, batch, (start, stop), self.workers, self.timeout_s)
+
+
+def whole(
+    source: Source, transform: Transform, batch_size: int, timeout_s: float = 120.0
+) -> Iterator[Example]:
+    """Every example of a source once, as Stream.eval_batches gives those that are held out."""
+    reader = _Reader(source, transform, 0, train=False)
+    batches = -(-len(source) // batch_size)
+    return _served(reader, (batch_size, batch_size, 0), (0, batches), 0, timeout_s)
+
+
+def _served(
+    reader: _Reader,
+    batch: tuple[int, int, int],
+    span: tuple[int, int],
+    workers: int,
+    timeout_s: float,
+) -> Iterator[Example]:
+    """The batches of a span, read ahead; batch: its size, a host's share of it, which host."""
+    folder = tempfile.TemporaryDirectory(prefix="bodyjax-stream-")
+    watch = Watch(folder.name)
+    read = functools.partial(_read, reader, watch, batch)
+    crew = Crew()
+    share = batch[1]
+    first, last = (number * share for number in span)
+    try:
+        if workers:
+            batches = _from_workers(read, first, last, share, workers)
+        else:
+            batches = from_threads(read, first, last, share, crew)
+        yield from in_background(batches, crew, watch, reader.source, timeout_s)
+    finally:
+        crew.stop()
+        folder.cleanup()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -213,10 +231,9 @@ def _shuffled(seed: int, number: int, epoch: int, length: int) -> np.ndarray:
     return np.random.Generator(np.random.Philox(words)).permutation(length)
 
 
-def _read(
-    reader: _Reader, watch: Watch, batch: tuple[int, int, int], mask: bool, position: int
-) -> Example:
-    """The example at a position of this host's stream, transformed."""
+def _read(reader: _Reader, watch: Watch, batch: tuple[int, int, int], position: int) -> Example:
+    """The example at a position of this host's stream, transformed; `mask` beside it where the
+    stream ends, as its last batch may be filled up."""
     size, share, host = batch
     step, row = divmod(position, share)
     everywhere = step * size + host * share + row
@@ -232,7 +249,7 @@ def _read(
         raise DataError(f"example {index} can't be read: {message}") from error
     finally:
         watch.end()
-    if mask:
+    if not reader.train:
         if "mask" in example:
             raise DataError("a transform gives `mask`, which is the stream's own name for padding")
         example = {**example, "mask": np.asarray(not padding)}

@@ -320,11 +320,12 @@ def by_fields(
     maxima: tuple[Array, Array],
 ) -> Detections:
     """People by affinity fields alone, as OpenPose groups them, with open joints guessed."""
-    people = grouping.group(
-        heatmaps, pafs, bones, stride=stride, max_people=settings.max_people,
-        max_peaks=settings.max_peaks, threshold=settings.threshold, min_paf=settings.min_paf,
-        min_hits=settings.min_hits, min_parts=settings.min_parts, min_score=settings.min_score,
+    chosen = grouping.Settings(
+        max_people=settings.max_people, max_peaks=settings.max_peaks,
+        threshold=settings.threshold, min_paf=settings.min_paf, min_hits=settings.min_hits,
+        min_parts=settings.min_parts, min_score=settings.min_score,
     )  # fmt: skip
+    people = grouping.group(heatmaps, pafs, bones, stride=stride, settings=chosen)
     rule = settings.refine
     if rule != "parabola":
         xy = _refined(heatmaps, people, stride, rule)

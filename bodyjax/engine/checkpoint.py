@@ -33,6 +33,7 @@ import ml_collections
 import numpy as np
 
 import bodyjax
+from bodyjax import config_history
 from bodyjax.engine import mesh as meshes
 from bodyjax.errors import CheckpointError
 
@@ -236,6 +237,8 @@ def read_record(folder: Path) -> dict[str, Any]:
         raise CheckpointError(f"has no readable record: {_line(error)}", file=folder) from error
     if format_ != FORMAT:
         raise CheckpointError(f"is of format {format_}, this program reads {FORMAT}", file=folder)
+    if "config" in record:  # that of frozen parameters has none
+        record["config"] = config_history.upgraded(record["config"])
     return record
 
 
@@ -481,6 +484,7 @@ def _load_exported(folder: Path) -> Checkpoint:
         config = json.loads((folder / "config.json").read_text("utf-8"))
         digest, dtypes = config["sha256"], config["dtypes"]
         references, step = config["frozen_from"], config["step"]
+        config["config"] = config_history.upgraded(config["config"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         place = folder / "config.json"
         raise CheckpointError(f"can't be read: {_line(error)}", file=place) from error

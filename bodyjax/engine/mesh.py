@@ -63,6 +63,12 @@ def make_mesh(model_parallel: int = 1) -> Mesh:
     return jax.make_mesh(shape, ("data", "model"), axis_types=(AxisType.Auto,) * 2)
 
 
+def one_device() -> Mesh:
+    """A mesh of this process's first device alone: there lies a checkpoint that was loaded."""
+    axes = (AxisType.Auto,) * 2
+    return jax.make_mesh((1, 1), ("data", "model"), axes, devices=jax.local_devices()[:1])
+
+
 def replicated(mesh: Mesh) -> NamedSharding:
     """The sharding of what every device holds whole."""
     return NamedSharding(mesh, PartitionSpec())

@@ -1,21 +1,19 @@
 """The `optimizer` and `train` sections of a config, checked field by field. Imports no jax.
 
-A config may leave any field out; a field that doesn't exist here, or of another type, is a
-ConfigError that names it.
+A config may leave any field out; what is checked, and how it is said: bodyjax.sections.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeVar, get_type_hints
+from typing import Any
 
+from bodyjax import sections
 from bodyjax.errors import ConfigError
-
-T = TypeVar("T")
+from bodyjax.sections import check, choice
 
 
 @dataclass(frozen=True)
@@ -103,20 +101,20 @@ fingerprint tells whether the data are the same, wherever they lie.)"""
 
 def optimizer(config: Any) -> OptimizerSettings:
     """Checks `config.optimizer`."""
-    settings = _read(plain(config), OptimizerSettings, "optimizer")
-    _choice(settings.name, ("adamw", "adam", "sgd", "relative_adamw"), "optimizer.name")
-    _choice(settings.decay, ("cosine", "exponential", "onecycle", "constant"), "optimizer.decay")
-    _check(settings.rate > 0, "optimizer.rate", settings.rate, "above 0")
-    _check(settings.warmup >= 0, "optimizer.warmup", settings.warmup, "at least 0")
-    _check(0 <= settings.final <= 1, "optimizer.final", settings.final, "from 0 to 1")
-    _check(settings.clip >= 0, "optimizer.clip", settings.clip, "at least 0")
-    _check(settings.weight_decay >= 0, "optimizer.weight_decay", settings.weight_decay, ">= 0")
-    _check(settings.accumulate >= 1, "optimizer.accumulate", settings.accumulate, "at least 1")
-    _check(0 <= settings.ema < 1, "optimizer.ema", settings.ema, "from 0 to below 1")
+    settings = sections.read(OptimizerSettings, plain(config), "optimizer")
+    choice(settings.name, ("adamw", "adam", "sgd", "relative_adamw"), "optimizer.name")
+    choice(settings.decay, ("cosine", "exponential", "onecycle", "constant"), "optimizer.decay")
+    check(settings.rate > 0, "optimizer.rate", settings.rate, "above 0")
+    check(settings.warmup >= 0, "optimizer.warmup", settings.warmup, "at least 0")
+    check(0 <= settings.final <= 1, "optimizer.final", settings.final, "from 0 to 1")
+    check(settings.clip >= 0, "optimizer.clip", settings.clip, "at least 0")
+    check(settings.weight_decay >= 0, "optimizer.weight_decay", settings.weight_decay, ">= 0")
+    check(settings.accumulate >= 1, "optimizer.accumulate", settings.accumulate, "at least 1")
+    check(0 <= settings.ema < 1, "optimizer.ema", settings.ema, "from 0 to below 1")
     if settings.decay == "exponential":
-        _check(settings.final > 0, "optimizer.final", settings.final, "above 0 with exponential")
+        check(settings.final > 0, "optimizer.final", settings.final, "above 0 with exponential")
     if settings.name == "adam":
-        _check(
+        check(
             settings.weight_decay == 0,
             "optimizer.weight_decay",
             settings.weight_decay,
@@ -124,38 +122,38 @@ def optimizer(config: Any) -> OptimizerSettings:
         )
     for prefix, factor in settings.multipliers.items():
         is_factor = isinstance(factor, int | float) and factor >= 0
-        _check(is_factor, f"optimizer.multipliers[{prefix!r}]", factor, "at least 0")
+        check(is_factor, f"optimizer.multipliers[{prefix!r}]", factor, "at least 0")
     return settings
 
 
 def train(config: Any) -> TrainSettings:
     """Checks `config.train`."""
-    settings = _read(plain(config), TrainSettings, "train")
-    _check(settings.steps >= 1, "train.steps", settings.steps, "at least 1")
-    _check(settings.log_every >= 1, "train.log_every", settings.log_every, "at least 1")
-    _check(settings.eval_every >= 0, "train.eval_every", settings.eval_every, "at least 0")
-    _check(settings.save_every >= 0, "train.save_every", settings.save_every, "at least 0")
-    _check(settings.keep >= 1, "train.keep", settings.keep, "at least 1")
-    _check(settings.model_parallel >= 1, "train.model_parallel", settings.model_parallel, ">= 1")
-    _choice(settings.compute_dtype, ("float32", "bfloat16"), "train.compute_dtype")
-    _choice(settings.best.mode, ("max", "min"), "train.best.mode")
+    settings = sections.read(TrainSettings, plain(config), "train")
+    check(settings.steps >= 1, "train.steps", settings.steps, "at least 1")
+    check(settings.log_every >= 1, "train.log_every", settings.log_every, "at least 1")
+    check(settings.eval_every >= 0, "train.eval_every", settings.eval_every, "at least 0")
+    check(settings.save_every >= 0, "train.save_every", settings.save_every, "at least 0")
+    check(settings.keep >= 1, "train.keep", settings.keep, "at least 1")
+    check(settings.model_parallel >= 1, "train.model_parallel", settings.model_parallel, ">= 1")
+    choice(settings.compute_dtype, ("float32", "bfloat16"), "train.compute_dtype")
+    choice(settings.best.mode, ("max", "min"), "train.best.mode")
     if settings.stop.steps is not None:
-        _check(settings.stop.steps >= 1, "train.stop.steps", settings.stop.steps, "at least 1")
+        check(settings.stop.steps >= 1, "train.stop.steps", settings.stop.steps, "at least 1")
     if settings.stop.plateau is not None:
-        _check(settings.stop.plateau >= 1, "train.stop.plateau", settings.stop.plateau, ">= 1")
-        _check(bool(settings.best.metric), "train.stop.plateau", "set", "used with train.best")
+        check(settings.stop.plateau >= 1, "train.stop.plateau", settings.stop.plateau, ">= 1")
+        check(bool(settings.best.metric), "train.stop.plateau", "set", "used with train.best")
     return settings
 
 
 def check_together(optimizer: OptimizerSettings, train: TrainSettings) -> None:
     """What neither section can check alone."""
-    _check(
+    check(
         train.steps % optimizer.accumulate == 0,
         "train.steps",
         train.steps,
         f"a multiple of optimizer.accumulate ({optimizer.accumulate})",
     )
-    _check(
+    check(
         optimizer.warmup < train.steps,
         "optimizer.warmup",
         optimizer.warmup,
@@ -190,11 +188,11 @@ def _fill(section: Any, defaults: Mapping[str, Any]) -> None:
 
 def expanded(config: dict[str, Any]) -> dict[str, Any]:
     """A plain config with every field of `optimizer` and `train`, defaults included."""
-    sections = {
+    return {
+        **config,
         "optimizer": dataclasses.asdict(optimizer(config.get("optimizer", {}))),
         "train": dataclasses.asdict(train(config.get("train", {}))),
     }
-    return {**config, **sections}
 
 
 def differences(old: Any, new: Any, place: str = "", free: tuple[str, ...] = FREE) -> list[str]:
@@ -208,50 +206,3 @@ def differences(old: Any, new: Any, place: str = "", free: tuple[str, ...] = FRE
         inner = f"{place}.{name}" if place else name
         lines += differences(old.get(name), new.get(name), inner, free)
     return lines
-
-
-def _read(config: Mapping[str, Any], kind: type[T], place: str) -> T:
-    hints = get_type_hints(kind)
-    values = {}
-    for name, value in config.items():
-        if name not in hints:
-            near = difflib.get_close_matches(name, hints, 1)
-            hint = f"did you mean {near[0]}?" if near else f"fields: {', '.join(hints)}"
-            raise ConfigError("there is no such field", place=f"{place}.{name}", hint=hint)
-        values[name] = _typed(value, hints[name], f"{place}.{name}")
-    return kind(**values)
-
-
-def _typed(value: Any, hint: Any, place: str) -> Any:
-    if isinstance(hint, type) and dataclasses.is_dataclass(hint):
-        if isinstance(value, hint):
-            return value
-        if not isinstance(value, Mapping):
-            raise ConfigError(f"{value!r} is not a section of fields", place=place)
-        return _read(value, hint, place)
-    if hint in (float | None, int | None):
-        return (
-            None if value is None else _typed(value, float if float in _args(hint) else int, place)
-        )
-    if hint is float and isinstance(value, int | float) and not isinstance(value, bool):
-        return float(value)
-    if hint is int and isinstance(value, int) and not isinstance(value, bool):
-        return value
-    if hint is str and isinstance(value, str):
-        return value
-    if hint == dict[str, float] and isinstance(value, Mapping):
-        return dict(value)
-    raise ConfigError(f"{value!r} is not of type {getattr(hint, '__name__', hint)}", place=place)
-
-
-def _args(hint: Any) -> tuple[Any, ...]:
-    return tuple(hint.__args__)
-
-
-def _choice(value: str, choices: tuple[str, ...], place: str) -> None:
-    _check(value in choices, place, value, f"one of {', '.join(choices)}")
-
-
-def _check(holds: bool, place: str, value: Any, wanted: str) -> None:
-    if not holds:
-        raise ConfigError(f"{value!r} should be {wanted}", place=place)

@@ -68,6 +68,43 @@ def empty_window(names: list[str]) -> Window:
     return Window({name: (np.float32(0), np.float32(0)) for name in names}, np.int32(-1))
 
 
+def update(
+    system: System,
+    optimizer: optax.GradientTransformation,
+    settings: OptimizerSettings,
+    state: TrainState,
+    frozen: Any,
+    batch: Any,
+) -> tuple[TrainState, jax.Array]:
+    """The state after one more batch, and its loss: loss, gradient, update, moving average.
+
+    The key of a step is fold_in(key, step). A pure function, for jit, scan and vmap: this is what
+    `make_step` compiles, and what cross-validation runs for many models at once.
+    """
+    key = jax.random.fold_in(state.key, state.step)
+
+    def objective(params: Any) -> tuple[jax.Array, Any]:
+        variables = {"params": params, "batch_stats": state.batch_stats, "frozen": frozen}
+        loss, aux = system.loss(variables, batch, key)
+        return loss.astype(jnp.float32), aux
+
+    (loss, aux), grads = jax.value_and_grad(objective, has_aux=True)(state.params)
+    norm = optax.tree.norm(grads)
+    updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
+    params = optax.apply_updates(state.params, updates)
+    metrics = {"loss": (loss, 1.0), "grad_norm": (norm, 1.0), **aux.metrics}
+    finite = jnp.isfinite(loss) & jnp.isfinite(norm)
+    return TrainState(
+        step=state.step + 1,
+        params=params,
+        batch_stats=aux.batch_stats,
+        opt_state=opt_state,
+        ema=_average(state, params, settings),
+        key=state.key,
+        window=add_step(state.window, metrics, finite, state.step),
+    ), loss
+
+
 def make_step(
     system: System,
     optimizer: optax.GradientTransformation,
@@ -76,39 +113,17 @@ def make_step(
     frozen: Any,
     mesh: Mesh,
 ) -> jax.stages.Wrapped:
-    """jit of (state, frozen, batch) -> (state, token); `state` and `frozen` may be shapes.
+    """`update` as jit of (state, frozen, batch) -> (state, token); `state`, `frozen` may be shapes.
 
     The state given is donated: its buffers are used for the state that comes back. `frozen` is
-    an argument, so no parameter becomes a constant of the program. The key of a step is
-    fold_in(key, step). `token` is a copy of the loss to wait for; nothing in here is read by the
-    host.
+    an argument, so no parameter becomes a constant of the program. `token` is a copy of the loss
+    to wait for; nothing in here is read by the host.
     """
 
     def train_step(
         state: TrainState, frozen: Any, batch: dict[str, jax.Array]
     ) -> tuple[TrainState, jax.Array]:
-        key = jax.random.fold_in(state.key, state.step)
-
-        def objective(params: Any) -> tuple[jax.Array, Any]:
-            variables = {"params": params, "batch_stats": state.batch_stats, "frozen": frozen}
-            loss, aux = system.loss(variables, batch, key)
-            return loss.astype(jnp.float32), aux
-
-        (loss, aux), grads = jax.value_and_grad(objective, has_aux=True)(state.params)
-        norm = optax.tree.norm(grads)
-        updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
-        params = optax.apply_updates(state.params, updates)
-        metrics = {"loss": (loss, 1.0), "grad_norm": (norm, 1.0), **aux.metrics}
-        finite = jnp.isfinite(loss) & jnp.isfinite(norm)
-        return TrainState(
-            step=state.step + 1,
-            params=params,
-            batch_stats=aux.batch_stats,
-            opt_state=opt_state,
-            ema=_average(state, params, settings),
-            key=state.key,
-            window=add_step(state.window, metrics, finite, state.step),
-        ), loss
+        return update(system, optimizer, settings, state, frozen, batch)
 
     where = meshes.shardings(state, mesh)
     return jax.jit(

@@ -7,7 +7,7 @@ or where it has a detector with a second look those that this finds.
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,29 +17,30 @@ import numpy as np
 from tqdm import tqdm
 
 from bodyjax import systems
-from bodyjax.contract import Source
-from bodyjax.data import sets
+from bodyjax.contract import Source, Variables
+from bodyjax.data import sets, stream
 from bodyjax.data.clips import feed, folder
 from bodyjax.data.clips.feed import Clips, WholeClip
-from bodyjax.data.clips.folder import ClipFolder
+from bodyjax.engine import mesh as meshes
 from bodyjax.engine.checkpoint import Checkpoint
+from bodyjax.engine.evaluate import make_evaluator
+from bodyjax.engine.report import plain
 from bodyjax.errors import DataError
-from bodyjax.metrics.classes import SeveralAtOnce
 from bodyjax.recognize import clip_joints
 from bodyjax.systems.movement import Movement
 
 FRAMES_AT_ONCE = 64
 """About as many frames are given to the device at once."""
 BATCHES_AT_ONCE = 2
-"""While one batch is read, or leaves a core idle, another one computes."""
+"""Where one batch leaves a core idle, another one computes."""
 
 
 def evaluate(
     checkpoint: Checkpoint, data: str | Path, split: str | None = None, *, order: str = "kept",
     samples: int | None = None, on_bad: str = "skip",
 ) -> dict[str, Any]:  # fmt: skip
-    """Top-1, top-3 and mean-class accuracy and the confusion matrix; of a classifier of several
-    movements at once what `metrics.SeveralAtOnce` measures.
+    """What the system's metrics measure, as during training: `metrics.Classification`, or of a
+    classifier of several movements at once `metrics.SeveralAtOnce`; and the labels.
 
     `data`: a folder of clips (CLASS/NAME.mp4, with splits.json, or with train, valid, test), or
     "simulated:commands", made as the checkpoint's config says;
@@ -70,9 +71,10 @@ def measure(
     if checkpoint.config.get("second"):
         detector = clip_joints.detector_of(checkpoint.config)
         examples = clip_joints.ensure(source, detector, seen.frames * seen.samples)
-    probability = predict(system, checkpoint.variables, examples, seen)
-    measures = several_report if system.settings.several else report
-    return {**measures(probability, source, system.labels), **counts(source)}
+    measures = passed(system, checkpoint.variables, examples, seen)
+    unknown = measures.get("left_out", 0)
+    measures |= {"labels": list(system.labels), **counts(source)}
+    return {**measures, "left_out": measures["left_out"] + unknown}
 
 
 def transform(
@@ -117,70 +119,27 @@ def check_classes(source: Clips, system: Movement, file: str | Path | None) -> N
         raise DataError(f"the data's classes are {', '.join(source.classes)}", file=file, hint=hint)
 
 
-def predict(system: Movement, variables: Any, source: Source, transform: WholeClip) -> np.ndarray:
-    """Probabilities (N, classes) of all clips; shows progress."""
-    size = max(1, FRAMES_AT_ONCE // (transform.samples * transform.frames))
-    size = 32 if system.settings.input == "joints" else size
-    run = jax.jit(lambda v, batch: system.predict(v, batch)["probability"])
-
-    def answer(first: int) -> np.ndarray:
-        filled, count = batch(source, transform, first, size)
-        return np.asarray(run(variables, filled))[:count]
-
-    bar = tqdm(total=len(source), desc="evaluating", unit="clip", disable=None)
-    firsts = range(0, len(source), size)
-    rows = [answer(0)]  # compiles, once for all threads
-    bar.update(len(rows[0]))
-    with ThreadPoolExecutor(BATCHES_AT_ONCE) as pool:
-        for answers in pool.map(answer, firsts[1:]):
-            rows.append(answers)
-            bar.update(len(answers))
-    bar.close()
-    return np.concatenate(rows)
-
-
-def batch(
-    source: Source, transform: WholeClip, first: int, size: int
-) -> tuple[dict[str, np.ndarray], int]:
-    """`size` clips from the `first` on, and how many of them are not filling."""
-    rng = np.random.default_rng(0)  # the transform draws nothing
-    rows = [transform(source[i], rng) for i in range(first, min(first + size, len(source)))]
-    count = len(rows)
-    rows += rows[-1:] * (size - count)
-    names = [name for name in rows[0] if name != "label"]
-    return {name: np.stack([row[name] for row in rows]) for name in names}, count
-
-
-def report(probability: np.ndarray, source: Clips, labels: tuple[str, ...]) -> dict[str, Any]:
-    """The measures of one class a clip, from probabilities (N, C)."""
-    truth = np.asarray(source.labels)
-    rank = np.argsort(-probability, axis=1, kind="stable")
-    right = rank[:, 0] == truth
-    confusion = np.zeros((len(labels), len(labels)), int)
-    np.add.at(confusion, (truth, rank[:, 0]), 1)
-    of_class = confusion.sum(1)
-    per_class = {
-        label: float(confusion[i, i] / of_class[i]) for i, label in enumerate(labels) if of_class[i]
-    }
-    return {
-        "accuracy": float(right.mean()),
-        "top3": float((rank[:, :3] == truth[:, None]).any(1).mean()),
-        "mean_class_accuracy": float(np.mean(list(per_class.values()))),
-        "n": len(truth),
-        "per_class": per_class,
-        "confusion": confusion.tolist(),
-        "labels": list(labels),
-    }
-
-
-def several_report(
-    probability: np.ndarray, source: Clips, labels: tuple[str, ...]
+def passed(
+    system: Movement, variables: Variables, source: Source, transform: WholeClip
 ) -> dict[str, Any]:
-    """The measures of several movements at once, from probabilities (N, C)."""
-    assert isinstance(source, ClipFolder)
-    measure = SeveralAtOnce(labels)
-    state = measure.update(measure.init(), {"probability": probability}, {"label": source.several})
-    return {**measure.compute(state), "labels": list(labels)}
+    """What the system's own metrics measure on all clips; shows progress."""
+    evaluator = make_evaluator(system, meshes.one_device(), BATCHES_AT_ONCE)
+    size = batch_size(system, transform)
+    with tqdm(total=len(source), desc="evaluating", unit="clip", disable=None) as bar:
+
+        def told() -> Iterator[dict[str, np.ndarray]]:
+            for batch in stream.whole(source, transform, size):
+                bar.update(int(batch["mask"].sum()))
+                yield batch
+
+        return plain(evaluator(jax.device_put(variables), told()))
+
+
+def batch_size(system: Movement, transform: WholeClip) -> int:
+    """How many clips are given to the device at once."""
+    if system.settings.input == "joints":
+        return 32
+    return max(1, FRAMES_AT_ONCE // (transform.samples * transform.frames))
 
 
 def counts(source: Clips) -> dict[str, Any]:

@@ -15,17 +15,20 @@ import jax
 import numpy as np
 
 from bodyjax import systems
+from bodyjax.contract import Metrics
 from bodyjax.data.folds import TEST, TRAIN
 from bodyjax.data.sequences import array_sets, source
 from bodyjax.data.sequences.source import Sequences, without_size
 from bodyjax.data.sequences.table_folders import table_files
 from bodyjax.data.sets import JOINT_FILES
+from bodyjax.engine import mesh as meshes
 from bodyjax.engine import settings
 from bodyjax.engine.checkpoint import Checkpoint
-from bodyjax.engine.evaluate import predict_rows
+from bodyjax.engine.evaluate import batches_of, make_predictor, predict_rows
+from bodyjax.engine.report import plain
 from bodyjax.errors import DataError
 from bodyjax.evaluate.faulty_joints import blame
-from bodyjax.metrics.pooled import Answers, balanced_accuracy, cells, interval, pool
+from bodyjax.metrics.pooled import Answers, answers, balanced_accuracy, cells, interval, pool
 from bodyjax.systems.sequence import SequenceSystem
 
 EXERCISES = ("exercises", "simulated:exercises")
@@ -35,7 +38,8 @@ SIDES = {"train": TRAIN, "test": TEST}
 def evaluate(
     checkpoint: Checkpoint, data: str | Path, split: str | None = None, *, samples: int = 500
 ) -> dict[str, Any]:
-    """Accuracy, balanced accuracy, top-3, confusion, and each class, condition and group apart.
+    """What the system's metrics measure, as during training but clip by clip, and each condition
+    and group apart.
 
     data: a set's folder or file, joint tables by class, or "simulated:exercises", made here. split:
     "train" or "test" of an official split, "1:test" where a set has several; None: every clip, with
@@ -49,10 +53,11 @@ def evaluate(
     system: Any = systems.build(checkpoint.config)
     found = open_set(checkpoint.config, system, data)
     rows = chosen_rows(found, split, data)
-    predict = jax.jit(system.predict)
-    out = predict_rows(predict, checkpoint.variables, found.arrays(), rows, min(256, len(rows)))
-    probability = out["probability"]
-    measures = report(found, rows, probability, samples) | {"part": split or "all"}
+    predict = make_predictor(system, meshes.one_device())
+    batches = batches_of(found.arrays(), rows, min(256, len(rows)))
+    probability = predict_rows(predict, jax.device_put(checkpoint.variables), batches)
+    measures = report(system.metrics(), found, rows, probability, samples)
+    measures["part"] = split or "all"
     if str(data) in EXERCISES and found.conditions:  # standard or not, with known faults
         measures["guilty_joints"] = blame(system, checkpoint.variables, found, rows)
     return measures
@@ -85,14 +90,14 @@ def open_set(config: Any, system: SequenceSystem, path: str | Path) -> Sequences
     itself stores: joint tables are of the clips they were made of (`notes` names them).
     """
     name, section = set_name(path), dict(settings.plain(config["data"]))
-    same = section.get("set") == name
+    same = section.get("kind") == name
     options = {key: section[key] for key in ("label", "joints") if same and section.get(key)}
     notes: tuple[str, ...] = ()
     if name == "pushfit":
         usual = "movenet" if system.skeleton.name == "coco17" else "mediapipe"
         options["joints"], notes = _stored(options.get("joints", usual))
     cut = {key: value for key, value in section.items() if key not in ("label", "joints")}
-    found = source.from_config(cut | options | {"set": name, "path": str(path)}, lambda line: None)
+    found = source.from_config(cut | options | {"kind": name, "path": str(path)}, lambda line: None)
     found = replace(found, notes=(*notes, *found.notes))
     _check_fit(found, system, path)
     return found
@@ -157,34 +162,23 @@ def chosen_rows(found: Sequences, split: str | None, path: str | Path) -> np.nda
 
 
 def report(
-    found: Sequences, rows: np.ndarray, probability: np.ndarray, samples: int
+    metrics: Metrics, found: Sequences, rows: np.ndarray, probability: np.ndarray, samples: int
 ) -> dict[str, Any]:
-    """The measures of rows with probabilities (len(rows), C), clip by clip."""
+    """The measures of rows with probabilities (len(rows), C), clip by clip: those of the system's
+    `metrics`, and of conditions and groups."""
     mean, first = pool(probability, found.clip[rows])
-    picked, rank = rows[first], np.argsort(-mean, axis=1, kind="stable")
-    label, guess, count = found.labels[picked], rank[:, 0], len(found.classes)
-    answered = Answers(label, guess, picked)
-    confusion = np.zeros((count, count), int)
-    np.add.at(confusion, (label, guess), 1)
-    totals = confusion.sum(axis=1)
+    picked = rows[first]
+    answered = answers(found, rows, probability)
+    label, guess = answered.label, answered.guess
+    state = metrics.update(metrics.init(), {"logits": mean}, {"label": label})
     out: dict[str, Any] = {
-        "accuracy": float((guess == label).mean()),
-        "balanced_accuracy": balanced_accuracy(label, guess),
-        "n": len(picked),
+        **plain(metrics.compute(state)),
         "windows": len(rows),
         "left_out": int(sum(found.left_out.values())),
         "left_out_why": {why: n for why, n in found.left_out.items() if n},
         "split": split_counts(found),
-        "per_class": {
-            name: float(confusion[i, i] / totals[i])
-            for i, name in enumerate(found.classes)
-            if totals[i]
-        },
-        "confusion": confusion.tolist(),
         "labels": list(found.classes),
     }
-    if count > 3:
-        out["top3"] = float((rank[:, :3] == label[:, None]).any(axis=1).mean())
     kinds, groups = found.condition[picked], None if found.groups is None else found.groups[picked]
     if found.conditions:
         out["per_condition"] = {

@@ -19,7 +19,8 @@ LEVEL = 0.8
 
 
 class Answers(NamedTuple):
-    """K clips: label (K,), guess (K,) and row (K,), the first row of each clip in its set."""
+    """K clips: label (K,), guess (K,), -1 where the model gave no numbers, and row (K,), the first
+    row of each clip in its set."""
 
     label: np.ndarray
     guess: np.ndarray
@@ -43,7 +44,8 @@ def answers(data: Sequences, rows: np.ndarray, probability: np.ndarray) -> Answe
     """The answers to the clips of `rows` (N,) from their probability (N, C)."""
     mean, first = pool(probability, data.clip[rows])
     picked = rows[first]
-    return Answers(data.labels[picked], mean.argmax(axis=1), picked)
+    guess = np.where(np.isnan(mean).any(axis=1), -1, mean.argmax(axis=1))
+    return Answers(data.labels[picked], guess, picked)
 
 
 def interval(data: Sequences, seeds: Sequence[Answers], samples: int = 500) -> dict[str, Any]:

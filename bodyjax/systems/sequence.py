@@ -2,7 +2,7 @@
 
 System D (Zhang et al., "Sports Pose Estimation Based on LSTM and Attention Mechanism"). Training
 changes each clip at random on the device (`bodyjax.deform`), so the engine and
-`train.cross_validation` train the same program. Prediction averages probabilities over samples in
+`train.parallel_runs` train the same program. Prediction averages probabilities over samples in
 time and, where asked for, the mirror image.
 """
 

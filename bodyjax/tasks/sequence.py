@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 
-from bodyjax import recognize, score, systems
+from bodyjax import config_history, recognize, score, systems
 from bodyjax.contract import Prepared
 from bodyjax.data.folds import TEST, TRAIN
 from bodyjax.data.sequences import source as sequences
@@ -26,6 +26,7 @@ from bodyjax.train import cross_validation, start
 def prepare(config: ConfigDict, host: tuple[int, int]) -> Prepared:
     """One model (`folds.kind` empty): an official split's training side, its test side for
     evaluation, else every row; what only the data know is filled in the config."""
+    config_history.refuse(config)
     if config.get("balance"):
         raise ConfigError(
             "is for folds only", place="balance", hint="one model takes loss.class_weights"
@@ -46,7 +47,7 @@ def prepare(config: ConfigDict, host: tuple[int, int]) -> Prepared:
         data if split is None else data.rows(split == TRAIN),
         as_stored,
         seed=config.seed,
-        batch_size=config.data.batch_size,
+        batch_size=config.data.batch,
         eval_source=None if split is None else data.rows(split == TEST),
         host_index=host[0],
         host_count=host[1],

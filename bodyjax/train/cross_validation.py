@@ -1,9 +1,7 @@
-"""All folds and seeds of a small array set at once: data on the device, one program for many runs.
+"""Cross-validation: all folds and seeds of a small array set, and their table.
 
 The engine trains one model on a stream. These sets are a few megabytes, so here everything stays on
-the device: a run is a plan of row numbers, one scan makes the steps, and runs (fold, seed, member)
-are a leading axis under `vmap` or, where that is slower, go one after another on a few threads.
-Changes of the clips, loss and prediction are the system's own: the same as under the engine.
+the device and many models are trained side by side (train.parallel_runs), by the engine's step.
 """
 
 from __future__ import annotations
@@ -12,27 +10,23 @@ import dataclasses
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
-from bodyjax import files
+from bodyjax import config_history, files
 from bodyjax.contract import System
 from bodyjax.data import folds as folding
 from bodyjax.data.folds import Fold
 from bodyjax.data.sequences.source import Sequences, from_config, without_size
 from bodyjax.engine import settings
-from bodyjax.engine.evaluate import predict_rows
-from bodyjax.engine.optim import make_optimizer, moving_average
-from bodyjax.errors import ConfigError, UserError
+from bodyjax.errors import ConfigError
 from bodyjax.metrics.pooled import interval, pooled, scores, show, table
 from bodyjax.systems.sequence import build, skeleton_of
+from bodyjax.train import parallel_runs
 
-Array = jax.Array
 Say = Callable[[str], None]
 MOST_SEED = 1_000_000
 """The largest of `folds.seeds`: a run's own seed, 1000 times as large, fits 32 bits."""
@@ -46,148 +40,6 @@ class Run(NamedTuple):
     fold: Fold
     seed: int
     member: int = 0
-
-
-def plan(rows: np.ndarray, batch: int, steps: int, seed: int) -> np.ndarray:
-    """(steps, batch) row numbers: every row once an epoch, in an order drawn anew each time."""
-    rng = np.random.default_rng(seed)
-    epochs = -(-steps * batch // len(rows))
-    order = np.concatenate([rng.permutation(rows) for _ in range(epochs)])
-    return order[: steps * batch].reshape(steps, batch).astype(np.int32)
-
-
-def balanced(labels: np.ndarray, condition: np.ndarray, train: np.ndarray) -> np.ndarray:
-    """(N,) float32 weights that let each label weigh the same within each condition of `train`.
-
-    Their mean over the training rows is 1; rows of (condition, label) not seen there weigh 0.
-    """
-    kinds = condition.astype(np.int64) * (labels.max() + 1) + labels
-    counts = np.bincount(kinds[train], minlength=kinds.max() + 1)
-    share = np.where(counts > 0, 1.0 / np.maximum(counts, 1), 0.0)
-    size = np.bincount(condition[train], minlength=condition.max() + 1)
-    weights = share[kinds] * size[condition]
-    return (weights / weights[train].mean()).astype(np.float32)
-
-
-def train_runs(
-    system: System,
-    arrays: Mapping[str, np.ndarray],
-    plans: np.ndarray,
-    weights: np.ndarray,
-    seeds: Sequence[int],
-    optimizer: settings.OptimizerSettings,
-    *,
-    chunk: int = 100,
-    together: bool = True,
-    threads: int = 2,
-    say: Say = lambda line: None,
-) -> Any:
-    """Variables of R trained models, every leaf with a leading axis R.
-
-    plans: (R, steps, B) row numbers into `arrays`. weights: (R, N) of rows. seeds: R, for first
-    parameters, changes and dropout. together: one program for all runs by vmap; else one program a
-    run, `threads` at a time. The result is the same up to rounding. `optimizer.ema` gives the
-    moving average of the parameters instead of the last ones. UserError where a loss is no number.
-    """
-    steps = plans.shape[1]
-    transform = make_optimizer(optimizer, steps)
-    stored = {name: jnp.asarray(array) for name, array in arrays.items()}
-
-    def start(seed: Array) -> Any:
-        variables = system.init(jax.random.key(seed))
-        params = variables["params"]
-        return params, transform.init(params), params, variables
-
-    def advance(
-        state: Any, rows: Array, first: Array, seed: Array, weight: Array, data: Any
-    ) -> Any:
-        params, moments, average, variables = state
-        base = jax.random.fold_in(jax.random.key(seed), 1)
-
-        def step(carry: Any, inputs: Any) -> tuple[Any, Array]:
-            params, moments, average = carry
-            chosen, number = inputs
-            batch = {name: array[chosen] for name, array in data.items()}
-            batch["weight"] = weight[chosen]
-            key = jax.random.fold_in(base, number)
-
-            def loss(params: Any) -> Any:
-                return system.loss({**variables, "params": params}, batch, key)
-
-            (value, _), grads = jax.value_and_grad(loss, has_aux=True)(params)
-            updates, moments = transform.update(grads, moments, params)
-            params = jax.tree.map(lambda p, u: p + u, params, updates)
-            if optimizer.ema:
-                average = moving_average(average, params, optimizer.ema, number)
-            else:
-                average = params
-            return (params, moments, average), value
-
-        numbers = first + jnp.arange(rows.shape[0])
-        carry, losses = jax.lax.scan(step, (params, moments, average), (rows, numbers))
-        return (*carry, variables), losses.mean()
-
-    def finish(state: Any) -> Any:
-        return {**state[3], "params": state[2]}
-
-    numbers = jnp.asarray(seeds, jnp.uint32)
-    if together:
-        states = jax.jit(jax.vmap(start))(numbers)
-        forward = jax.jit(jax.vmap(advance, in_axes=(0, 0, None, 0, 0, None)), donate_argnums=0)
-        began = time.monotonic()
-        for first in range(0, steps, chunk):
-            rows = jnp.asarray(plans[:, first : first + chunk])
-            states, losses = forward(states, rows, first, numbers, jnp.asarray(weights), stored)
-            done, spent = min(first + chunk, steps), time.monotonic() - began
-            bad = np.flatnonzero(~np.isfinite(losses))
-            if len(bad):
-                raise diverged(int(bad[0]), done)
-            say(f"step {done}/{steps}  loss {float(losses.mean()):.4f}  {spent:.0f} s")
-        return finish(states)
-
-    begin, forward = jax.jit(start), jax.jit(advance, donate_argnums=0)
-    began = time.monotonic()
-
-    def one(r: int) -> Any:
-        state = begin(numbers[r])
-        for first in range(0, steps, chunk):
-            rows = jnp.asarray(plans[r, first : first + chunk])
-            weight = jnp.asarray(weights[r])
-            state, value = forward(state, rows, first, numbers[r], weight, stored)
-            if not np.isfinite(value):
-                raise diverged(r, min(first + chunk, steps))
-        loss, spent = float(value), time.monotonic() - began
-        say(f"run {r + 1}/{len(plans)}  loss {loss:.4f}  {spent:.0f} s")
-        return finish(state)
-
-    ready = [one(0)]  # compiles, once for all
-    with ThreadPoolExecutor(threads) as pool:
-        ready += pool.map(one, range(1, len(plans)))
-    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *ready)
-
-
-def diverged(run: int, step: int) -> UserError:
-    """What is said of a run whose loss is no number by this step."""
-    return UserError(
-        f"the loss of run {run + 1} is not a finite number by step {step}",
-        hint="lower optimizer.rate or set optimizer.clip",
-    )
-
-
-def predict_runs(
-    system: System,
-    variables: Any,
-    arrays: Mapping[str, np.ndarray],
-    rows: Sequence[np.ndarray],
-    batch: int = 256,
-) -> list[np.ndarray]:
-    """probability (rows of the run, C) of R models, each on its own rows."""
-    predict, size = jax.jit(system.predict), min(batch, max(map(len, rows)))
-    results = []
-    for r, mine in enumerate(rows):
-        model = jax.tree.map(lambda leaf, r=r: leaf[r], variables)
-        results.append(predict_rows(predict, model, arrays, mine, size)["probability"])
-    return results
 
 
 def make_folds(data: Sequences, section: Mapping[str, Any], seed: int) -> list[Fold]:
@@ -219,7 +71,7 @@ def make_folds(data: Sequences, section: Mapping[str, Any], seed: int) -> list[F
 
 
 def check_numbers(config: Mapping[str, Any]) -> None:
-    """ConfigError for folds.seeds, folds.members or data.batch_size that make no runs."""
+    """ConfigError for folds.seeds, folds.members or data.batch that make no runs."""
     section = config["folds"]
     seeds = section["seeds"]
     if not seeds or len(set(seeds)) < len(seeds):
@@ -230,7 +82,7 @@ def check_numbers(config: Mapping[str, Any]) -> None:
         if seed > MOST_SEED:
             raise ConfigError(f"{seed} is above {MOST_SEED}", place="folds.seeds")
     _whole(section.get("members", 1), 1, "folds.members")
-    _whole(config["data"]["batch_size"], 1, "data.batch_size")
+    _whole(config["data"]["batch"], 1, "data.batch")
 
 
 def _whole(value: Any, least: int, place: str) -> None:
@@ -294,6 +146,7 @@ def run(
     With a workdir, predictions.npz and metrics.json are written at the end; a finished run is only
     read, where config and data are the same, else refused (ConfigError). A stopped run starts anew.
     """
+    config_history.refuse(config)
     if config.get("seed"):
         raise ConfigError("is for one model", place="seed", hint="folds have folds.seeds")
     done = None if workdir is None else Path(workdir) / "metrics.json"
@@ -305,44 +158,67 @@ def run(
         show(result, say)
         return result
     check_numbers(values)
-    system = build(values)
-    section, training = values["folds"], checked_training(values)
-    members = int(section.get("members", 1))
+    system, training = build(values), checked_training(values)
+    runs = planned(data, values["folds"], say)
+    say(f"{len(runs)} runs of {training.steps} steps, {len(data)} rows")
+    began = time.monotonic()
+    probability = trained_and_tested(system, values, training, data, runs, say)
+    result = {
+        **figures(data, values["folds"], runs, probability),
+        "made_of": made_of,
+        "seconds": round(time.monotonic() - began, 1),
+    }
+    if done is not None:
+        keep(done, result, runs, probability)
+    show(result, say)
+    return result
+
+
+def planned(data: Sequences, section: Mapping[str, Any], say: Say) -> list[Run]:
+    """Every fold and member of every seed; with `inner`, a part of each fold's training side is
+    tested in the place of its test side."""
     groups = data.clip if data.groups is None else data.groups
-    if section.get("inner") and data.groups is None:
+    inner, members = section.get("inner", 0), section.get("members", 1)
+    if inner and data.groups is None:
         say("folds.inner goes by clip: the set does not say whose clips are whose")
     runs = []
     for seed in section["seeds"]:
         folds = make_folds(data, section, seed)
-        if section.get("inner"):
+        if inner:
             folds = [
-                folding.validation(fold, data.labels, groups, section["inner"], seed)[0]
-                for fold in folds
+                folding.validation(fold, data.labels, groups, inner, seed)[0] for fold in folds
             ]
         runs += [Run(fold, seed, m) for fold in folds for m in range(members)]
-    batch = int(values["data"]["batch_size"])
+    return runs
+
+
+def trained_and_tested(
+    system: System,
+    values: Mapping[str, Any],
+    training: settings.TrainSettings,
+    data: Sequences,
+    runs: Sequence[Run],
+    say: Say,
+) -> list[np.ndarray]:
+    """probability (rows of the fold's test side, C) of each run, trained on its training side."""
+    batch, section = values["data"]["batch"], values["folds"]
     numbers = [1000 * one.seed + 17 * one.member + k for k, one in enumerate(runs)]
-    plans = np.stack(
-        [
-            plan(one.fold.train, batch, training.steps, n)
-            for one, n in zip(runs, numbers, strict=True)
-        ]
-    )
+    plans = [
+        parallel_runs.plan(one.fold.train, batch, training.steps, number)
+        for one, number in zip(runs, numbers, strict=True)
+    ]
     even = np.ones(len(data), np.float32)
-    weights = np.stack(
-        [
-            balanced(data.labels, data.condition, one.fold.train) if values.get("balance") else even
-            for one in runs
-        ]
-    )
-    arrays = data.arrays()
-    say(f"{len(runs)} runs of {training.steps} steps, {len(data)} rows")
-    began = time.monotonic()
-    variables = train_runs(
+    weights = [
+        parallel_runs.balanced(data.labels, data.condition, one.fold.train)
+        if values.get("balance")
+        else even
+        for one in runs
+    ]
+    variables = parallel_runs.train_runs(
         system,
-        arrays,
-        plans,
-        weights,
+        data.arrays(),
+        np.stack(plans),
+        np.stack(weights),
         numbers,
         settings.optimizer(values["optimizer"]),
         chunk=training.log_every,
@@ -350,16 +226,26 @@ def run(
         together=bool(section.get("together", jax.default_backend() != "cpu")),
         say=say,
     )
-    probability = predict_runs(system, variables, arrays, [one.fold.test for one in runs])
+    tested = [one.fold.test for one in runs]
+    return parallel_runs.predict_runs(system, variables, data.arrays(), tested)
+
+
+def figures(
+    data: Sequences,
+    section: Mapping[str, Any],
+    runs: Sequence[Run],
+    probability: Sequence[np.ndarray],
+) -> dict[str, Any]:
+    """The table of the runs' probabilities; those of a fold's members are averaged."""
+    members = section.get("members", 1)
     by_seed, answered = {}, []
     for seed in section["seeds"]:
-        mine = [k for k, one in enumerate(runs) if one.seed == seed]
-        firsts = [k for k in mine if runs[k].member == 0]
+        firsts = [k for k, one in enumerate(runs) if (one.seed, one.member) == (seed, 0)]
         means = [np.mean(probability[k : k + members], axis=0) for k in firsts]
         pairs = [(runs[k].fold, mean) for k, mean in zip(firsts, means, strict=True)]
         by_seed[seed] = scores(data, pairs)
         answered.append(pooled(data, pairs))
-    result = {
+    return {
         **table(by_seed),
         "balanced_accuracy_interval": interval(data, answered),
         "n": by_seed[section["seeds"][0]]["n"],
@@ -369,18 +255,19 @@ def run(
         "validation": bool(section.get("inner")),
         "left_out": dict(data.left_out),
         "notes": [f"left out: {note}" for note in data.notes],
-        "made_of": made_of,
-        "seconds": round(time.monotonic() - began, 1),
         "runs": len(runs),
     }
-    if done is not None:
-        done.parent.mkdir(parents=True, exist_ok=True)
-        kept: dict[str, Any] = {f"probability_{k}": p for k, p in enumerate(probability)}
-        kept |= {f"test_{k}": one.fold.test for k, one in enumerate(runs)}
-        np.savez_compressed(done.parent / "predictions.npz", **kept)
-        files.write_text(done, json.dumps(result, indent=1, allow_nan=False))
-    show(result, say)
-    return result
+
+
+def keep(
+    file: Path, result: Mapping[str, Any], runs: Sequence[Run], probability: Sequence[np.ndarray]
+) -> None:
+    """Writes predictions.npz and, when that is whole, metrics.json."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    kept: dict[str, Any] = {f"probability_{k}": p for k, p in enumerate(probability)}
+    kept |= {f"test_{k}": one.fold.test for k, one in enumerate(runs)}
+    np.savez_compressed(file.parent / "predictions.npz", **kept)
+    files.write_text(file, json.dumps(result, indent=1, allow_nan=False))
 
 
 def finished(file: Path, made_of: Mapping[str, Any]) -> dict[str, Any]:
@@ -393,7 +280,8 @@ def finished(file: Path, made_of: Mapping[str, Any]) -> dict[str, Any]:
     if "made_of" not in result:
         hint = "another --workdir, or remove the file"
         raise ConfigError("does not say which settings it was made of", file=file, hint=hint)
-    changed = settings.differences(result["made_of"], made_of, free=("config.data.path",))
+    then = {**result["made_of"], "config": config_history.upgraded(result["made_of"]["config"])}
+    changed = settings.differences(then, made_of, free=("config.data.path",))
     if changed:
         shown = "; ".join(changed[:3]) + ("; ..." if len(changed) > 3 else "")
         hint = "another --workdir, or remove the file"

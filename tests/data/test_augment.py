@@ -5,6 +5,7 @@ import pytest
 
 from bodyjax import skeleton
 from bodyjax.data import affine, augment
+from bodyjax.data.augment import PictureChanges as Changes
 from bodyjax.data.clips import body_region
 from bodyjax.data.rows import Rows
 
@@ -111,7 +112,7 @@ def test_augmented_pictures_keep_joints_on_their_dots():
     checked, mirrored = 0, 0
     for _ in range(50):
         example, xy = picture(rng)
-        out = augment.augment_picture(example, (176, 208), rng, colour=0)
+        out = augment.augment_picture(example, (176, 208), rng, Changes(colour=0))
         matrix = out["matrix"].astype(float)
         mirrored += np.linalg.det(matrix[:, :2]) < 0
         places = np.array(augment.MIRROR)[:4] if np.linalg.det(matrix[:, :2]) < 0 else np.arange(4)
@@ -127,7 +128,7 @@ def test_the_person_has_the_size_asked_for():
     rng = np.random.default_rng(4)
     for _ in range(30):
         example, _ = picture(rng)
-        out = augment.augment_picture(example, 224, rng, scale=(0.5, 1.1), person=0.6)
+        out = augment.augment_picture(example, 224, rng, Changes(scale=(0.5, 1.1), person=0.6))
         box = example["boxes"][0]
         longer = (box[2:] - box[:2]).max() * affine.scale_of(out["matrix"].astype(float))
         assert 0.5 * 0.6 * 224 - 1 <= longer <= 1.1 * 0.6 * 224 + 1
@@ -138,7 +139,7 @@ def test_with_a_canvas_the_picture_has_the_size_that_a_detector_sees():
     rng = np.random.default_rng(3)
     for height, width in ((120, 200), (300, 90)):
         example, _ = picture(rng, height, width)
-        out = augment.augment_picture(example, 96, rng, canvas=192, scale=(0.75, 0.75))
+        out = augment.augment_picture(example, 96, rng, Changes(canvas=192, scale=(0.75, 0.75)))
         factor = affine.scale_of(out["matrix"].astype(float))
         assert factor * max(height, width) == pytest.approx(0.75 * 192, rel=1e-5)
 
@@ -175,7 +176,7 @@ def test_area_mask_marks_outside_ignore_and_surroundings():
 def test_outside_a_picture_is_masked_or_learnt_as_empty(masked):
     example, _ = picture(np.random.default_rng(5), 80, 80)
     out = augment.augment_picture(
-        example, 96, np.random.default_rng(0), canvas=40, mask_outside=masked
+        example, 96, np.random.default_rng(0), Changes(canvas=40, mask_outside=masked)
     )
     inside = out["area_mask"].mean()
     assert 0 < inside < 0.5 if masked else inside == 1

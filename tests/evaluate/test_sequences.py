@@ -15,6 +15,7 @@ from bodyjax.engine.checkpoint import Checkpoint
 from bodyjax.errors import DataError
 from bodyjax.evaluate import sequences as sequence_eval
 from bodyjax.evaluate.sequences import evaluate
+from bodyjax.metrics import Classification
 from bodyjax.train import cross_validation
 from configs.sequence import get_config
 from tests.shared import shared
@@ -113,12 +114,18 @@ def test_clips_are_the_mean_of_their_windows():
         ("no", "yes"), None, np.zeros(4, int), (), None, {"official": np.array([1, 1, 1, 2])},
         {"without any joint": 2}, "made here",
     )  # fmt: skip
-    found = sequence_eval.report(clips, np.arange(4), probability, 10)
+    metrics = Classification(("no", "yes"))
+    found = sequence_eval.report(metrics, clips, np.arange(4), probability, 10)
     assert (found["n"], found["windows"], found["left_out"]) == (2, 4, 2)
     assert found["accuracy"] == 1.0  # 0.433 against 0.567 of the first clip
     assert found["split"] == {"train": 1, "test": 1}
     assert "top3" not in found
     assert "per_group" not in found
+    probability[3] = np.nan  # the second clip's: a wrong answer, of no class
+    found = sequence_eval.report(metrics, clips, np.arange(4), probability, 10)
+    assert (found["accuracy"], found["without_prediction"]) == (0.5, 1)
+    assert found["balanced_accuracy"] == 0.5
+    assert found["confusion"] == [[0, 0], [0, 1]]
 
 
 def test_what_does_not_fit_is_one_line(scorer, ui_prmd, tmp_path):
@@ -148,7 +155,7 @@ def test_joint_tables_by_class_are_evaluated(tmp_path):
             table = JointTable(frames, np.arange(1), xy, seen, np.ones((9, 1, 17)), None)
             (tmp_path / label).mkdir(exist_ok=True)
             write_joint_csv(tmp_path / label / f"{number}.csv", table)
-    data = source.from_config({"set": "tables", "path": str(tmp_path), "steps": 8})
+    data = source.from_config({"kind": "tables", "path": str(tmp_path), "steps": 8})
     found = evaluate(tiny("tables", data), tmp_path, samples=0)
     assert found["n"] == 6
     assert found["labels"] == ["down", "up"]
@@ -167,7 +174,7 @@ def write_tables(folder, size):
 
 def test_the_papers_features_need_the_size_of_the_picture(tmp_path):
     known = write_tables(tmp_path / "known", (64.0, 48.0))
-    data = source.from_config({"set": "tables", "path": str(known), "steps": 8})
+    data = source.from_config({"kind": "tables", "path": str(known), "steps": 8})
     config = get_config("tables")
     config.features = ("paper",)
     config.model.projection = 0

@@ -8,7 +8,6 @@ import json
 import jax
 import numpy as np
 import pytest
-from sklearn import metrics as reference
 
 from bodyjax import metrics, skeleton
 from bodyjax.errors import ConfigError, UserError
@@ -177,52 +176,6 @@ def test_oks_needs_sigmas():
     batch["mask"] = np.array([True, False])
     result = fold.compute(fold.update(fold.init(), {"xy": xy}, batch))
     assert result["oks"] == 1
-
-
-def test_classification_against_scikit_learn():
-    rng = np.random.default_rng(5)
-    names = tuple("abcde")
-    labels = rng.choice(5, size=37, p=[0.5, 0.2, 0.2, 0.1, 0.0])
-    logits = rng.normal(size=(37, 5)).astype(np.float32)
-    logits[np.arange(37), labels] += 1
-    fold = metrics.Classification(names, top=2)
-    update = jax.jit(fold.update)
-    state = fold.init()
-    for start in range(0, 37, 8):
-        rows = np.arange(start, start + 8)
-        batch = {"label": labels[rows % 37], "mask": rows < 37}
-        state = update(state, {"logits": logits[rows % 37]}, batch)
-    result = fold.compute(state)
-    best = logits.argmax(1)
-    assert result["accuracy"] == reference.accuracy_score(labels, best)
-    top = reference.top_k_accuracy_score(labels, logits, k=2, labels=range(5))
-    assert result["top2"] == pytest.approx(top)
-    balanced = reference.recall_score(labels, best, labels=range(4), average="macro")
-    assert result["balanced_accuracy"] == result["mean_class_accuracy"] == pytest.approx(balanced)
-    matrix = reference.confusion_matrix(labels, best, labels=range(5))
-    np.testing.assert_array_equal(result["confusion"], matrix)
-    np.testing.assert_array_equal(metrics.confusion_matrix(labels, best, 5), matrix)
-    np.testing.assert_array_equal(
-        metrics.confusion_matrix(labels, best, 5, np.arange(37) < 9),
-        reference.confusion_matrix(labels[:9], best[:9], labels=range(5)),
-    )
-    assert result["n"] == 37
-    assert float(metrics.accuracy(labels, logits)) == pytest.approx(result["accuracy"])
-    assert float(metrics.accuracy(labels, logits, 2)) == pytest.approx(result["top2"])
-    assert np.isnan(result["per_class"]["e"])
-
-
-def test_classification_counts_what_it_can_not_judge():
-    fold = metrics.Classification(("a", "b"))
-    logits = np.array([[2, 1], [np.nan, 1], [1, 2], [2, 1]], np.float32)
-    batch = {"label": np.array([0, 1, -1, 7])}
-    result = fold.compute(fold.update(fold.init(), logits, batch))
-    assert (result["n"], result["left_out"], result["without_prediction"]) == (2, 2, 1)
-    assert result["accuracy"] == result["balanced_accuracy"] == 0.5
-    assert result["top2"] == 0.5
-    nothing = fold.compute(fold.init())
-    assert np.isnan(nothing["accuracy"])
-    assert np.isnan(nothing["balanced_accuracy"])
 
 
 def test_bootstrap_covers_as_often_as_it_says():

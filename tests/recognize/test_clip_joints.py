@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from bodyjax import detect, recognize, tasks
+from bodyjax.data import stream
 from bodyjax.data.clips import feed, folder
-from bodyjax.engine import checkpoint
+from bodyjax.engine import checkpoint, evaluate, mesh
 from bodyjax.errors import ConfigError
 from bodyjax.evaluate import movements
 from bodyjax.recognize import clip_joints
@@ -120,12 +121,13 @@ def test_training_evaluation_and_recognition_see_the_same(own, tmp_path):
     assert json.loads((tmp_path / "run" / "test.json").read_text())["n"] == 2
     trained = checkpoint.load(tmp_path / "run")
     source = folder.clips(config.data.path, "test", classes=trained.labels)
-    system, seen = (
-        movements.runnable(trained),
-        movements.transform(trained, movements.runnable(trained)),
-    )
+    system = movements.runnable(trained)
     stored = clip_joints.ensure(source, clip_joints.detector_of(config), 8)
-    probability = movements.predict(system, trained.variables, stored, seen)
+    probability = evaluate.predict_rows(
+        evaluate.make_predictor(system, mesh.one_device()),
+        trained.variables,
+        stream.whole(stored, movements.transform(trained, system), 32),
+    )
     recognizer = recognize.load(trained)
     assert recognizer.size == (SIDE, SIDE)
     for row, file in enumerate(source.files):

@@ -164,7 +164,7 @@ def test_windows_are_those_of_training(scorer, count):
     track = exercise_track("push_up", 3)
     track = Track(0, *(np.resize(part, (count, *part.shape[1:])) for part in track[1:]))
     track = track._replace(times=np.arange(count) / 15)
-    settings = config(data={"window": 10, "set": "", "path": "", "steps": 0, "batch_size": 8})
+    settings = config(data={"window": 10, "kind": "", "path": "", "steps": 0, "batch": 8})
     settings.model.update({"stored": 10, "steps": 0})
     cut = score.load(checkpoint(settings), scorer.detector)
     at = window_rows(cut, track.times)

@@ -1,85 +1,20 @@
-"""Cross-validation on the device: plans, weights, and a whole run that learns."""
+"""Cross-validation: a whole run that learns, its folds, and mistakes in its config."""
 
 import dataclasses
 import json
 
-import jax
 import numpy as np
 import pytest
 
-from bodyjax.data.sequences.source import Clips, resampled
-from bodyjax.errors import ConfigError, UserError
-from bodyjax.skeleton import make
-from bodyjax.train import cross_validation
-
-BODY = make("four", "left_hip right_hip left_shoulder right_shoulder", "left_hip-left_shoulder")
+from bodyjax.engine import settings
+from bodyjax.errors import ConfigError
+from bodyjax.train import cross_validation, parallel_runs
+from tests.train.rising_clips import config, made
 
 
 @pytest.fixture(scope="module")
 def data():
-    """60 clips of 12 people: the shoulders go up (1) or down (0); each person has a place."""
-    rng = np.random.default_rng(0)
-    labels, groups = rng.integers(0, 2, 60), np.repeat(np.arange(12), 5)
-    base = np.array([[-1, 0], [1, 0], [-1, -3], [1, -3]], np.float32)
-    rise = np.linspace(0, 1, 10)[:, None, None] * np.array([0, 1.0])
-    clips = []
-    for label, group in zip(labels, groups, strict=True):
-        shoulders = np.arange(4)[:, None] >= 2
-        move = base + rise * shoulders * (1 if label else -1) + rng.normal(0, 0.1, (10, 4, 2))
-        clips.append(move * 20 + 30 * group)
-    return resampled(
-        Clips(
-            "made",
-            BODY,
-            np.concatenate(clips).astype(np.float32),
-            np.ones((600, 4), np.float32),
-            np.arange(61) * 10,
-            tuple(map(str, range(60))),
-            labels.astype(np.int32),
-            ("down", "up"),
-            groups.astype(np.int32),
-            np.zeros(60, np.int32),
-            size=np.zeros((60, 2), np.float32),
-            fps=np.zeros(60, np.float32),
-        ),
-        8,
-    )
-
-
-def config(**changes):
-    base = {
-        "system": "sequence",
-        "features": ("position", "velocity"),
-        "model": {"steps": 5, "width": 8, "layers": 1, "projection": 8},
-        "augment": {"noise": 0.01, "flip": 0.5},
-        "optimizer": {"name": "adamw", "rate": 0.03, "decay": "onecycle"},
-        "train": {"steps": 60, "log_every": 30},
-        "data": {"batch_size": 16},
-        "folds": {"kind": "group", "count": 2, "seeds": (0, 1), "members": 1},
-    }
-    return {**base, **changes}
-
-
-def test_plan_sees_every_row_once_an_epoch():
-    rows = np.arange(3, 25)
-    plan = cross_validation.plan(rows, 4, 11, seed=1)
-    assert plan.shape == (11, 4)
-    epochs = plan.ravel().reshape(2, 22)
-    for epoch in epochs:
-        np.testing.assert_array_equal(np.sort(epoch), rows)
-    assert (epochs[0] != epochs[1]).any()
-    np.testing.assert_array_equal(plan, cross_validation.plan(rows, 4, 11, seed=1))
-    assert (plan != cross_validation.plan(rows, 4, 11, seed=2)).any()
-
-
-def test_balanced_weights():
-    labels = np.array([0, 0, 0, 1, 0, 1, 1])
-    condition = np.array([0, 0, 0, 0, 1, 1, 1])
-    train = np.array([0, 1, 2, 3, 4, 5])
-    weights = cross_validation.balanced(labels, condition, train)
-    np.testing.assert_allclose(weights[:3].sum(), weights[3], rtol=1e-6)
-    np.testing.assert_allclose(weights[4], weights[5], rtol=1e-6)
-    np.testing.assert_allclose(weights[train].mean(), 1, rtol=1e-6)
+    return made()
 
 
 def test_members_answer_together_and_settings_never_see_the_test_side(data, tmp_path):
@@ -103,15 +38,6 @@ def test_members_answer_together_and_settings_never_see_the_test_side(data, tmp_
     assert result["accuracy"]["mean"] == pytest.approx(np.concatenate(right).mean())
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("together", [False, True])
-def test_a_loss_that_is_no_number_ends_the_runs(data, together):
-    wild = {"name": "sgd", "rate": 1e30, "clip": 0.0}
-    folds = {"kind": "group", "count": 2, "seeds": (0,), "together": together}
-    with pytest.raises(UserError, match=r"loss of run 1 is not a finite number by step"):
-        cross_validation.run(config(optimizer=wild, folds=folds), say=lambda line: None, data=data)
-
-
 def test_a_run_learns_repeats_and_is_not_done_twice(data, tmp_path, monkeypatch):
     lines = []
     result = cross_validation.run(config(), tmp_path, say=lines.append, data=data)
@@ -127,11 +53,11 @@ def test_a_run_learns_repeats_and_is_not_done_twice(data, tmp_path, monkeypatch)
     with np.load(tmp_path / "predictions.npz", allow_pickle=False) as kept:
         assert sorted(np.concatenate([kept["test_0"], kept["test_1"]])) == list(range(60))
     monkeypatch.setattr(
-        cross_validation, "train_runs", None
+        parallel_runs, "train_runs", None
     )  # the same again reads, it trains nothing
     again = cross_validation.run(config(), tmp_path, say=lines.append, data=data)
     assert again["accuracy"] == result["accuracy"]
-    later = config(data={"batch_size": 16, "window": None})  # a field newer than the run
+    later = config(data={"batch": 16, "window": None})  # a field newer than the run
     assert cross_validation.run(later, tmp_path, data=data)["accuracy"] == result["accuracy"]
     other = config()
     other["train"] = {**other["train"], "steps": 7}
@@ -146,26 +72,6 @@ def test_a_run_learns_repeats_and_is_not_done_twice(data, tmp_path, monkeypatch)
     assert any("balanced_accuracy" in line and "±" in line for line in lines)
 
 
-@pytest.mark.slow
-def test_one_by_one_is_together(data):
-    from bodyjax.engine import settings
-    from bodyjax.systems.sequence import build
-
-    values = cross_validation.complete(config(), data)
-    system = build(values)
-    plans = np.stack([cross_validation.plan(np.arange(40), 8, 6, seed) for seed in (0, 1)])
-    weights = np.ones((2, 60), np.float32)
-    optimizer = settings.optimizer(values["optimizer"])
-    both = [
-        cross_validation.train_runs(
-            system, data.arrays(), plans, weights, [3, 4], optimizer, chunk=3, together=together
-        )
-        for together in (True, False)
-    ]
-    for one, two in zip(*map(jax.tree.leaves, both), strict=True):
-        np.testing.assert_allclose(one, two, atol=2e-3)
-
-
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -176,7 +82,8 @@ def test_one_by_one_is_together(data):
         ({"folds": {"seeds": (-1,)}}, "folds.seeds: -1 should be"),
         ({"folds": {"members": 0}}, "folds.members: 0 should be"),
         ({"folds": {"count": 1}}, "folds.count: 1 should be a whole number from 2 on"),
-        ({"data": {"batch_size": 0}}, "data.batch_size: 0 should be"),
+        ({"data": {"batch": 0}}, "data.batch: 0 should be"),
+        ({"data": {"batch_size": 8}}, "data.batch_size: .* it is called data.batch now"),
         ({"features": ("paper",)}, "features: 'paper' needs the size .* which 60 clips"),
         ({"folds": {"seeds": (2_000_000,)}}, "folds.seeds: 2000000 is above"),
         ({"skeleton": "coco17"}, "skeleton: the joints of the data are four's: left_hip"),
@@ -208,3 +115,12 @@ def test_leaks_are_refused_or_said(data):
         cross_validation.run(config(folds=random), data=data)
     folds = cross_validation.make_folds(data, {**random, "random_folds": True}, 0)
     assert all(fold.leaking for fold in folds)
+
+
+def test_figures_of_before_are_read_under_the_names_of_today(data, tmp_path):
+    values = settings.expanded(cross_validation.complete(config(), data))
+    values["data"] = {"batch_size": 16}
+    made_of = {"config": values, "data": data.fingerprint}
+    (tmp_path / "metrics.json").write_text(json.dumps({"accuracy": 1, "made_of": made_of}))
+    now = {**made_of, "config": {**values, "data": {"batch": 16}}}
+    assert cross_validation.finished(tmp_path / "metrics.json", now)["accuracy"] == 1

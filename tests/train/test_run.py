@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 from bodyjax import systems, tasks
+from bodyjax.data import stream
 from bodyjax.data.clips import feed
 from bodyjax.engine import checkpoint
 from bodyjax.errors import ConfigError, VideoError
-from bodyjax.evaluate import movement_controls, movements
+from bodyjax.evaluate import movement_controls
 from bodyjax.tasks import movement
 from bodyjax.train import stored_maps
 from configs.classifier import get_config
@@ -46,6 +47,17 @@ def test_a_training_ends_with_figures_picture_and_checkpoint(trained):
     assert str(workdir / "confusion.png") in text
     assert "launch.recognize" not in text  # of known joints: there is nothing to recognise them by
     assert checkpoint.load(workdir).labels[:3] == ("change_lane", "go_straight", "idle")
+
+
+def test_the_log_and_test_json_measure_the_same(trained):
+    """The system's own metrics in both: a figure means the same wherever it is read."""
+    workdir, _ = trained
+    lines = map(json.loads, (workdir / "metrics.jsonl").read_text().splitlines())
+    logged = next(line for line in lines if line["kind"] == "eval")
+    measures = json.loads((workdir / "test.json").read_text())
+    of_metrics = {"accuracy", "top3", "mean_class_accuracy", "per_class", "confusion"}
+    assert of_metrics < set(logged) - {"step", "kind", "seconds"} <= set(measures)
+    assert set(measures) - set(logged) == {"labels", "bad", "split"}
 
 
 def test_the_same_call_again_says_that_the_run_is_finished(trained):
@@ -158,7 +170,7 @@ def test_maps_of_several_movements_keep_their_labels(own):
 def test_weights_by_label_are_refused_where_there_are_no_folds(tmp_path):
     config = sequence_config("pushup")
     config.balance = True
-    config.data = {"set": "exercises", "label": "standard", "train": 2, "test": 1, "steps": 8}
+    config.data = {"kind": "exercises", "label": "standard", "train": 2, "test": 1, "steps": 8}
     with pytest.raises(ConfigError, match="balance: is for folds only"):
         tasks.train(config, tmp_path)
 
@@ -191,8 +203,8 @@ def test_one_frame_in_the_place_of_all_is_seen_as_such(trained):
     loaded = checkpoint.load(workdir)
     source = feed.open_clips(loaded.config.data, "test", joints=True)
     transform = feed.WholeClip(4, (160, 160), False, order="middle")
-    batch, count = movements.batch(source, transform, 0, 4)
-    assert count == 4
+    batch = next(stream.whole(source, transform, 4))
+    assert batch["mask"].all()
     assert (batch["xy"] == batch["xy"][:, :1]).all()
 
 

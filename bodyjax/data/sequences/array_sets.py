@@ -1,25 +1,22 @@
 """The stored sets of joint sequences: the array files of shared data, read into `Clips`.
 
-Clips are ragged, as stored; `data.sequences.source` makes sequences of fixed shape of them. Joints
-are in pixels (first pixel's centre at 0) or cm, NaN where absent. Another set of the same layout is
-read as well: every reader takes a folder, or the file itself.
+Another set of the same layout is read as well: every reader takes a folder, or the file itself.
 """
 
 from __future__ import annotations
 
 import inspect
-import itertools
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from bodyjax.data.folds import TEST, TRAIN
 from bodyjax.data.pictures.labelled import FilePath, read_arrays
 from bodyjax.data.sequences.joint_tables import clip_tables
+from bodyjax.data.sequences.ragged_clips import About, Clips, checked_clips
 from bodyjax.errors import ConfigError, DataError
 from bodyjax.skeleton import COCO17, SEEN, Skeleton, convert, get, make
 
@@ -32,44 +29,6 @@ NATOPS8 = make(
 )
 
 
-@dataclass(frozen=True)
-class Clips:
-    """N clips of different lengths: clip i is rows offsets[i] to offsets[i + 1].
-
-    joints (R, J, D) float32, NaN where absent; score (R, J) float32 in [0, 1]; labels (N,) int32
-    into `classes`; groups (N,) int32 or None: who or which take, never shared by training and test;
-    condition (N,) int32 into `conditions` (a known side input; zeros where there is none);
-    size (N, 2) float32 width and height, 0 where not known; fps (N,) float32, 0 where not known;
-    splits: name -> (N,) int8 of TRAIN, TEST or 0. left_out: clips by reason; notes: a line each of
-    what else was left out (people of a clip), or which files.
-    """
-
-    file: str
-    skeleton: Skeleton
-    joints: np.ndarray
-    score: np.ndarray
-    offsets: np.ndarray
-    names: tuple[str, ...]
-    labels: np.ndarray
-    classes: tuple[str, ...]
-    groups: np.ndarray | None
-    condition: np.ndarray
-    conditions: tuple[str, ...] = ()
-    size: np.ndarray = field(default_factory=lambda: np.zeros((0, 2), np.float32))
-    fps: np.ndarray = field(default_factory=lambda: np.zeros(0, np.float32))
-    splits: Mapping[str, np.ndarray] = field(default_factory=dict)
-    left_out: Mapping[str, int] = field(default_factory=dict)
-    notes: tuple[str, ...] = ()
-
-    def __len__(self) -> int:
-        return len(self.names)
-
-    def frames(self, i: int) -> tuple[np.ndarray, np.ndarray]:
-        """joints (F, J, D) with NaN and score (F, J) of clip i."""
-        rows = slice(self.offsets[i], self.offsets[i + 1])
-        return self.joints[rows], self.score[rows]
-
-
 def penn_action(path: FilePath) -> Clips:
     """Penn Action: 13 joints in pixels, 15 actions, one official split."""
     table, file = _read(path, "penn_action.npz", "joints visible offsets label classes train size")
@@ -77,17 +36,19 @@ def penn_action(path: FilePath) -> Clips:
     joints = table["joints"].astype(np.float32) * _by_row(table, file, "size")[:, None, :]
     joints[~table["visible"].astype(bool)] = np.nan
     train = table["train"].astype(bool)
-    return _clips(
+    return checked_clips(
         file,
-        table,
         get("penn13"),
         joints,
         None,
-        labels=table["label"],
-        classes=tuple(map(str, table["classes"])),
-        names=table.get("clip", np.arange(count)),
-        size=table["size"],
-        splits={"official": np.where(train, TRAIN, TEST).astype(np.int8)},
+        table["offsets"],
+        About(
+            labels=table["label"],
+            classes=tuple(map(str, table["classes"])),
+            names=table.get("clip", np.arange(count)),
+            size=table["size"],
+            splits={"official": np.where(train, TRAIN, TEST).astype(np.int8)},
+        ),
     )
 
 
@@ -118,18 +79,20 @@ def pushfit(path: FilePath, joints: str = "mediapipe") -> Clips:
     else:
         tables = clip_tables(Path(joints), names, np.asarray(table["offsets"], np.int64))
         places, score = tables.places, tables.score
-    clips = _clips(
+    clips = checked_clips(
         file,
-        table,
         get("mediapipe33" if joints == "mediapipe" else "coco17"),
         places,
         score,
-        labels=table["standard"],
-        classes=("not standard", "standard"),
-        groups=table["group"],
-        names=names,
-        size=table["video_size"],
-        fps=table["fps"],
+        table["offsets"],
+        About(
+            labels=table["standard"],
+            classes=("not standard", "standard"),
+            groups=table["group"],
+            names=names,
+            size=table["video_size"],
+            fps=table["fps"],
+        ),
     )
     if tables is None:
         return clips
@@ -170,19 +133,21 @@ def ui_prmd(path: FilePath, label: str = "correct", joints: str = "joints") -> C
     movement = table["movement"].astype(np.int32) - 1
     count = len(movement)
     which = label == "movement"
-    return _clips(
+    return checked_clips(
         file,
-        table,
         body,
         stored,
         None,
-        labels=movement if which else table["correct"],
-        classes=movements if which else ("incorrect", "correct"),
-        groups=table["subject"],
-        condition=None if which else movement,
-        conditions=() if which else movements,
-        names=[f"m{m + 1}-s{s}" for m, s in zip(movement, table["subject"], strict=True)],
-        fps=np.full(count, table.get("fps", 15.0)),
+        table["offsets"],
+        About(
+            labels=movement if which else table["correct"],
+            classes=movements if which else ("incorrect", "correct"),
+            groups=table["subject"],
+            condition=None if which else movement,
+            conditions=() if which else movements,
+            names=[f"m{m + 1}-s{s}" for m, s in zip(movement, table["subject"], strict=True)],
+            fps=np.full(count, table.get("fps", 15.0)),
+        ),
     )
 
 
@@ -196,16 +161,18 @@ def natops(path: FilePath) -> Clips:
     split = np.full(len(both), TEST, np.int8)
     split[:train] = TRAIN
     table["offsets"] = np.arange(len(both) + 1) * both.shape[1]
-    return _clips(
+    return checked_clips(
         file,
-        table,
         NATOPS8,
         both.reshape(-1, 8, 3),
         None,
-        labels=np.concatenate([table["y_train"], table["y_test"]]),
-        classes=tuple(map(str, table["classes"])),
-        names=[f"{'train' if i < train else 'test'}-{i}" for i in range(len(both))],
-        splits={"official": split},
+        table["offsets"],
+        About(
+            labels=np.concatenate([table["y_train"], table["y_test"]]),
+            classes=tuple(map(str, table["classes"])),
+            names=[f"{'train' if i < train else 'test'}-{i}" for i in range(len(both))],
+            splits={"official": split},
+        ),
     )
 
 
@@ -215,18 +182,20 @@ def pose_trainer(path: FilePath) -> Clips:
     table, file = _read(path, "pose_trainer.npz", needed)
     joints, score = table["joints"].astype(np.float32), table["score"].astype(np.float32)
     joints[score <= 0] = np.nan
-    return _clips(
+    return checked_clips(
         file,
-        table,
         get("body18"),
         joints,
         score,
-        labels=table["standard"],
-        classes=("not standard", "standard"),
-        groups=table["group"],
-        condition=table["exercise"],
-        conditions=tuple(map(str, table["exercises"])),
-        names=table.get("clip", np.arange(len(table["standard"]))),
+        table["offsets"],
+        About(
+            labels=table["standard"],
+            classes=("not standard", "standard"),
+            groups=table["group"],
+            condition=table["exercise"],
+            conditions=tuple(map(str, table["exercises"])),
+            names=table.get("clip", np.arange(len(table["standard"]))),
+        ),
     )
 
 
@@ -255,19 +224,21 @@ def jhmdb(path: FilePath) -> Clips:
         if key != "classes"
     }
     size = np.full((len(names), 2), (320, 240))
-    return _clips(
+    return checked_clips(
         file,
-        table,
         get("coco17"),
         table["xy"].astype(np.float32) - 0.5,
         table["score"],
-        labels=np.array([classes.index(kind) for kind in kinds]),
-        classes=tuple(classes),
-        groups=np.array([number[source] for source in sources]),
-        names=names,
-        size=size,
-        fps=np.full(len(names), 30.0),
-        splits=parts,
+        table["offsets"],
+        About(
+            labels=np.array([classes.index(kind) for kind in kinds]),
+            classes=tuple(classes),
+            groups=np.array([number[source] for source in sources]),
+            names=names,
+            size=size,
+            fps=np.full(len(names), 30.0),
+            splits=parts,
+        ),
     )
 
 
@@ -317,80 +288,3 @@ def _by_row(table: Mapping[str, np.ndarray], file: str, name: str) -> np.ndarray
     if len(counts) != len(table[name]) or (counts < 0).any():
         raise DataError(f"offsets and {name} don't fit together", file=file)
     return np.repeat(table[name].astype(np.float32), counts, axis=0)
-
-
-def _clips(
-    file: str,
-    table: Mapping[str, np.ndarray],
-    skeleton: Skeleton,
-    joints: np.ndarray,
-    score: np.ndarray | None,
-    *,
-    labels: Any,
-    classes: tuple[str, ...],
-    names: Any,
-    groups: Any = None,
-    condition: Any = None,
-    conditions: tuple[str, ...] = (),
-    size: Any = None,
-    fps: Any = None,
-    splits: Mapping[str, np.ndarray] | None = None,
-) -> Clips:
-    """Checks what every set must hold, leaves out clips without any joint and counts them."""
-    offsets = np.asarray(table["offsets"], np.int64)
-    count = len(offsets) - 1
-    if joints.ndim != 3 or joints.shape[1] != len(skeleton.joints):
-        raise DataError(
-            f"joints of shape {joints.shape}, not (rows, {len(skeleton.joints)}, 2 or 3)", file=file
-        )
-    if count < 1 or offsets[0] != 0 or offsets[-1] != len(joints) or (np.diff(offsets) < 0).any():
-        raise DataError("offsets must rise from 0 to the number of rows", file=file)
-    zeros = np.zeros(count, np.int32)
-    columns: dict[str, Any] = {
-        "labels": np.asarray(labels, np.int32),
-        "condition": zeros if condition is None else np.asarray(condition, np.int32),
-        "groups": None if groups is None else np.asarray(groups, np.int32),
-        "size": np.asarray(np.zeros((count, 2)) if size is None else size, np.float32),
-        "fps": np.asarray(zeros if fps is None else fps, np.float32),
-        "names": np.array([str(name) for name in names]),
-    }
-    for name, column in columns.items():
-        if column is not None and len(column) != count:
-            raise DataError(f"{len(column)} {name} for {count} clips", file=file)
-    _check_range(columns["labels"], len(classes), "label", file)
-    _check_range(columns["condition"], max(len(conditions), 1), "condition", file)
-    there = np.isfinite(joints).all(axis=-1)
-    joints = np.where(there[..., None], joints, np.nan).astype(np.float32)
-    score = there.astype(np.float32) if score is None else np.nan_to_num(score.astype(np.float32))
-    score = np.where(there, np.clip(score, 0, 1), 0).astype(np.float32)
-    any_row = there.any(axis=-1)
-    keep = np.array([any_row[a:b].any() for a, b in itertools.pairwise(offsets)])
-    if not keep.all():
-        rows = np.repeat(keep, np.diff(offsets))
-        joints, score = joints[rows], score[rows]
-        offsets = np.concatenate([[0], np.cumsum(np.diff(offsets)[keep])])
-        columns = {k: None if column is None else column[keep] for k, column in columns.items()}
-        splits = {name: split[keep] for name, split in (splits or {}).items()}
-        if not keep.any():
-            raise DataError("no clip has a joint", file=file)
-    return Clips(
-        file,
-        skeleton,
-        joints,
-        score,
-        offsets,
-        tuple(map(str, columns.pop("names"))),
-        classes=classes,
-        conditions=conditions,
-        splits=splits or {},
-        left_out={"without any joint": int((~keep).sum())},
-        **columns,
-    )
-
-
-def _check_range(values: np.ndarray, count: int, name: str, file: str) -> None:
-    wrong = np.flatnonzero((values < 0) | (values >= count))
-    if len(wrong):
-        raise DataError(
-            f"{name} {values[wrong[0]]} is not in 0 to {count - 1}", file=file, place=f"{wrong[0]}"
-        )

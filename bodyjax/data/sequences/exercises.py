@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from bodyjax.data.folds import TEST, TRAIN
-from bodyjax.data.sequences.array_sets import Clips
+from bodyjax.data.sequences.ragged_clips import Clips
 from bodyjax.errors import ConfigError
 from bodyjax.simulate import motion, scene
 from bodyjax.simulate.body import draw_body, joints, pose_points

@@ -17,7 +17,8 @@ from typing import Any
 import numpy as np
 
 from bodyjax.data.sampling import window_frames
-from bodyjax.data.sequences.array_sets import SETS, Clips, check_options, choices, load
+from bodyjax.data.sequences.array_sets import SETS, check_options, choices, load
+from bodyjax.data.sequences.ragged_clips import Clips
 from bodyjax.deform import UNIFORMS, Clip, Limits, apply, deformation, resample
 from bodyjax.errors import ConfigError, DataError
 from bodyjax.skeleton import Skeleton
@@ -183,7 +184,7 @@ def fill_in_time(joints: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def from_config(data: Mapping[str, Any], say: Callable[[str], None] = print) -> Sequences:
     """The sequences of a config's `data` section; what was left out is said.
 
-    set: a name of `sequence_sets.SETS`; "tables": a folder of joint tables by class; "exercises":
+    kind: a name of `sequence_sets.SETS`; "tables": a folder of joint tables by class; "exercises":
     simulated, with train, test, seed and scatter as `exercises.simulated` takes them.
     path: the set's folder or file. steps: whole clips at so many times, or window: frames in a
     window (with hop, rate, every as `windows` takes them; joint tables need fps, frames a second,
@@ -202,7 +203,7 @@ def from_config(data: Mapping[str, Any], say: Callable[[str], None] = print) -> 
 
 def _opened(data: Mapping[str, Any]) -> Sequences:
     """`from_config` without a word."""
-    name = data["set"]
+    name = data["kind"]
     options = {option: data[option] for option in ("label", "joints") if data.get(option)}
     if name == "exercises":
         from bodyjax.data.sequences.exercises import simulated
@@ -221,7 +222,7 @@ def _opened(data: Mapping[str, Any]) -> Sequences:
         return _cut(table_sequences(data["path"], fps=data.get("fps", 0.0)), data)
     if name not in SETS:
         known = ", ".join((*SETS, "tables", "exercises"))
-        raise ConfigError(f"no joint set {name!r}", place="data.set", hint=f"known: {known}")
+        raise ConfigError(f"no joint set {name!r}", place="data.kind", hint=f"known: {known}")
     check_options(name, choices(name), options, "data.")
     several = str(options.pop("joints", "")).split("+")
     parts = [

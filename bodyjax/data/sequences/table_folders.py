@@ -18,8 +18,9 @@ import numpy as np
 from bodyjax.data.clips.folder import PARTS
 from bodyjax.data.folds import TEST, TRAIN
 from bodyjax.data.pictures.labelled import FilePath, Manifest
-from bodyjax.data.sequences.array_sets import Clips, load
+from bodyjax.data.sequences.array_sets import load
 from bodyjax.data.sequences.joint_tables import people_beside, read_joint_csv, surest_person
+from bodyjax.data.sequences.ragged_clips import Clips
 from bodyjax.errors import ConfigError, DataError
 from bodyjax.skeleton import COCO17, SEEN, Skeleton
 

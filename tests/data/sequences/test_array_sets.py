@@ -154,7 +154,7 @@ def test_unknown_names_are_said(tmp_path):
 def test_options_that_a_set_has_not_are_named(tmp_path, name, option, value):
     message = f"{option}: {name} has no {option} to choose, here '{value}'; leave it empty"
     with pytest.raises(ConfigError, match=rf"data\.{message}"):
-        source.from_config({"set": name, "path": tmp_path, "steps": 8, option: value})
+        source.from_config({"kind": name, "path": tmp_path, "steps": 8, option: value})
     if name != "exercises":
         with pytest.raises(ConfigError, match=message):
             array_set(name, tmp_path, **{option: value})
@@ -179,7 +179,7 @@ def small_pushfit(folder, seed=0):
 
 def test_estimators_of_the_same_clips_go_together(tmp_path):
     table = small_pushfit(tmp_path)
-    section = {"set": "pushfit", "path": tmp_path, "steps": 8}
+    section = {"kind": "pushfit", "path": tmp_path, "steps": 8}
     both = source.from_config({**section, "joints": "mediapipe17+movenet"})
     alone = source.from_config({**section, "joints": "movenet"})
     assert len(both) == 6
@@ -201,7 +201,7 @@ def test_clips_that_estimators_lack_are_counted_once(tmp_path):
     table["mediapipe"][:9] = np.nan
     np.savez(tmp_path / "joints.npz", **table)
     lines = []
-    section = {"set": "pushfit", "path": tmp_path, "steps": 8, "joints": "mediapipe17+movenet"}
+    section = {"kind": "pushfit", "path": tmp_path, "steps": 8, "joints": "mediapipe17+movenet"}
     both = source.from_config(section, lines.append)
     assert both.names == ("p002.mp4", "p001.mp4", "p002.mp4")
     assert both.left_out == {"without joints of any estimator": 1}

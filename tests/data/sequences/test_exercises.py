@@ -38,7 +38,9 @@ def test_the_papers_twelve_classes_are_balanced_and_repeat():
 
 def test_standard_or_not_with_the_exercise_as_condition():
     """Of raised arms no standard is set: they are pictures' alone."""
-    data = from_config({"set": "exercises", "label": "standard", "train": 1, "test": 1, "steps": 9})
+    data = from_config(
+        {"kind": "exercises", "label": "standard", "train": 1, "test": 1, "steps": 9}
+    )
     assert data.joints.shape == (32, 9, 17, 2)
     assert data.conditions == ("push_up", "sit_up", "pull_up", "squat")
     for k in range(4):

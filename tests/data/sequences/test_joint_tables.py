@@ -108,7 +108,7 @@ def test_people_beside_the_surest_are_counted_and_said(tmp_path):
     three = ("0,0,nose,1,1,0.2", "0,4,nose,5,5,1", "6,4,nose,6,6,1", "6,7,nose,2,2,0.2")
     folder = by_class(tmp_path, alone=alone, three=three)
     lines = []
-    data = source.from_config({"set": "tables", "path": folder, "steps": 2}, lines.append)
+    data = source.from_config({"kind": "tables", "path": folder, "steps": 2}, lines.append)
     assert lines == [
         f"left out: 2 people beside the surest in 1 joint tables (first: {folder}/three/t.csv: "
         "line 3)"
@@ -163,7 +163,7 @@ def test_tables_by_class_are_clips_of_the_surest_person(tmp_path):
     assert np.isnan(joints[6, 4]).all()
     assert np.isnan(joints[[1, 5, 11]]).all()
     assert sure[6, 3] == np.float32(0.8)
-    cut = {"set": "tables", "path": tmp_path, "window": 2, "hop": 1}
+    cut = {"kind": "tables", "path": tmp_path, "window": 2, "hop": 1}
     with pytest.raises(ConfigError, match=r"data\.fps: joint tables don't say"):
         source.from_config(cut)
     found = source.from_config({**cut, "fps": 30})

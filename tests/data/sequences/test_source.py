@@ -104,11 +104,11 @@ def test_rows_and_fingerprints(loaded):
 )
 def test_numbers_that_cut_no_clips_are_named(change, message):
     with pytest.raises(ConfigError, match=message):
-        source.from_config({"set": "exercises", "train": 1, "test": 1, "steps": 8, **change})
+        source.from_config({"kind": "exercises", "train": 1, "test": 1, "steps": 8, **change})
 
 
 def test_a_field_of_none_is_as_if_it_was_not_there():
-    short = {"set": "exercises", "train": 1, "test": 1, "steps": 8}
+    short = {"kind": "exercises", "train": 1, "test": 1, "steps": 8}
     later = {"window": None, "joints": None, "scatter": None}
     one, two = (source.from_config(section) for section in (short, {**short, **later}))
     assert one.fingerprint == two.fingerprint
