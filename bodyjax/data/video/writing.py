@@ -17,7 +17,10 @@ from numpy.typing import NDArray
 from bodyjax.errors import VideoError
 
 WRITTEN = (".mp4", ".mkv", ".mov", ".avi")
-ENDINGS = (".mp4", ".avi", ".webm", ".mkv", ".mov", ".m4v")
+ENDINGS = (
+    *(".mp4", ".avi", ".webm", ".mkv", ".mov", ".m4v", ".3gp"),
+    *(".mts", ".m2ts", ".ts", ".mpg", ".mpeg", ".wmv", ".flv"),
+)
 """Of videos that are read (data.video). They stand here because PyAV, which takes 50 ms to import,
 is not needed to tell a picture from a video."""
 

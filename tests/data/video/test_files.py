@@ -25,7 +25,9 @@ from tests.shared import shared
 NAMES = (
     *("gop12", "one_gop", "no_b_frames", "open_gop", "intra_refresh", "interlaced", "matroska"),
     *("fragmented", "vp9", "vp8", "mpeg4", "mpeg4_b_frames", "h264_in", "hevc", "av1", "mjpeg"),
-    *("irregular", "irregular_mkv", "edit_list"),
+    *("irregular", "irregular_mkv", "edit_list", "transport", "open_gop_transport", "camera"),
+    *("interlaced_transport", "hevc_transport", "mpeg2", "mpeg1", "windows", "flash", "flash_h264"),
+    "animated",
 )
 
 
@@ -51,7 +53,7 @@ def test_every_frame_is_exact(clips: dict[str, Path], name: str) -> None:
     codes = [frame_number(image) for image in whole]
     assert codes == list(range(codes[0], codes[0] + clip.frames))
     # ffmpeg scales the colour of interlaced fields apart; all else is equal to the last bit.
-    tolerance = 4 if name == "interlaced" else 0
+    tolerance = 4 if name.startswith("interlaced") else 0
     assert np.abs(whole.astype(int) - reference).mean() <= tolerance
 
     rng = np.random.default_rng(0)
@@ -236,10 +238,11 @@ def test_files_cut_off(clips: dict[str, Path], tmp_path: Path, name: str, share:
 def test_damaged_files_give_frames_or_one_line(
     clips: dict[str, Path], tmp_path: Path, name: str
 ) -> None:
-    """Bytes changed, blanked or left out at random: no other error than VideoError, no hang."""
+    """Bytes changed, blanked or left out at random: no other error than VideoError, no hang; and
+    most files can be salvaged."""
     rng = np.random.default_rng(7)
     data = clips[name].read_bytes()
-    refused = []
+    refused, salvaged = [], 0
     for attempt in range(9):
         damaged = bytearray(data)
         place, length = rng.integers(len(data)), rng.integers(1, 1000)
@@ -258,8 +261,14 @@ def test_damaged_files_give_frames_or_one_line(
             assert sum(1 for _ in clip.iter_frames()) == clip.frames
         except VideoError as error:
             refused.append(str(error))
+        try:
+            clip = open_video(path, on_bad="skip")
+            assert sum(1 for _ in clip.iter_frames()) == clip.frames
+            salvaged += 1
+        except VideoError as error:
+            refused.append(str(error))
     assert not any("\n" in line for line in refused)
-    assert len(refused) < 9
+    assert salvaged >= 5
 
 
 def test_untrusted_names_and_lists_open_nothing(clips: dict[str, Path], tmp_path: Path) -> None:
