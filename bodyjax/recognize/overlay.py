@@ -11,7 +11,8 @@ import numpy as np
 from bodyjax import draw
 from bodyjax.data import affine
 from bodyjax.data.read_ahead import taken_ahead
-from bodyjax.data.video.files import Video, open_video, write_video
+from bodyjax.data.video.files import Video, open_video
+from bodyjax.data.video.writing import write_overlay
 from bodyjax.recognize.recognizer import FilePath, Recognizer, fitted, fitting
 from bodyjax.skeleton import BODY18
 
@@ -21,11 +22,11 @@ def write(recognizer: Recognizer, path: FilePath, out: FilePath, result: Mapping
 
     `result` is what recognize_video or recognize_long gave of the same video: of several windows,
     a frame shows the one whose middle is nearest. The joints come from the recognizer's own
-    detector, T frames at a time through its compiled program. A variable frame rate becomes its
-    mean. VideoError where the video can't be read or the other one not written.
+    detector, T frames at a time through its compiled program. Timing and sound are those of the
+    video (write_overlay). VideoError where the video can't be read or the other one not written.
     """
     video = open_video(path)
-    write_video(out, drawn(recognizer, video, result), video.fps or 1.0)
+    write_overlay(out, drawn(recognizer, video, result), video)
 
 
 def drawn(recognizer: Recognizer, video: Video, result: Mapping[str, Any]) -> Iterator[np.ndarray]:

@@ -13,9 +13,9 @@ from typing import Any
 import av
 
 from bodyjax.data.video import limits
+from bodyjax.data.video.writing import FORMATS
 from bodyjax.errors import VideoError
 
-FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,asf,flv,gif"
 _OPTIONS = {"format_whitelist": FORMATS, "protocol_whitelist": "file"}
 _HINT = (
     "it is damaged, cut off, or no mp4, mov, mkv, webm, avi, ts, mts, mpg, wmv, flv or gif video; "
