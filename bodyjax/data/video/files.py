@@ -129,8 +129,8 @@ class Video:
 
 
 def open_video(path: str | os.PathLike[str], on_bad: str = "raise") -> Video:
-    """Open a video file (mp4, mov, mkv, webm, avi, ts, mts, mpg, wmv, flv, gif) and count its
-    frames.
+    """Open a video file (mp4, mov, mkv, webm, avi, ts, mts, mpg, wmv, flv, gif) or a folder of
+    numbered pictures (bodyjax.data.video.frame_folder) and count its frames.
 
     The first call reads through the file without decoding it where its packets tell what the frames
     are (mp4, mov, mkv and webm with H.264, HEVC, VP9 or AV1), else it decodes it once; the result
@@ -147,6 +147,10 @@ def open_video(path: str | os.PathLike[str], on_bad: str = "raise") -> Video:
     if on_bad not in ("raise", "skip"):
         raise ConfigError(f"on_bad is {on_bad!r}", hint="give raise or skip")
     full = Path(os.path.abspath(path))
+    if full.is_dir():
+        from bodyjax.data.video.frame_folder import open_folder  # which builds on Video
+
+        return open_folder(full)
     state = file_state(full)
     index = indexed(str(full), *state, on_bad)
     wide, height = index.wide, index.height
