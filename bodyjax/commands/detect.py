@@ -212,7 +212,7 @@ def _picture(detector: Any, file: Path, target: Path | None, least: float) -> Re
 def _video(detector: Any, file: Path, target: Path | None, least: float) -> Read:
     from bodyjax import detect
     from bodyjax.data.video.files import open_video
-    from bodyjax.data.video.writing import write_video
+    from bodyjax.data.video.writing import write_overlay
     from bodyjax.detect import found
 
     frames = detect.video(detector, file, progress=lambda it, count: _bar(it, count, "frame"))
@@ -223,7 +223,7 @@ def _video(detector: Any, file: Path, target: Path | None, least: float) -> Read
     if target is not None:
         make_parent(target)
         pairs = zip(clip.iter_frames(), frames, strict=True)
-        write_video(target, (drawn(image, people) for image, people in pairs), clip.fps or 1.0)
+        write_overlay(target, (drawn(image, people) for image, people in pairs), clip)
     people = [person for people in frames for person in people]
     return Read(found.with_boxes(people, (height, width)), left_out, full)
 

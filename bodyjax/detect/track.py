@@ -46,11 +46,14 @@ def follow(
     score: Sequence[np.ndarray],
     settings: Settings | None = None,
 ) -> list[Tracked]:
-    """Identities over a video. times (F,) seconds, rising; xy[f] (P_f, J, 2) pixels, NaN where a
-    joint is absent; score[f] (P_f, J). Every person of every frame gets an identity."""
+    """Identities over a video. times (F,) seconds, not falling (equal ones are spread evenly up to
+    the next, as `spread` does); xy[f] (P_f, J, 2) pixels, NaN where a joint is absent; score[f]
+    (P_f, J). Every person of every frame gets an identity."""
     from scipy.optimize import linear_sum_assignment  # half a second that a picture need not wait
 
     settings = settings or Settings()
+    times = spread(times)
+    least = _least_step(times)
     step = float(np.median(np.diff(times))) if len(times) > 1 else 0.0
     max_gap = max(settings.max_gap, 1.5 * step)
     alive: list[_Identity] = []
@@ -62,14 +65,43 @@ def follow(
         taken = set()
         for i, row in zip(*linear_sum_assignment(likeness, maximize=True), strict=True):
             if likeness[i, row] >= settings.min_similarity:
-                alive[i].see(time, frame, int(row), points[row])
+                alive[i].see(time, frame, int(row), points[row], least)
                 taken.add(row)
         for row in set(range(len(points))) - taken:
             fresh = _Identity(len(all_identities))
-            fresh.see(time, frame, row, points[row])
+            fresh.see(time, frame, row, points[row], least)
             alive.append(fresh)
             all_identities.append(fresh)
-    return _frames(np.asarray(times, float), xy, score, all_identities, settings)
+    return _frames(times, xy, score, all_identities, settings)
+
+
+def spread(times: Sequence[float] | np.ndarray) -> np.ndarray:
+    """(F,) seconds that rise everywhere: frames of one time stand evenly between it and the next.
+
+    Files store times in ticks, Matroska in milliseconds: at a high rate, or where a recorder
+    writes several frames at once, neighbours share one. At the end of a video the frames of one
+    time are as far apart as frames are elsewhere; without any other time, a 25th of a second.
+    """
+    given = np.asarray(times, float)
+    if len(given) < 2 or (np.diff(given) > 0).all():
+        return given
+    # A time that falls behind counts as equal to the latest before it.
+    own, first = np.unique(np.maximum.accumulate(given), return_index=True)
+    share = (own[-1] - own[0]) / first[-1] if first[-1] else 1 / 25
+    end = own[-1] + share * (len(given) - first[-1])
+    return np.interp(np.arange(len(given)), [*first, len(given)], [*own, end])
+
+
+def _least_step(times: np.ndarray) -> float:
+    """Seconds below which a step says nothing of speeds: half of a usual one.
+
+    A tremble of one pixel over the thousandth of a second between two frames that a recorder
+    wrote at once would be a thousand pixels a second. The usual step is that over two frames, so
+    that pairs of frames do not hide it.
+    """
+    if len(times) < 3:
+        return float(np.diff(times).sum()) or 1.0
+    return float(np.median(times[2:] - times[:-2])) / 4
 
 
 class _Identity:
@@ -80,11 +112,12 @@ class _Identity:
         self.rows: list[tuple[int, int]] = []  # (frame, row of the detection)
         self.pose, self.velocity, self.time = np.zeros((0, 2)), np.zeros(2), 0.0
 
-    def see(self, time: float, frame: int, row: int, pose: np.ndarray) -> None:
+    def see(self, time: float, frame: int, row: int, pose: np.ndarray, least: float) -> None:
+        """It is at `pose` now; a step shorter than `least` seconds is taken for `least`."""
         if self.rows:
             moved = (pose - self.pose)[np.isfinite(pose - self.pose).all(1)]
             step = np.median(moved, axis=0) if len(moved) else np.zeros(2)
-            self.velocity = 0.5 * self.velocity + 0.5 * step / max(time - self.time, 1e-6)
+            self.velocity = 0.5 * self.velocity + 0.5 * step / max(time - self.time, least)
         self.rows.append((frame, row))
         self.pose, self.time = pose, time
 
@@ -179,8 +212,10 @@ def one_euro(times: np.ndarray, pose: np.ndarray, min_cutoff: float, beta: float
     """The 1 euro filter of Casiez et al. (CHI 2012) over poses (F, J, 2), NaN where absent: a
     low-pass whose cutoff rises with the joint's speed, so that what rests is still and what moves
     does not lag. Speeds are divided by the person's size, so that near and far people are treated
-    alike. A joint that comes back starts anew."""
+    alike. A joint that comes back starts anew. times (F,) seconds, not falling (`spread`)."""
     out = pose.copy()
+    times = spread(times)
+    least = _least_step(times)
     size = max(
         1.0, float(np.nanmedian([np.ptp(_box(one).reshape(2, 2), axis=0).max() for one in pose]))
     )
@@ -190,7 +225,7 @@ def one_euro(times: np.ndarray, pose: np.ndarray, min_cutoff: float, beta: float
         return 1 / (1 + 1 / (2 * np.pi * cutoff * step))
 
     for frame in range(1, len(pose)):
-        step = max(float(times[frame] - times[frame - 1]), 1e-6)
+        step = max(float(times[frame] - times[frame - 1]), least)
         last = out[frame - 1]
         speed = speed + weight(1.0, step) * (np.nan_to_num((pose[frame] - last) / step) - speed)
         fast = np.linalg.norm(speed, axis=1, keepdims=True) / size

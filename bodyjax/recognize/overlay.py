@@ -1,55 +1,78 @@
-"""A video with what was recognised in it drawn on every frame."""
+"""A video with the people in it, and what was recognised, drawn on every frame."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from itertools import islice
+from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
-from bodyjax import draw
-from bodyjax.data import affine
+from bodyjax import detect, draw
 from bodyjax.data.read_ahead import taken_ahead
-from bodyjax.data.video.files import Video, open_video, write_video
-from bodyjax.recognize.recognizer import FilePath, Recognizer, fitted, fitting
-from bodyjax.skeleton import BODY18
+from bodyjax.data.video.files import Video, open_video
+from bodyjax.data.video.writing import write_overlay
+from bodyjax.detect.detector import Detector
+from bodyjax.detect.videos import FramePeople
+from bodyjax.recognize.recognizer import FilePath
+from bodyjax.skeleton import COCO17
 
 
-def write(recognizer: Recognizer, path: FilePath, out: FilePath, result: Mapping[str, Any]) -> None:
+def write(
+    path: FilePath, out: FilePath, result: Mapping[str, Any], detector: Detector | None = None
+) -> None:
     """Write the video with the joints of every frame, the movement and its probability drawn.
 
     `result` is what recognize_video or recognize_long gave of the same video: of several windows,
-    a frame shows the one whose middle is nearest. The joints come from the recognizer's own
-    detector, T frames at a time through its compiled program. A variable frame rate becomes its
-    mean. VideoError where the video can't be read or the other one not written.
+    a frame shows the one whose middle is nearest. The joints are those that launch.detect draws:
+    of everyone, followed from frame to frame, smoothed, without guesses; by `detector`, or the
+    shipped one from which the shipped classifiers start. Timing and sound are those of the video
+    (write_overlay). VideoError where the video can't be read or the other one not written.
     """
     video = open_video(path)
-    write_video(out, drawn(recognizer, video, result), video.fps or 1.0)
+    detector = detector or shipped_detector()
+    people = detect.tracked(detector, taken_ahead(video.iter_frames()), video.times)
+    kept = without_weak(people, detector.settings.min_person)
+    write_overlay(out, drawn(video, kept, result), video)
 
 
-def drawn(recognizer: Recognizer, video: Video, result: Mapping[str, Any]) -> Iterator[np.ndarray]:
-    """The frames of `write`, (height, width, 3) uint8, one in memory after the other."""
-    matrix = fitting(recognizer, video)
-    back = affine.inverse(matrix)
+@lru_cache(maxsize=1)
+def shipped_detector() -> Detector:
+    """The detector "small", restored once for all videos of a folder."""
+    return detect.load("small")
+
+
+def without_weak(frames: Sequence[FramePeople], least: float) -> list[FramePeople]:
+    """The people of a video's frames without those whose score, the mean over the frames in which
+    they were seen, is below `least`."""
+    seen: dict[int, list[float]] = {}
+    for frame in frames:
+        for identity, score, bridged in zip(
+            frame.identity, frame.person_score, frame.bridged, strict=True
+        ):
+            if not bridged:
+                seen.setdefault(int(identity), []).append(float(score))
+    strong = [identity for identity, scores in seen.items() if np.mean(scores) >= least]
+    return [_rows(frame, np.isin(frame.identity, strong)) for frame in frames]
+
+
+def _rows(frame: FramePeople, rows: np.ndarray) -> FramePeople:
+    chosen = {name: values[rows] for name, values in frame._asdict().items() if name != "overflow"}
+    return frame._replace(**chosen)
+
+
+def drawn(
+    video: Video, people: Sequence[FramePeople], result: Mapping[str, Any]
+) -> Iterator[np.ndarray]:
+    """The frames of `write`, (height, width, 3) uint8, one in memory after the other; people: of
+    each frame, in COCO's joints."""
     shown = result.get("windows") or [{**result, "start": 0.0, "stop": video.duration}]
     middles = np.array([(window["start"] + window["stop"]) / 2 for window in shown])
-
-    def batches() -> Iterator[tuple[list[np.ndarray], np.ndarray]]:
-        frames = video.iter_frames()
-        while batch := list(islice(frames, recognizer.frames)):
-            small = [fitted(recognizer, frame, matrix) for frame in batch]
-            small += small[-1:] * (recognizer.frames - len(batch))
-            yield batch, np.stack(small)
-
-    times = iter(video.times)
-    for frames, small in taken_ahead(batches()):
-        found = recognizer.predict(recognizer.variables, small)
-        xy, score = affine.move(np.asarray(found.xy), back), np.asarray(found.score)
-        for i, frame in enumerate(frames):
-            window = shown[int(np.abs(middles - next(times)).argmin())]
-            image = draw.skeletons(frame, xy[i : i + 1], score[i : i + 1], BODY18)
-            yield draw.label(image, lines(window))
+    for frame, found, time in zip(video.iter_frames(), people, video.times, strict=True):
+        window = shown[int(np.abs(middles - time).argmin())]
+        sure = found.found | found.bridged[:, None]
+        score = np.where(sure, found.score, 0.0)
+        yield draw.label(draw.skeletons(frame, found.xy, score, COCO17), lines(window))
 
 
 def lines(window: Mapping[str, Any]) -> list[str]:

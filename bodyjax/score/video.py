@@ -17,7 +17,7 @@ import numpy as np
 
 from bodyjax import draw
 from bodyjax.data.video.files import Video, open_video
-from bodyjax.data.video.writing import write_video
+from bodyjax.data.video.writing import write_overlay
 from bodyjax.score.repetitions import repetitions
 from bodyjax.score.scorer import (
     Scorer,
@@ -172,11 +172,12 @@ def overlay(scorer: Scorer, path: FilePath, out: FilePath, result: Mapping[str, 
     figures 9 and 10), repetitions so far, and the attention over time as a strip along the bottom.
 
     `result`: what `recognize` gave of this video; the people are detected again, frame by frame.
-    The strip is of the person who is seen longest. A variable frame rate becomes its mean.
+    The strip is of the person who is seen longest. Timing and sound are those of the video
+    (write_overlay).
     """
     video = open_video(path)
     kept = [track for track in tracks(scorer, path) if long_enough(track)]
-    write_video(out, drawn(scorer, video, kept, result), video.fps or 1.0)
+    write_overlay(out, drawn(scorer, video, kept, result), video)
 
 
 def drawn(

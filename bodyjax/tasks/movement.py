@@ -194,7 +194,7 @@ def open(found: Checkpoint, *, window: float | None = None) -> Opened:
     return Opened(
         one,
         lambda videos: recognize.recognize_folder(loaded, videos, window),
-        lambda video, out, result: overlay.write(loaded, video, out, result),
+        overlay.write,
         lambda result: f"{result['movement']} {result['probability']:.2f}",
     )
 

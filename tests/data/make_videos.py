@@ -78,7 +78,7 @@ def variants(folder: Path, count: int = 50) -> dict[str, Path]:
     make("gop12.mp4", *X264_B, "-g", "12")
     make("one_gop.mp4", *X264_B, "-g", "250")
     make("no_b_frames.mp4", *X264, "-g", "12", "-bf", "0")
-    make("open_gop.mp4", *X264, "-bf", "3", "-g", "12", "-x264-params", "open-gop=1:scenecut=0")
+    make("open_gop.mp4", *X264, "-bf", "3", "-g", "12", "-x264-params", _OPEN)
     make("intra_refresh.mkv", *X264, "-g", "12", "-x264-params", "intra-refresh=1:bframes=0")
     make("interlaced.mkv", *X264, "-g", "12", "-x264-params", "tff=1")
     make("matroska.mkv", *X264_B, "-g", "12")
@@ -91,6 +91,17 @@ def variants(folder: Path, count: int = 50) -> dict[str, Path]:
     make("hevc.mkv", "-c:v", "libx265", "-preset", "ultrafast", *_HEVC)
     make("av1.mp4", "-c:v", "libsvtav1", "-preset", "12", "-crf", "40", "-g", "12")
     make("mjpeg.avi", "-c:v", "mjpeg", "-q:v", "3")
+    make("transport.ts", *X264_B, "-g", "12")
+    make("open_gop_transport.ts", *X264, "-bf", "3", "-g", "12", "-x264-params", _OPEN)
+    make("interlaced_transport.ts", *X264, "-bf", "2", "-g", "12", "-x264-params", "tff=1")
+    make("hevc_transport.ts", "-c:v", "libx265", "-preset", "ultrafast", *_HEVC)
+    make("camera.mts", *X264_B, "-g", "12", "-f", "mpegts", "-mpegts_m2ts_mode", "1")
+    make("mpeg2.mpg", "-c:v", "mpeg2video", "-q:v", "3", "-g", "12", "-bf", "2")
+    make("mpeg1.mpg", "-c:v", "mpeg1video", "-q:v", "3", "-g", "12", "-bf", "2")
+    make("windows.wmv", "-c:v", "wmv2", "-q:v", "3", "-g", "12")
+    make("flash.flv", "-c:v", "flv", "-q:v", "3", "-g", "12")
+    make("flash_h264.flv", *X264_B, "-g", "12")
+    make("animated.gif")
     make("irregular.mp4", *IRREGULAR, *X264_B, "-g", "12")
     made["irregular_mkv"] = recut(made["irregular"], folder / "irregular_mkv.mkv")
     made["edit_list"] = recut(
@@ -99,6 +110,7 @@ def variants(folder: Path, count: int = 50) -> dict[str, Path]:
     return made
 
 
+_OPEN = "open-gop=1:scenecut=0"
 _VP8 = ("-c:v", "libvpx", "-b:v", "300k", "-auto-alt-ref", "1", "-lag-in-frames", "16")
 _HEVC = ("-x265-params", "keyint=12:min-keyint=12:open-gop=1:bframes=3:log-level=error")
 # Every seventh frame comes half a second late: a variable frame rate.

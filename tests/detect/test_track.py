@@ -1,6 +1,7 @@
 """Identities over crossings and gaps, and what the smoothing does."""
 
 import numpy as np
+import pytest
 
 from bodyjax.detect import track
 
@@ -72,6 +73,43 @@ def test_a_video_of_one_frame_a_second_keeps_identities():
     poses = list(_walk(6, (100, 100), (1, 0))[:, None])
     tracked = track.follow(times, poses, [np.ones((1, 6))] * 6)
     assert [one.identity.tolist() for one in tracked] == [[0]] * 6
+
+
+UNEVEN = {
+    "milliseconds at 2000 a second": np.round(np.arange(60) / 2000, 3),
+    "milliseconds at 5000 a second": np.floor(np.arange(60) / 5) / 1000,
+    "two frames written at once": np.repeat(np.arange(30) / 15, 2),
+    "two frames nearly at once": (np.arange(60) // 2) / 15 + (np.arange(60) % 2) * 1e-5,
+    "one time alone": np.zeros(60),
+    "a pause, then equal times at the end": np.r_[np.arange(50) / 25, np.full(10, 2.4)],
+}
+
+
+@pytest.mark.parametrize("name", UNEVEN)
+def test_equal_and_nearly_equal_times_split_nobody(name):
+    """Two people who tremble by half a pixel and walk on: two identities, smooth, no number lost,
+    and a gap whose ends have one time is bridged."""
+    rng = np.random.default_rng(0)
+    paths = [_walk(60, (50, 100), (1, 0)), _walk(60, (250, 100), (0, 0))]
+    xy = [np.stack([path[f] for path in paths]) + rng.normal(0, 0.5, (2, 6, 2)) for f in range(60)]
+    xy[20] = xy[20][:1]  # the second is not seen
+    tracked = track.follow(UNEVEN[name], xy, [np.ones(points.shape[:2]) for points in xy])
+    assert {int(i) for one in tracked for i in one.identity} == {0, 1}
+    smooth = np.array([one.xy[np.argsort(one.identity)] for one in tracked])
+    assert smooth.shape == (60, 2, 6, 2)
+    assert np.isfinite(smooth).all()
+    assert np.abs(smooth[:, 1] - paths[1]).mean() < np.abs(np.stack([
+        points[-1] for points in xy if len(points) > 1
+    ]) - paths[1][:59]).mean() + 0.05  # fmt: skip
+
+
+def test_equal_times_are_spread_up_to_the_next():
+    np.testing.assert_allclose(track.spread([0, 0, 1, 1, 1, 1, 2]), [0, 0.5, 1, 1.25, 1.5, 1.75, 2])
+    np.testing.assert_allclose(track.spread([0, 1, 2, 2]), [0, 1, 2, 8 / 3], atol=0.4)
+    np.testing.assert_allclose(track.spread([5, 5, 5]), [5, 5.04, 5.08])
+    rising = np.array([0, 0.1, 0.5])
+    np.testing.assert_array_equal(track.spread(rising), rising)
+    assert (np.diff(track.spread([0, 2, 1, 3])) > 0).all()
 
 
 def test_a_gap_is_bridged_on_the_straight_line():

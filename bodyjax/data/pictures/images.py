@@ -21,17 +21,22 @@ _LOCAL_HEADER = struct.Struct("<4sHHHHHIIIHH")
 def read_image(source: str | PathLike[str] | bytes, name: str | None = None) -> np.ndarray:
     """One picture as (H, W, 3) uint8 RGB, turned upright by its EXIF orientation.
 
-    Grey is repeated over the channels, 16-bit grey keeps its upper byte (of 32 bits stored: values
-    up to 255 are taken for 8 bits), of several frames or pages the first is taken, CMYK and
-    palettes are converted, transparent pixels are laid over white. `name` is what errors call
-    bytes. Raises DataError for a missing, empty, truncated or oversized file, and for float
-    pictures.
+    Grey is repeated over the channels, grey of more than 8 bits is scaled by the depth of its
+    values (`eight_bits`), of several frames or pages the first is taken, CMYK and palettes are
+    converted, transparent pixels are laid over white. `name` is what errors call bytes. Raises
+    DataError for a missing, empty, truncated or oversized file, for float pictures, and for colours
+    of 16 bits that fill less than 12 of them: they would be black.
     """
     label = name if name is not None else ("picture" if isinstance(source, bytes) else str(source))
     try:
         with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as picture:
+            deep = picture.mode.startswith("RGB") and "16" in str(picture.tile)
             picture.load()
-            return _rgb(ImageOps.exif_transpose(picture), label)
+            pixels = _rgb(ImageOps.exif_transpose(picture), label)
+            if deep and pixels.max(initial=0) < 2**4:
+                hint = "scale its values to 8 or 16 bits"
+                raise DataError("colours of 16 bits, all nearly black", file=label, hint=hint)
+            return pixels
     except FileNotFoundError:
         raise DataError("no such picture", file=label) from None
     except UnidentifiedImageError:
@@ -52,10 +57,11 @@ def has_several(file: str | PathLike[str]) -> bool:
 
 def any_picture(source: Any, name: str = "picture") -> np.ndarray:
     """One picture as (H, W, 3) uint8 RGB from a file's name, its bytes, a PIL picture, or an array
-    (NumPy, jax, ...) of 8 or 16 bits: grey (H, W), (H, W, 1), RGB (H, W, 3) or RGBA (H, W, 4).
+    (NumPy, jax, ...) of integers: grey (H, W), (H, W, 1), RGB (H, W, 3) or RGBA (H, W, 4).
 
-    Files and PIL pictures as in `read_image`; arrays of 16 bits keep their upper byte, transparent
-    pixels are laid over white. `name` is what errors call what has no name. Raises DataError.
+    Files and PIL pictures as in `read_image`; arrays of any other type than uint8 are scaled by the
+    depth of their values (`eight_bits`), transparent pixels are laid over white. `name` is what
+    errors call what has no name. Raises DataError.
     """
     if isinstance(source, bytes | bytearray | memoryview):
         return read_image(bytes(source), name)
@@ -79,26 +85,36 @@ def any_picture(source: Any, name: str = "picture") -> np.ndarray:
         raise DataError(f"can't be made an array ({what})", file=name) from None
     grey = array.ndim == 2 or (array.ndim == 3 and array.shape[2] == 1)
     colours = array.ndim == 3 and array.shape[2] in (3, 4)
-    if array.dtype not in (np.uint8, np.uint16) or not (grey or colours) or not array.size:
+    if array.dtype.kind not in "iu" or not (grey or colours) or not array.size:
         what = f"an array {array.shape} of {array.dtype} is no picture"
-        hint = "give (H, W), (H, W, 3) or (H, W, 4) of uint8 or uint16"
+        hint = "give (H, W), (H, W, 3) or (H, W, 4) of integers, 8 or 16 bits"
         raise DataError(what, file=name, hint=hint)
-    if array.dtype == np.uint16:
-        array = (array >> 8).astype(np.uint8)
+    if array.dtype != np.uint8:
+        array = eight_bits(array, name)
     if grey:
         return np.repeat(array.reshape(*array.shape[:2], 1), 3, axis=2)
     return _rgb(Image.fromarray(array), name) if array.shape[2] == 4 else array
+
+
+def eight_bits(values: np.ndarray, name: str = "picture") -> np.ndarray:
+    """Integers of any type as uint8: the upper byte of 16 bits. Where that would be nearly black,
+    the values are of a smaller depth, as cameras and scanners store them, 12 bits in 16: the upper
+    8 of the 8, 10 or 12 bits that the largest value needs. DataError for negative values and more
+    than 16 bits.
+    """
+    largest = int(values.max(initial=0))
+    if int(values.min(initial=0)) < 0 or largest >= 2**16:
+        what = "values below 0" if largest < 2**16 else "more than 16 bits a pixel"
+        raise DataError(what, file=name, hint="store 8 or 16 bits")
+    depth = next(bits for bits in (8, 10, 12, 16) if largest < 2**bits)
+    return (values >> (depth - 8)).astype(np.uint8)
 
 
 def _rgb(picture: Image.Image, label: str) -> np.ndarray:
     if picture.mode == "F":
         raise DataError("a picture of floats has no known range", file=label, hint="store 8 bits")
     if picture.mode.startswith("I"):  # 16-bit grey; "I" is how some files of 16 bits open
-        values = np.asarray(picture).astype(np.int64)
-        if values.size and (values.min() < 0 or values.max() > 65535):
-            raise DataError("more than 16 bits a pixel", file=label, hint="store 8 or 16 bits")
-        eight = picture.mode == "I" and values.size and values.max() <= 255  # not all black
-        grey = (values if eight else values >> 8).astype(np.uint8)
+        grey = eight_bits(np.asarray(picture).astype(np.int64), label)
         return np.repeat(grey[..., None], 3, axis=2)
     if picture.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in picture.info:
         picture = picture.convert("RGBA")

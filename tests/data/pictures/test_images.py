@@ -1,13 +1,15 @@
 """Pictures of every kind become uint8 RGB, or an error that names the file."""
 
 import io
+import struct
 import zipfile
+import zlib
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from bodyjax.data.pictures.images import Archive, Folder, read_image
+from bodyjax.data.pictures.images import Archive, Folder, any_picture, read_image
 from bodyjax.errors import DataError
 
 RAMP = np.arange(48, dtype=np.uint8).reshape(6, 8) * 5
@@ -39,6 +41,56 @@ def test_sixteen_bits_keep_the_upper_byte():
     deep = RAMP.astype(np.uint16) * 256 + 17
     out = read_image(encoded(Image.fromarray(deep), "PNG"))
     np.testing.assert_array_equal(out[..., 1], RAMP)
+
+
+@pytest.mark.parametrize("bits", [8, 10, 12, 16])
+def test_fewer_bits_than_the_type_holds_are_not_black(bits):
+    """As cameras and scanners store them: 12 bits in 16, and sums of 8 bits in 64."""
+    deep = RAMP.astype(np.int64) << (bits - 8)
+    for kind in (np.int16, np.uint16, np.int32, np.uint32, np.int64, np.uint64):
+        if bits < 16 or kind != np.int16:
+            colours = np.repeat(deep[..., None], 3, 2).astype(kind)
+            np.testing.assert_array_equal(any_picture(colours), np.repeat(RAMP[..., None], 3, 2))
+            np.testing.assert_array_equal(any_picture(deep.astype(kind))[..., 0], RAMP)
+    for stored in ("PNG", "TIFF"):
+        out = read_image(encoded(Image.fromarray(deep.astype(np.uint16)), stored))
+        np.testing.assert_array_equal(out[..., 2], RAMP)
+    out = read_image(encoded(Image.fromarray(deep.astype(np.int32)), "TIFF"))
+    np.testing.assert_array_equal(out[..., 2], RAMP)
+
+
+def test_integers_that_fit_no_depth_are_refused():
+    for values, why in ((RAMP.astype(int) - 1, "below 0"), (RAMP.astype(int) << 9, "16 bits")):
+        with pytest.raises(DataError, match=why):
+            any_picture(np.repeat(values[..., None], 3, 2))
+        with pytest.raises(DataError, match=why):
+            any_picture(Image.fromarray(values.astype(np.int32)))
+    with pytest.raises(DataError, match="no picture"):
+        any_picture(RAMP > 3)
+
+
+def colours_of_16_bits(values: np.ndarray) -> bytes:
+    """A PNG of (H, W, 3) values in 16 bits, which Pillow does not write."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return (
+            struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        )
+
+    height, width, _ = values.shape
+    head = struct.pack(">IIBBBBB", width, height, 16, 2, 0, 0, 0)
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        (chunk(b"IHDR", head), chunk(b"IDAT", zlib.compress(rows)), chunk(b"IEND", b""))
+    )
+
+
+def test_colours_of_16_bits_are_read_or_refused():
+    colours = np.repeat(RAMP[..., None], 3, 2).astype(np.uint16)
+    np.testing.assert_array_equal(read_image(colours_of_16_bits(colours << 8)), colours)
+    for bits in (8, 10, 12):
+        with pytest.raises(DataError, match=r"p\.png: .*all nearly black"):
+            read_image(colours_of_16_bits(colours << (bits - 8)), "p.png")
 
 
 def test_transparent_pixels_are_white_and_half_transparent_ones_mixed():

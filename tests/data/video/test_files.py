@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bodyjax.data.video.files import open_video, write_video
+from bodyjax.data.video.files import open_video
 from bodyjax.errors import VideoError
 from tests.data import make_videos
 from tests.data.make_videos import X264_B, ffmpeg, frame_number, recut
@@ -25,7 +25,9 @@ from tests.shared import shared
 NAMES = (
     *("gop12", "one_gop", "no_b_frames", "open_gop", "intra_refresh", "interlaced", "matroska"),
     *("fragmented", "vp9", "vp8", "mpeg4", "mpeg4_b_frames", "h264_in", "hevc", "av1", "mjpeg"),
-    *("irregular", "irregular_mkv", "edit_list"),
+    *("irregular", "irregular_mkv", "edit_list", "transport", "open_gop_transport", "camera"),
+    *("interlaced_transport", "hevc_transport", "mpeg2", "mpeg1", "windows", "flash", "flash_h264"),
+    "animated",
 )
 
 
@@ -51,7 +53,7 @@ def test_every_frame_is_exact(clips: dict[str, Path], name: str) -> None:
     codes = [frame_number(image) for image in whole]
     assert codes == list(range(codes[0], codes[0] + clip.frames))
     # ffmpeg scales the colour of interlaced fields apart; all else is equal to the last bit.
-    tolerance = 4 if name == "interlaced" else 0
+    tolerance = 4 if name.startswith("interlaced") else 0
     assert np.abs(whole.astype(int) - reference).mean() <= tolerance
 
     rng = np.random.default_rng(0)
@@ -236,10 +238,11 @@ def test_files_cut_off(clips: dict[str, Path], tmp_path: Path, name: str, share:
 def test_damaged_files_give_frames_or_one_line(
     clips: dict[str, Path], tmp_path: Path, name: str
 ) -> None:
-    """Bytes changed, blanked or left out at random: no other error than VideoError, no hang."""
+    """Bytes changed, blanked or left out at random: no other error than VideoError, no hang; and
+    most files can be salvaged."""
     rng = np.random.default_rng(7)
     data = clips[name].read_bytes()
-    refused = []
+    refused, salvaged = [], 0
     for attempt in range(9):
         damaged = bytearray(data)
         place, length = rng.integers(len(data)), rng.integers(1, 1000)
@@ -258,8 +261,14 @@ def test_damaged_files_give_frames_or_one_line(
             assert sum(1 for _ in clip.iter_frames()) == clip.frames
         except VideoError as error:
             refused.append(str(error))
+        try:
+            clip = open_video(path, on_bad="skip")
+            assert sum(1 for _ in clip.iter_frames()) == clip.frames
+            salvaged += 1
+        except VideoError as error:
+            refused.append(str(error))
     assert not any("\n" in line for line in refused)
-    assert len(refused) < 9
+    assert salvaged >= 5
 
 
 def test_untrusted_names_and_lists_open_nothing(clips: dict[str, Path], tmp_path: Path) -> None:
@@ -293,66 +302,3 @@ def test_frame_numbers_outside_the_video(clips: dict[str, Path]) -> None:
         next(clip.iter_frames(0, 51))
     with pytest.raises(TypeError, match="give integers"):
         clip.read([1.5])
-
-
-# -------------------------------------------------------------------------------------- writing
-
-
-@pytest.mark.parametrize("size", [(192, 96), (191, 96), (192, 95), (191, 95)])
-def test_written_frames_come_back(tmp_path: Path, size: tuple[int, int]) -> None:
-    width, height = size
-    frames = np.stack(list(make_videos.frames(30, width, height)))
-    path = tmp_path / "out.mp4"
-    write_video(path, frames, 29.97)
-    clip = open_video(path)
-    assert clip.frames == 30
-    assert clip.fps == pytest.approx(30000 / 1001, rel=1e-3)
-    assert clip.size == (width + width % 2, height + height % 2)
-    back = clip.read(range(30))
-    assert np.abs(back[:, :height, :width].astype(int) - frames).mean() < 6  # colour at half size
-    assert [frame_number(image) for image in back] == list(range(30))
-    assert [p.name for p in tmp_path.iterdir()] == ["out.mp4"]
-
-
-def test_writing_takes_an_iterator_and_is_the_same_each_time(tmp_path: Path) -> None:
-    for name in ("a.mp4", "b.mp4", "c.mkv", "d.avi", "e.mov"):
-        write_video(tmp_path / name, make_videos.frames(20), 25)
-        clip = open_video(tmp_path / name)
-        assert [frame_number(image) for image in clip.read([0, 7, 19])] == [0, 7, 19]
-    assert (tmp_path / "a.mp4").read_bytes() == (tmp_path / "b.mp4").read_bytes()
-
-
-def test_writing_refuses_and_leaves_nothing(tmp_path: Path) -> None:
-    good = make_videos.frame(0)
-    path = tmp_path / "out.mp4"
-
-    def fails_late() -> object:
-        yield good
-        raise RuntimeError("the caller's own error")
-
-    for frames, message in (
-        ([], "no frames"),
-        ([good.astype(np.float32)], "frame 0: shape .* float32 is no picture"),
-        ([good[..., 0]], "is no picture"),
-        ([good, good[:50]], "frame 1: shape"),
-    ):
-        with pytest.raises(VideoError, match=message):
-            write_video(path, frames, 25)
-    with pytest.raises(RuntimeError, match="own error"):
-        write_video(path, fails_late(), 25)  # type: ignore[arg-type]  # on purpose
-    with pytest.raises(VideoError, match="the ending"):
-        write_video(tmp_path / "out.gif", [good], 25)
-    with pytest.raises(VideoError, match="fps is 0"):
-        write_video(path, [good], 0)
-    with pytest.raises(VideoError, match="the folder is missing"):
-        write_video(tmp_path / "no" / "out.mp4", [good], 25)
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_an_error_keeps_the_file_that_was_there(tmp_path: Path) -> None:
-    path = tmp_path / "out.mp4"
-    write_video(path, make_videos.frames(5), 25)
-    before = path.read_bytes()
-    with pytest.raises(VideoError):
-        write_video(path, [make_videos.frame(0), make_videos.frame(0)[:40]], 25)
-    assert path.read_bytes() == before

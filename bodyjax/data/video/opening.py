@@ -1,0 +1,102 @@
+"""Opening video files as untrusted: only regular local files, only known formats, no format that
+names other files or addresses; and closing them without waiting for ever."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import av
+
+from bodyjax.data.video import limits
+from bodyjax.data.video.writing import FORMATS
+from bodyjax.errors import VideoError
+
+_OPTIONS = {"format_whitelist": FORMATS, "protocol_whitelist": "file"}
+_HINT = (
+    "it is damaged, cut off, or no mp4, mov, mkv, webm, avi, ts, mts, mpg, wmv, flv or gif video; "
+    'on_bad="skip" reads what is whole'
+)
+
+
+def file_state(path: Path) -> tuple[int, int]:
+    """Size and time of change. A FIFO would block on opening, so only regular files pass."""
+    try:
+        status = os.stat(path)
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise VideoError(f"can't open the video: {reason}", file=path) from None
+    if not stat.S_ISREG(status.st_mode):
+        kind = "a folder" if stat.S_ISDIR(status.st_mode) else "not a regular file"
+        raise VideoError(f"this is {kind}", file=path, hint="name a video file")
+    if status.st_size == 0:
+        raise VideoError("the file is empty", file=path)
+    return status.st_size, status.st_mtime_ns
+
+
+@contextmanager
+def opened(path: Path, strict: bool = False) -> Iterator[tuple[Any, Any]]:
+    """The container and its picture stream; FFmpeg's errors become one VideoError.
+
+    strict: the decoder refuses every packet in which it finds an error. Else it mends what it can
+    and marks the frame, but that of HEVC, which marks nothing and is always strict.
+    """
+    try:
+        # "file:" keeps a colon in the name from being read as a protocol.
+        with av.open(
+            f"file:{path}", options=_OPTIONS, metadata_errors="replace", timeout=limits.LIMIT
+        ) as container:
+            stream = _pictures(container, path)
+            if strict or stream.codec_context.name == "hevc":
+                stream.codec_context.options = {"err_detect": "explode"}
+            try:
+                yield container, stream
+            finally:
+                _settle(stream.codec_context)
+    except (av.error.FFmpegError, UnicodeError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise VideoError(
+            f"can't be decoded: {reason}",
+            file=path,
+            hint=_HINT,
+        ) from None
+
+
+def _pictures(container: Any, path: Path) -> Any:
+    """The stream that a player would show: one that the file marks as default before others, then
+    the largest, then the first. Covers of sound files and previews in stills are no videos."""
+    still = av.stream.Disposition.attached_pic | av.stream.Disposition.timed_thumbnails
+    streams = [s for s in container.streams.video if not s.disposition & still]
+    if not streams:
+        raise VideoError("it has no picture track", file=path, hint="name a video file")
+    known = [s for s in streams if s.codec_context is not None]
+    if not known:
+        raise VideoError("its pictures are in an unknown or damaged format", file=path)
+
+    def rank(stream: Any) -> tuple[bool, int]:
+        default = bool(stream.disposition & av.stream.Disposition.default)
+        return default, stream.codec_context.width * stream.codec_context.height
+
+    return max(known, key=rank)
+
+
+def _settle(decoder: Any) -> None:
+    """Wait until no thread of the decoder works, before Python closes it.
+
+    Python holds its lock while it closes a decoder, which waits for the decoder's threads. Once
+    av.logging.set_level was called anywhere in the process, what FFmpeg logs takes the same lock:
+    a thread that is still at work, because the read has stopped early, and has something to say
+    would wait for ever. Emptying the decoder waits without the lock.
+    """
+    if not decoder.is_open:
+        return
+    try:
+        while decoder.decode(None):
+            pass
+    except (av.error.FFmpegError, UnicodeError):
+        pass  # it was empty, or what is left can't be decoded
+    decoder.flush_buffers()
