@@ -6,6 +6,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -149,12 +150,9 @@ def sources(
         assert isinstance(system, Movement)
         return {k: stored_maps.ensure(clips[k], system, detector, count) for k in parts}
     if config.data.simulated_copies:
-        parts["train"] = clip_feed.with_copies(clips["train"])
-        if not clip_feed.knows_joints(parts["train"]):
-            say(
-                "no joints beside the clips: their simulated copies are made smaller, none zoomed",
-                host,
-            )
+        assert isinstance(system, Movement)
+        look = partial(stored_maps.regions, system=system, detector=detector, count=count)
+        parts["train"] = clip_feed.with_copies(clips["train"], look)
     return parts
 
 

@@ -25,12 +25,16 @@ EDGE = 0.02
 class WithSimulated:
     """A source of clips followed by the same clips marked `simulated`: twice as long.
 
-    `bodyjax.data.augment.augment_clip` changes the marked ones by `simulated_map`.
+    `bodyjax.data.augment.augment_clip` changes the marked ones by `simulated_map`. regions (N, 4):
+    the box of each clip's body, NaN where it is not known, for clips without joints; None: those of
+    the joints.
     """
 
-    def __init__(self, source: Source) -> None:
-        self.source = source
+    def __init__(self, source: Source, regions: np.ndarray | None = None) -> None:
+        self.source, self.regions = source, regions
         words = f"with simulated {source.fingerprint}"
+        if regions is not None:
+            words += f" {hashlib.sha256(regions.tobytes()).hexdigest()}"
         self.fingerprint = hashlib.sha256(words.encode()).hexdigest()
         self.labels = None if source.labels is None else np.tile(source.labels, 2)
         self.groups = None if source.groups is None else np.tile(source.groups, 2)
@@ -46,8 +50,10 @@ class WithSimulated:
         return str(name(row)) if name else f"example {row}"
 
     def __getitem__(self, index: int) -> dict[str, np.ndarray]:
-        example = self.source[index % len(self.source)]
-        return {**example, "simulated": np.asarray(index >= len(self.source))}
+        row = index % len(self.source)
+        region = {} if self.regions is None else {"region": self.regions[row]}
+        simulated = np.asarray(index >= len(self.source))
+        return {**self.source[row], **region, "simulated": simulated}
 
 
 def body_region(xy: np.ndarray, visible: np.ndarray, size: tuple[int, int]) -> np.ndarray | None:
@@ -95,8 +101,8 @@ def simulated_map(
     """
     extent = np.array(size[::-1], np.float64)
     if region is not None:
-        room = float((extent / (region[2:] - region[:2])).min())
-        factor, step = min(zoom_factor(region, size), room), edge_move(region, size)
+        most = float((extent / (region[2:] - region[:2])).min())
+        factor, step = min(zoom_factor(region, size), most), edge_move(region, size)
         choices = [(factor, step)]
         if factor > 1 and step.any():
             choices += [(factor, 0 * step), (1.0, step)]
