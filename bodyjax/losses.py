@@ -300,9 +300,22 @@ def cross_entropy(
     onehot = jax.nn.one_hot(labels, classes)
     target = (1 - label_smoothing) * onehot + label_smoothing / classes
     losses = -jnp.sum(of_class * target * jax.nn.log_softmax(scores), axis=-1)
-    weights = rows * jnp.sum(of_class * onehot, axis=-1)
-    total = jnp.sum(weights)
+    total = row_weights(labels, classes, class_weights, mask).sum()
     return jnp.sum(rows * losses) / jnp.where(total > 0, total, 1.0)
+
+
+def row_weights(
+    labels: ArrayLike,
+    classes: int,
+    class_weights: ArrayLike | None = None,
+    mask: ArrayLike | None = None,
+) -> Array:
+    """How much each row counts in the mean that `cross_entropy` is: (...,) float32. Their sum is
+    the weight of the loss where means of several batches are averaged."""
+    rows = jnp.ones(jnp.shape(labels)) if mask is None else jnp.asarray(mask, jnp.float32)
+    of_class = jnp.ones(classes) if class_weights is None else jnp.asarray(class_weights)
+    onehot = jax.nn.one_hot(jnp.where(rows != 0, jnp.asarray(labels), 0).astype(jnp.int32), classes)
+    return rows * jnp.sum(of_class.astype(jnp.float32) * onehot, axis=-1)
 
 
 def sigmoid_cross_entropy(

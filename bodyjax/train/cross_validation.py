@@ -13,6 +13,7 @@ import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -114,11 +115,15 @@ def train_runs(
             def loss(params: Any) -> Any:
                 return system.loss({**variables, "params": params}, batch, key)
 
-            (value, _), grads = jax.value_and_grad(loss, has_aux=True)(params)
-            updates, moments = transform.update(grads, moments, params)
+            (value, aux), grads = jax.value_and_grad(loss, has_aux=True)(params)
+            counted = aux.metrics["loss"][1]
+            updates, moments = transform.update(grads, moments, params, weight=counted)
             params = jax.tree.map(lambda p, u: p + u, params, updates)
             if optimizer.ema:
-                average = moving_average(average, params, optimizer.ema, number)
+                every = optimizer.accumulate
+                fresh = moving_average(average, params, optimizer.ema, number // every)
+                changed = (number + 1) % every == 0
+                average = jax.tree.map(partial(jnp.where, changed), fresh, average)
             else:
                 average = params
             return (params, moments, average), value
