@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 
 from bodyjax.data.sequences.source import Clips, resampled
+from bodyjax.engine import settings
 from bodyjax.errors import ConfigError, UserError
 from bodyjax.skeleton import make
+from bodyjax.systems.sequence import build
 from bodyjax.train import cross_validation
 
 BODY = make("four", "left_hip right_hip left_shoulder right_shoulder", "left_hip-left_shoulder")
@@ -103,6 +105,42 @@ def test_members_answer_together_and_settings_never_see_the_test_side(data, tmp_
     assert result["accuracy"]["mean"] == pytest.approx(np.concatenate(right).mean())
 
 
+def test_a_seed_is_the_same_alone_and_beside_others(data, tmp_path):
+    kept = {}
+    for seeds in ((0, 1), (1,)):
+        folds = {"kind": "group", "count": 2, "seeds": seeds, "members": 1}
+        place = tmp_path / str(len(seeds))
+        cross_validation.run(
+            config(folds=folds, train={"steps": 3, "log_every": 3}),
+            place, say=lambda line: None, data=data,
+        )  # fmt: skip
+        with np.load(place / "predictions.npz", allow_pickle=False) as file:
+            kept[seeds] = {name: file[name] for name in file.files}
+    for fold in (0, 1):
+        for what in ("test", "probability"):
+            beside, alone = kept[0, 1][f"{what}_{fold + 2}"], kept[1,][f"{what}_{fold}"]
+            np.testing.assert_allclose(alone, beside, atol=1e-5)
+
+
+def test_accumulated_batches_are_one_large_batch_of_weighted_rows(data):
+    steady = config(augment={})
+    values = cross_validation.complete(steady, data)
+    system, rng = build(values), np.random.default_rng(3)
+    large = cross_validation.plan(np.arange(60), 16, 4, 0)[None]
+    weights = rng.uniform(0.1, 3, (1, 60)).astype(np.float32)
+    found = []
+    for every in (1, 2):
+        optimizer = settings.optimizer({**values["optimizer"], "ema": 0.9, "accumulate": every})
+        plans = large.reshape(1, 4 * every, 16 // every)
+        found.append(
+            cross_validation.train_runs(
+                system, data.arrays(), plans, weights, [3], optimizer, chunk=8, together=False
+            )
+        )
+    for one, two in zip(*map(jax.tree.leaves, found), strict=True):
+        np.testing.assert_allclose(one, two, atol=1e-4)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("together", [False, True])
 def test_a_loss_that_is_no_number_ends_the_runs(data, together):
@@ -148,9 +186,6 @@ def test_a_run_learns_repeats_and_is_not_done_twice(data, tmp_path, monkeypatch)
 
 @pytest.mark.slow
 def test_one_by_one_is_together(data):
-    from bodyjax.engine import settings
-    from bodyjax.systems.sequence import build
-
     values = cross_validation.complete(config(), data)
     system = build(values)
     plans = np.stack([cross_validation.plan(np.arange(40), 8, 6, seed) for seed in (0, 1)])
