@@ -22,7 +22,9 @@ class Aux(NamedTuple):
     """What a loss returns beside its scalar.
 
     `metrics`: name -> (value, weight), both scalars; the engine reports sum(value * weight) /
-    sum(weight) over steps. `batch_stats`: the updated statistics ({} where there are none).
+    sum(weight) over steps. The weight of "loss" (1 without it) is what the loss is a mean over:
+    batches that are accumulated into one update weigh by it. `batch_stats`: the updated statistics
+    ({} where there are none).
     """
 
     metrics: dict[str, tuple[Any, Any]]

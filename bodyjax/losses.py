@@ -2,6 +2,7 @@
 
 Maps are (B, H, W, C), stages a sequence of them or one array (S, B, H, W, C). A mask of 0 removes a
 cell, a joint or a row: what stands there, NaN included, changes neither the value nor a gradient.
+A batch without rows costs 0.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ def masked_l2(prediction: ArrayLike, target: ArrayLike, mask: ArrayLike) -> Arra
     """
     weight = jnp.asarray(mask, jnp.float32)
     squares = weight * jnp.square(_difference(prediction, target, weight))
-    return jnp.sum(squares) / squares.shape[0]
+    return jnp.sum(squares) / max(squares.shape[0], 1)
 
 
 def hard_joints(
@@ -62,7 +63,7 @@ def hard_joints(
         weight = weight * counted[:, None, None, :]
     losses = jnp.sum(weight * jnp.square(_difference(prediction, target, weight)), axis=(1, 2))
     worst, _ = jax.lax.top_k(jnp.where(counted, losses, -1.0), min(k, joints))
-    return jnp.sum(jnp.maximum(worst, 0.0)) / batch
+    return jnp.sum(jnp.maximum(worst, 0.0)) / max(batch, 1)
 
 
 def stage_losses(stages: Stages, target: ArrayLike, mask: ArrayLike) -> Array:
@@ -272,7 +273,7 @@ def bone_ratio(
     mean = jnp.sum(ratio, axis=axes, keepdims=True) / count
     spread = jnp.sum(jnp.where(there, jnp.square(ratio - mean), 0.0), axis=-1)
     each = spread / jnp.maximum(jnp.sum(there, axis=-1), 1)
-    return jnp.sum(weights * jnp.sum(each, axis=-1)) / batch
+    return jnp.sum(weights * jnp.sum(each, axis=-1)) / max(batch, 1)
 
 
 def cross_entropy(
@@ -299,9 +300,22 @@ def cross_entropy(
     onehot = jax.nn.one_hot(labels, classes)
     target = (1 - label_smoothing) * onehot + label_smoothing / classes
     losses = -jnp.sum(of_class * target * jax.nn.log_softmax(scores), axis=-1)
-    weights = rows * jnp.sum(of_class * onehot, axis=-1)
-    total = jnp.sum(weights)
+    total = row_weights(labels, classes, class_weights, mask).sum()
     return jnp.sum(rows * losses) / jnp.where(total > 0, total, 1.0)
+
+
+def row_weights(
+    labels: ArrayLike,
+    classes: int,
+    class_weights: ArrayLike | None = None,
+    mask: ArrayLike | None = None,
+) -> Array:
+    """How much each row counts in the mean that `cross_entropy` is: (...,) float32. Their sum is
+    the weight of the loss where means of several batches are averaged."""
+    rows = jnp.ones(jnp.shape(labels)) if mask is None else jnp.asarray(mask, jnp.float32)
+    of_class = jnp.ones(classes) if class_weights is None else jnp.asarray(class_weights)
+    onehot = jax.nn.one_hot(jnp.where(rows != 0, jnp.asarray(labels), 0).astype(jnp.int32), classes)
+    return rows * jnp.sum(of_class.astype(jnp.float32) * onehot, axis=-1)
 
 
 def sigmoid_cross_entropy(
@@ -324,7 +338,7 @@ def sigmoid_cross_entropy(
     scores = jnp.where(counted, scores, 0.0)
     target = jnp.where(counted, jnp.asarray(targets, jnp.float32), 0.0)
     target = (1 - label_smoothing) * target + label_smoothing / 2
-    losses = jnp.maximum(scores, 0) - scores * target + jnp.log1p(jnp.exp(-jnp.abs(scores)))
+    losses = jax.nn.softplus(scores) - scores * target
     if class_weights is not None:
         losses = losses * jnp.asarray(class_weights, jnp.float32)
     total = jnp.sum(jnp.max(cells, axis=-1))

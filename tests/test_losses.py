@@ -481,6 +481,27 @@ def test_sigmoid_cross_entropy_against_numpy():
     same(compute(np.array([[1e4, -1e4]]), np.array([[0.0, 1.0]])), 2e4, 1)
 
 
+def test_gradient_of_sigmoid_cross_entropy_at_logit_0():
+    targets = np.array([[0.0, 1.0, 0.3]], np.float32)
+    gradient = jax.grad(losses.sigmoid_cross_entropy)(np.zeros((1, 3), np.float32), targets)
+    np.testing.assert_allclose(gradient, 0.5 - targets, atol=1e-6)
+
+
+def test_a_batch_without_rows_costs_nothing():
+    maps, mask = np.zeros((0, 4, 4, 3)), np.zeros((0, 4, 4, 1))
+    joints, rows = np.zeros((0, 3, 3)), np.zeros((0, 3))
+    costs = {
+        "masked_l2": losses.masked_l2(maps, maps, mask),
+        "hard_joints": losses.hard_joints(maps, maps, mask, 2),
+        "focal": losses.focal(maps, maps, mask),
+        "masked_l1": losses.masked_l1(maps, maps, mask),
+        "bone_ratio": losses.bone_ratio(joints, [(0, 1), (1, 2)], [[0, 1]], [1.0, 1.0]),
+        "cross_entropy": losses.cross_entropy(rows, np.zeros(0, int)),
+        "sigmoid_cross_entropy": losses.sigmoid_cross_entropy(rows, rows),
+    }
+    assert {name: float(cost) for name, cost in costs.items()} == dict.fromkeys(costs, 0.0)
+
+
 def test_losses_map_over_a_leading_axis():
     rng = np.random.default_rng(7)
     predicted, target = rng.normal(size=(2, 3, 2, 4, 4, 5)).astype(np.float32)

@@ -70,7 +70,7 @@ def test_step_prediction_and_what_is_deployed_lower(name):
     variables = jax.eval_shape(system.init, key)
     batch = steps.shapes(system.batch_spec(2))
     chosen = settings.optimizer(settings.plain(config)["optimizer"])
-    optimizer = optim.make_optimizer(chosen, 10)
+    optimizer = optim.make_optimizer(chosen, config.train.steps)
     start = partial(steps.init_state, system, optimizer, ema=chosen.ema > 0)
     state = jax.eval_shape(start, variables, batch=batch, key=key)
     frozen = variables.get("frozen", {})

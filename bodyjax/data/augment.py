@@ -152,10 +152,10 @@ def augment_clip(
 
     example: of `clips.sample`; frames (T, H, W, 3) uint8 and xy (T, P, 18, 2), visible, score
     (T, P, 18) where it has them, size (width, height). A clip with `simulated` True is first
-    zoomed or moved by its body region (the joints' box, else the whole picture), and new pixels
-    are 0 or 255. Then: turned by up to +-`rotation` degrees, scaled, moved by up to `shift` x the
-    size, mirrored with the chance `flip` (left and right joints change places, and the label l
-    becomes label_swap[l]: give it where classes have a side).
+    zoomed or moved by its body region (the box of its joints, else `region` (4,), NaN where it is
+    not known), and new pixels are 0 or 255. Then: turned by up to +-`rotation` degrees, scaled,
+    moved by up to `shift` x the size, mirrored with the chance `flip` (left and right joints change
+    places, and the label l becomes label_swap[l]: give it where classes have a side).
     Returns the example with frames (T, height, width, 3), joints moved, matrix (2, 3) float32.
     """
     target = (size, size) if isinstance(size, int) else size
@@ -165,6 +165,8 @@ def augment_clip(
         region = None
         if "xy" in example:
             region = body_region.body_region(example["xy"], example["visible"], source)
+        elif "region" in example and np.isfinite(example["region"]).all():
+            region = example["region"]
         simulated = body_region.simulated_map(region, source, rng)
         matrix, fill = affine.compose(matrix, simulated), int(rng.choice([0, 255]))
     middle = (np.array(target[::-1]) - 1) / 2
@@ -192,7 +194,7 @@ def fit_clip(example: Example, size: int | tuple[int, int]) -> Example:
 def _move_clip(
     example: Example, matrix: np.ndarray, size: tuple[int, int], flipped: bool, fill: int
 ) -> Example:
-    out = {name: value for name, value in example.items() if name != "simulated"}
+    out = {name: value for name, value in example.items() if name not in ("simulated", "region")}
     if "frames" in example:
         out["frames"] = np.stack(
             [affine.warp(frame, matrix, size, fill=fill) for frame in example["frames"]]

@@ -360,13 +360,14 @@ def _load_step(folder: Path) -> Checkpoint:
     record = read_record(folder)
     model = read_arrays(folder, "model")
     params = model.get("ema") or model.get("params", {})
+    statistics = model.get("ema_stats") or model.get("batch_stats", {})
     frozen: Any = {}
     if record["frozen"] is not None:
         frozen = restore_frozen(folder.parent.parent, record["frozen"])
     return Checkpoint(
         variables={
             "params": params,
-            "batch_stats": model.get("batch_stats", {}),
+            "batch_stats": statistics,
             "frozen": frozen,
         },
         step=record["step"],

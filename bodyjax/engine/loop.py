@@ -17,6 +17,7 @@ from types import FrameType, TracebackType
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from bodyjax.contract import Feed, System, Variables
@@ -333,7 +334,7 @@ class _Fit:
         self._averages(step)
         variables = {
             "params": self.state.ema if self.optimizer.ema else self.state.params,
-            "batch_stats": self.state.batch_stats,
+            "batch_stats": self.state.ema_stats if self.optimizer.ema else self.state.batch_stats,
             "frozen": self.frozen,
         }
         metrics = self.evaluate(variables, self.feed.eval_batches())
@@ -405,7 +406,11 @@ _REASONS = {
 
 
 def _restore(folder: Path, shapes: steps.TrainState, where: Any, mesh: Any) -> steps.TrainState:
-    """A TrainState from a checkpoint, each array where the mesh wants it."""
+    """A TrainState from a checkpoint, each array where the mesh wants it.
+
+    Older checkpoints have no averages of statistics, which start from the statistics, and no
+    weight of the batches that were accumulated.
+    """
     placed = jax.tree.map(
         lambda leaf, place: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place),
         shapes,
@@ -413,11 +418,27 @@ def _restore(folder: Path, shapes: steps.TrainState, where: Any, mesh: Any) -> s
     )
     key = jax.eval_shape(jax.random.key_data, shapes.key)
     plain_key = jax.ShapeDtypeStruct(key.shape, key.dtype, sharding=meshes.replicated(mesh))
-    model = {"params": placed.params, "batch_stats": placed.batch_stats, "ema": placed.ema}
-    rest = placed._replace(params={}, batch_stats={}, ema={}, key=plain_key)
-    return steps.unpack(
+    model = {name: getattr(placed, name) for name in steps.MODEL}
+    rest: Any = steps.without_model(placed)
+    rest = rest._replace(key=plain_key)
+    stored = ckpt.read_record(folder)["arrays"]
+    averaged = any(name.startswith("ema_stats/") for name in stored["model"])
+    if not averaged:
+        model["ema_stats"] = {}
+    unweighed = isinstance(rest.opt_state, optim.Accumulated) and not any(
+        name.endswith("opt_state/weight") for name in stored["train"]
+    )
+    if unweighed:
+        rest = rest._replace(opt_state=rest.opt_state._replace(weight=()))
+    state = steps.unpack(
         ckpt.restore(folder, "model", model), ckpt.restore(folder, "train", {"train": rest})
     )
+    if placed.ema_stats and not averaged:
+        state = state._replace(ema_stats=jax.tree.map(jnp.copy, state.batch_stats))
+    if unweighed:
+        unknown = meshes.replicate(np.float32(-1), mesh)
+        state = state._replace(opt_state=state.opt_state._replace(weight=unknown))
+    return state
 
 
 class _Signals:

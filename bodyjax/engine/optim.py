@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -16,13 +16,14 @@ from bodyjax.errors import ConfigError
 Path = tuple[Any, ...]
 
 
-def make_optimizer(config: Any, steps: int) -> optax.GradientTransformation:
+def make_optimizer(config: Any, steps: int) -> optax.GradientTransformationExtraArgs:
     """The gradient transformation for a run of `steps` batches; `config` is `config.optimizer`.
 
     Gradients of parameters with multiplier 0 are dropped first (they don't count in the norm and
     have no moments), then: clipping by global norm, Adam or momentum, decoupled weight decay
     (Loshchilov and Hutter 2019; for sgd the gradient's own L2 term), rate, multipliers. With
-    `accumulate` k the mean gradient of k batches passes through at every k-th batch.
+    `accumulate` k the mean gradient of k batches passes through at every k-th batch, each weighed
+    by the keyword `weight` of `update`: what its loss was divided by.
     """
     chosen = config if isinstance(config, OptimizerSettings) else settings.optimizer(config)
     decay = optax.add_decayed_weights(chosen.weight_decay, mask=decayed)
@@ -45,14 +46,64 @@ def make_optimizer(config: Any, steps: int) -> optax.GradientTransformation:
         groups = {"trained": optimizer, "fixed": optax.set_to_zero()}
         optimizer = optax.partition(groups, lambda tree: _groups(tree, chosen.multipliers))
     if chosen.accumulate > 1:
-        optimizer = optax.MultiSteps(optimizer, chosen.accumulate).gradient_transformation()
-    return optimizer
+        return accumulated(optimizer, chosen.accumulate)
+    return optax.with_extra_args_support(optimizer)
+
+
+class Accumulated(NamedTuple):
+    """What `accumulated` remembers: batches since the last update, updates, the inner state, the
+    mean gradient and the weight of those batches (below 0: not known, each weighs as the next)."""
+
+    mini_step: Any
+    gradient_step: Any
+    inner_opt_state: Any
+    acc_grads: Any
+    weight: Any
+
+
+def accumulated(
+    optimizer: optax.GradientTransformation, every: int
+) -> optax.GradientTransformationExtraArgs:
+    """One update of `optimizer` from the mean gradient of `every` batches, weighed by the keyword
+    `weight` of update: the gradient of one large batch whose loss is a mean over that weight."""
+
+    def init(params: Any) -> Accumulated:
+        zeros = jax.tree.map(jnp.zeros_like, params)
+        return Accumulated(
+            jnp.int32(0), jnp.int32(0), optimizer.init(params), zeros, jnp.float32(0)
+        )
+
+    def update(
+        grads: Any, state: Accumulated, params: Any = None, *, weight: Any = 1.0, **_: Any
+    ) -> tuple[Any, Accumulated]:
+        before = jnp.where(state.weight < 0, state.mini_step * weight, state.weight)
+        total = before + weight
+        share = weight / jnp.where(total > 0, total, 1.0)
+        mean = jax.tree.map(lambda old, new: old + share * (new - old), state.acc_grads, grads)
+        zeros = jax.tree.map(jnp.zeros_like, mean)
+
+        def emit() -> tuple[Any, Accumulated]:
+            updates, inner = optimizer.update(mean, state.inner_opt_state, params)
+            done = state.gradient_step + 1
+            return updates, Accumulated(jnp.int32(0), done, inner, zeros, jnp.float32(0))
+
+        def wait() -> tuple[Any, Accumulated]:
+            waited = state.mini_step + 1
+            return zeros, state._replace(mini_step=waited, acc_grads=mean, weight=total)
+
+        return jax.lax.cond(state.mini_step == every - 1, emit, wait)
+
+    return optax.GradientTransformationExtraArgs(init, update)
 
 
 def schedule(chosen: OptimizerSettings, steps: int) -> optax.Schedule:
-    """Update number -> learning rate, over `steps` batches (steps / accumulate updates)."""
+    """Update number -> learning rate, over `steps` batches (steps / accumulate updates).
+
+    ConfigError where the warm-up lasts as long, so that `rate` would never be reached.
+    """
+    settings.check_warmup(chosen, steps)
     updates = max(steps // chosen.accumulate, 1)
-    warmup = min(chosen.warmup // chosen.accumulate, updates)
+    warmup = chosen.warmup // chosen.accumulate
     if chosen.decay == "onecycle":
         rising = warmup / updates if warmup else 0.3
         return optax.cosine_onecycle_schedule(updates, chosen.rate, pct_start=rising)
@@ -108,11 +159,16 @@ def moving_average(ema: Any, params: Any, decay: float, update: jax.Array) -> An
     """ema + (1 - d) (params - ema), d = min(decay, (1 + update) / (10 + update)).
 
     `update` counts the updates before this one; the small d of the first updates keeps the
-    random start out of the average.
+    random start out of the average. Counts, which are whole numbers, are taken as they are.
     """
     count = update.astype(jnp.float32)
     d = jnp.minimum(decay, (1 + count) / (10 + count))
-    return jax.tree.map(lambda old, new: old + (1 - d) * (new - old), ema, params)
+
+    def mean(old: Any, new: Any) -> Any:
+        averaged = jnp.issubdtype(new.dtype, jnp.floating)
+        return old + (1 - d) * (new - old) if averaged else new
+
+    return jax.tree.map(mean, ema, params)
 
 
 def _groups(tree: Any, multipliers: Mapping[str, float]) -> Any:

@@ -38,9 +38,9 @@ class OptimizerSettings:
     """Path prefix of parameters ('backbone/stem') to a factor of the rate; 0 = never changed.
     The longest prefix holds."""
     accumulate: int = 1
-    """Batches averaged into one update."""
+    """Batches averaged into one update, each by the weight of its loss: as one large batch."""
     ema: float = 0.0
-    """Decay of the moving average of parameters used in evaluation; 0 = none."""
+    """Decay of the moving average of parameters and statistics used in evaluation; 0 = none."""
 
 
 @dataclass(frozen=True)
@@ -153,12 +153,13 @@ def check_together(optimizer: OptimizerSettings, train: TrainSettings) -> None:
         train.steps,
         f"a multiple of optimizer.accumulate ({optimizer.accumulate})",
     )
-    check(
-        optimizer.warmup < train.steps,
-        "optimizer.warmup",
-        optimizer.warmup,
-        f"below train.steps ({train.steps})",
-    )
+    check_warmup(optimizer, train.steps)
+
+
+def check_warmup(optimizer: OptimizerSettings, steps: int) -> None:
+    """ConfigError where the warm-up is not over before the last of the steps."""
+    wanted = f"below train.steps ({steps})"
+    check(optimizer.warmup < steps, "optimizer.warmup", optimizer.warmup, wanted)
 
 
 def plain(config: Any) -> dict[str, Any]:

@@ -29,13 +29,15 @@ class Window(NamedTuple):
 
 
 class TrainState(NamedTuple):
-    """Everything a step changes. `ema` is {} where there is no moving average."""
+    """Everything a step changes. `ema` and `ema_stats`, the moving averages of params and
+    batch_stats, are {} where there are none."""
 
     step: jax.Array
     params: Any
     batch_stats: Any
     opt_state: Any
     ema: Any
+    ema_stats: Any
     key: jax.Array
     window: Window
 
@@ -51,13 +53,14 @@ def init_state(
     """The state before the first step; traceable. `batch` gives shapes only."""
     _, aux = jax.eval_shape(system.loss, variables, batch, key)
     names = sorted({"loss", "grad_norm", *aux.metrics})
-    params = variables["params"]
+    params, statistics = variables["params"], variables.get("batch_stats", {})
     return TrainState(
         step=jnp.int32(0),
         params=params,
-        batch_stats=variables.get("batch_stats", {}),
+        batch_stats=statistics,
         opt_state=optimizer.init(params),
         ema=jax.tree.map(jnp.copy, params) if ema else {},
+        ema_stats=jax.tree.map(jnp.copy, statistics) if ema else {},
         key=key,
         window=empty_window(names),
     )
@@ -70,7 +73,7 @@ def empty_window(names: list[str]) -> Window:
 
 def update(
     system: System,
-    optimizer: optax.GradientTransformation,
+    optimizer: optax.GradientTransformationExtraArgs,
     settings: OptimizerSettings,
     state: TrainState,
     frozen: Any,
@@ -90,16 +93,20 @@ def update(
 
     (loss, aux), grads = jax.value_and_grad(objective, has_aux=True)(state.params)
     norm = optax.tree.norm(grads)
-    updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
-    params = optax.apply_updates(state.params, updates)
     metrics = {"loss": (loss, 1.0), "grad_norm": (norm, 1.0), **aux.metrics}
+    updates, opt_state = optimizer.update(
+        grads, state.opt_state, state.params, weight=metrics["loss"][1]
+    )
+    params = optax.apply_updates(state.params, updates)
+    ema, ema_stats = _averages(state, params, aux.batch_stats, settings)
     finite = jnp.isfinite(loss) & jnp.isfinite(norm)
     return TrainState(
         step=state.step + 1,
         params=params,
         batch_stats=aux.batch_stats,
         opt_state=opt_state,
-        ema=_average(state, params, settings),
+        ema=ema,
+        ema_stats=ema_stats,
         key=state.key,
         window=add_step(state.window, metrics, finite, state.step),
     ), loss
@@ -107,7 +114,7 @@ def update(
 
 def make_step(
     system: System,
-    optimizer: optax.GradientTransformation,
+    optimizer: optax.GradientTransformationExtraArgs,
     settings: OptimizerSettings,
     state: TrainState,
     frozen: Any,
@@ -134,13 +141,19 @@ def make_step(
     )
 
 
-def _average(state: TrainState, params: Any, settings: OptimizerSettings) -> Any:
+def _averages(
+    state: TrainState, params: Any, statistics: Any, settings: OptimizerSettings
+) -> tuple[Any, Any]:
+    """`ema` and `ema_stats` after a step: averaged parameters are evaluated with statistics
+    averaged in the same way, which are those that such parameters have."""
     if not settings.ema:
-        return state.ema
+        return state.ema, state.ema_stats
     update = state.step // settings.accumulate
-    ema = optim.moving_average(state.ema, params, settings.ema, update)
+    old = state.ema, state.ema_stats
+    ema = optim.moving_average(old, (params, statistics), settings.ema, update)
     changed = (state.step + 1) % settings.accumulate == 0
-    return jax.tree.map(lambda new, old: jnp.where(changed, new, old), ema, state.ema)
+    ema, ema_stats = jax.tree.map(lambda new, old: jnp.where(changed, new, old), ema, old)
+    return ema, ema_stats
 
 
 def add_step(window: Window, metrics: dict[str, Any], finite: jax.Array, step: jax.Array) -> Window:
@@ -173,11 +186,19 @@ def shapes(specs: dict[str, ArraySpec]) -> dict[str, jax.ShapeDtypeStruct]:
     }
 
 
+MODEL = ("params", "batch_stats", "ema", "ema_stats")
+"""The fields of TrainState that predict."""
+
+
 def pack(state: TrainState) -> tuple[dict[str, Any], dict[str, Any]]:
     """(what predicts, what only training needs) for a checkpoint; the key as plain integers."""
-    model = {"params": state.params, "batch_stats": state.batch_stats, "ema": state.ema}
-    rest = state._replace(params={}, batch_stats={}, ema={}, key=jax.random.key_data(state.key))
-    return model, {"train": rest}
+    model = {name: getattr(state, name) for name in MODEL}
+    return model, {"train": without_model(state)._replace(key=jax.random.key_data(state.key))}
+
+
+def without_model(state: TrainState) -> TrainState:
+    """A state, or its shapes, without what predicts."""
+    return state._replace(params={}, batch_stats={}, ema={}, ema_stats={})
 
 
 def unpack(model: dict[str, Any], train: dict[str, Any]) -> TrainState:

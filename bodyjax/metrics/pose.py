@@ -130,7 +130,8 @@ def oks(
     xy, target: (..., J, 2) pixels; visible: (..., J); area: (...,) pixels^2; sigmas: (J,), from
     `sigmas(skeleton)`. Leading axes broadcast: (P, 1, J, 2) with (1, G, J, 2) gives all pairs. A
     joint that is NaN in xy adds 0. A person without labelled joints gets 0, or with `box` (..., 4)
-    as x, y, width, height what pycocotools gives: the similarity to its box doubled in size.
+    as x, y, width, height what pycocotools gives: the similarity to its box doubled in size. A
+    label whose area is not above 0 has no scale to measure by: 0.
     Source: COCO keypoint evaluation (cocodataset.org/#keypoints-eval).
     """
     if sigmas is None:
@@ -146,17 +147,25 @@ def oks(
         nothing = (number == 0)[..., None]
         offset = jnp.where(nothing[..., None], outside, offset)
         counted = counted | nothing
-    scale = jnp.asarray(area, jnp.float32)[..., None] + np.spacing(1.0)
+    sized = has_area(area)[..., None]
+    scale = jnp.where(sized, jnp.asarray(area, jnp.float32)[..., None], 1.0)
     variance = jnp.square(2 * jnp.asarray(sigmas, jnp.float32))
     similarity = jnp.exp(-jnp.sum(jnp.square(offset), axis=-1) / variance / scale / 2)
-    similarity = jnp.where(counted & ~jnp.isnan(similarity), similarity, 0.0)
+    similarity = jnp.where(counted & sized & ~jnp.isnan(similarity), similarity, 0.0)
     return jnp.sum(similarity, axis=-1) / jnp.maximum(jnp.sum(counted, axis=-1), 1)
+
+
+def has_area(area: ArrayLike) -> Array:
+    """Whether each label's area, pixels^2, is a number above 0: OKS is defined for these."""
+    area = jnp.asarray(area, jnp.float32)
+    return (area > 0) & jnp.isfinite(area)
 
 
 @dataclass(frozen=True)
 class Keypoints:
     """PCK of one person a picture, per joint, over all joints and over the 12 limb joints; PCKh
-    where `head` names two joints; mean OKS where `with_oks` (needs sigmas and batch["area"]).
+    where `head` names two joints; mean OKS where `with_oks` (needs sigmas and batch["area"]), over
+    people with a labelled joint and an area above 0; `left_out_oks` counts the others.
 
     Reads outputs["xy"] (B, J, 2), NaN where missing; batch["xy"], batch["visible"], batch["mask"].
     """
@@ -181,7 +190,7 @@ class Keypoints:
         if self.head:
             state["pckh"] = counts
         if self.with_oks:
-            state["oks"] = (np.zeros((), np.float32), zero)
+            state["oks"] = (np.zeros((), np.float32), zero, zero)
         return state
 
     def update(self, state: dict[str, Any], outputs: Any, batch: Batch) -> dict[str, Any]:
@@ -198,8 +207,12 @@ class Keypoints:
             fresh["pckh"] = pck_counts(found, target, visible, head, 0.5, mask=mask)
         if self.with_oks:
             value = oks(found, target, visible, batch["area"], sigmas(self.skeleton))
-            rows = mask & jnp.any(jnp.asarray(visible) > 0, axis=-1)
-            fresh["oks"] = (jnp.sum(jnp.where(rows, value, 0.0)), jnp.sum(rows, dtype=jnp.int32))
+            usable = jnp.any(jnp.asarray(visible) > 0, axis=-1) & has_area(batch["area"])
+            fresh["oks"] = (
+                jnp.sum(jnp.where(mask & usable, value, 0.0)),
+                jnp.sum(mask & usable, dtype=jnp.int32),
+                jnp.sum(mask & ~usable, dtype=jnp.int32),
+            )
         return jax.tree.map(jnp.add, state, fresh)
 
     def compute(self, state: dict[str, Any]) -> dict[str, Any]:
@@ -207,7 +220,8 @@ class Keypoints:
         if self.head:
             result |= _pck_report(state["pckh"], self.skeleton, "pckh")
         if self.with_oks:
-            result["oks"] = ratio(*state["oks"])
+            total, people, left_out = state["oks"]
+            result |= {"oks": ratio(total, people), "left_out_oks": int(left_out)}
         return result
 
 

@@ -29,11 +29,23 @@ def joint_errors(prediction: ArrayLike, target: ArrayLike, root: int | None = No
 
     With `root` both poses are moved so that this joint is the origin.
     """
+    return _length(_offsets(prediction, target, root))
+
+
+def _offsets(prediction: ArrayLike, target: ArrayLike, root: int | None) -> Array:
+    """From each label to its joint, both poses laid together at `root`."""
     ours, theirs = jnp.asarray(prediction, jnp.float32), jnp.asarray(target, jnp.float32)
     if root is not None:
         ours = ours - ours[..., root : root + 1, :]
         theirs = theirs - theirs[..., root : root + 1, :]
-    return jnp.linalg.norm(ours - theirs, axis=-1)
+    return ours - theirs
+
+
+def _length(vector: Array) -> Array:
+    """Euclidean length over the last axis, NaN where a coordinate is; its gradient at 0 is 0."""
+    square = jnp.sum(jnp.square(vector), axis=-1)
+    hit = square == 0
+    return jnp.where(hit, 0.0, jnp.sqrt(jnp.where(hit, 1.0, square)))
 
 
 def procrustes(prediction: ArrayLike, target: ArrayLike, visible: ArrayLike | None = None) -> Array:
@@ -74,14 +86,16 @@ def mpjpe(
     """Mean per-joint position error over all counted joints, in the unit of the input (mm).
 
     prediction, target: (..., J, 3); visible: (..., J), 0 is not counted; root: the joint at which
-    both poses are laid together first (None: absolute positions). Source: Ionescu et al. 2014.
+    both poses are laid together first (None: absolute positions). A joint at its label has gradient
+    0, and so has one that is not counted. Source: Ionescu et al. 2014.
     """
-    return _counted_mean(joint_errors(prediction, target, root), visible)
+    return _mean_length(_offsets(prediction, target, root), visible)
 
 
 def pa_mpjpe(prediction: ArrayLike, target: ArrayLike, visible: ArrayLike | None = None) -> Array:
     """MPJPE after `procrustes`: rotation, scale and place do not count, a mirror image does."""
-    return _counted_mean(joint_errors(procrustes(prediction, target, visible), target), visible)
+    aligned = procrustes(prediction, target, visible)
+    return _mean_length(_offsets(aligned, target, None), visible)
 
 
 def pck3d(
@@ -105,6 +119,13 @@ def auc3d(
     """Mean of `pck3d` over 0, 5, ..., 150 mm."""
     near = joint_errors(prediction, target, root)[..., None] <= AUC_THRESHOLDS
     return _counted_mean(jnp.mean(near.astype(jnp.float32), axis=-1), visible)
+
+
+def _mean_length(vectors: Array, visible: ArrayLike | None) -> Array:
+    """Mean length where visible > 0. What stands elsewhere, NaN included, changes no gradient."""
+    if visible is not None:
+        vectors = jnp.where((jnp.asarray(visible) > 0)[..., None], vectors, 0.0)
+    return _counted_mean(_length(vectors), visible)
 
 
 def _counted_mean(values: Array, visible: ArrayLike | None) -> Array:

@@ -246,7 +246,8 @@ class Movement:
         metrics = {"loss": (value, count)}
         if not self.settings.several:
             right = (logits.argmax(-1) == batch["label"]).mean()
-            metrics["accuracy"] = (right, count)
+            counted = losses.row_weights(batch["label"], len(self.labels), weights).sum()
+            metrics = {"loss": (value, counted), "accuracy": (right, count)}
         stats = updates.get("batch_stats", {})
         return value, Aux(metrics, {"classifier": stats} if self.settings.fine_tune else stats)
 

@@ -22,7 +22,7 @@ from bodyjax.contract import ArraySpec, Aux, Batch, Variables
 from bodyjax.deform import Clip, Deformation, Limits
 from bodyjax.errors import ConfigError
 from bodyjax.features import PARTS, Features, angle_pairs, sequence_features
-from bodyjax.losses import cross_entropy
+from bodyjax.losses import cross_entropy, row_weights
 from bodyjax.metrics import Classification
 from bodyjax.models.sequence import Pooling, SequenceClassifier, SequenceOutput
 from bodyjax.skeleton import Skeleton
@@ -88,7 +88,8 @@ class SequenceSystem:
         right = (out.logits.argmax(axis=-1) == label) * weight
         total = weight.sum()
         accuracy = right.sum() / jnp.where(total > 0, total, 1.0)
-        return value, Aux({"loss": (value, total), "accuracy": (accuracy, total)}, {})
+        counted = row_weights(label, len(self.labels), weights, weight).sum()
+        return value, Aux({"loss": (value, counted), "accuracy": (accuracy, total)}, {})
 
     def predict(self, variables: Variables, batch: Batch) -> dict[str, Array]:
         """logits (B, C), the log of the mean probability; probability (B, C); attention (B, T)."""

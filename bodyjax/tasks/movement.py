@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -146,12 +147,9 @@ def sources(
         assert isinstance(system, Movement)
         return {k: stored_maps.ensure(clips[k], system, detector, count) for k in parts}
     if config.data.simulated_copies:
-        parts["train"] = clip_feed.with_copies(clips["train"])
-        if not clip_feed.knows_joints(parts["train"]):
-            say(
-                "no joints beside the clips: their simulated copies are made smaller, none zoomed",
-                host,
-            )
+        assert isinstance(system, Movement)
+        look = partial(stored_maps.regions, system=system, detector=detector, count=count)
+        parts["train"] = clip_feed.with_copies(clips["train"], look)
     return parts
 
 

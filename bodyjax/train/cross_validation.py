@@ -90,6 +90,15 @@ def _whole(value: Any, least: int, place: str) -> None:
         raise ConfigError(f"{value!r} should be a whole number from {least} on", place=place)
 
 
+def run_seeds(runs: Sequence[Run], seeds: int) -> list[int]:
+    """What each run draws from: its seed, member and place among the runs of that seed, whatever
+    other seeds are trained beside it."""
+    each = len(runs) // seeds
+    return [
+        1000 * one.seed + 17 * one.member + each * one.seed + k % each for k, one in enumerate(runs)
+    ]
+
+
 def checked_training(config: Mapping[str, Any]) -> settings.TrainSettings:
     """`config.train` for folds; ConfigError for a field that would have no effect."""
     training, plain = settings.train(config["train"]), settings.TrainSettings()
@@ -202,7 +211,7 @@ def trained_and_tested(
 ) -> list[np.ndarray]:
     """probability (rows of the fold's test side, C) of each run, trained on its training side."""
     batch, section = values["data"]["batch"], values["folds"]
-    numbers = [1000 * one.seed + 17 * one.member + k for k, one in enumerate(runs)]
+    numbers = run_seeds(runs, len(section["seeds"]))
     plans = [
         parallel_runs.plan(one.fold.train, batch, training.steps, number)
         for one, number in zip(runs, numbers, strict=True)

@@ -64,7 +64,7 @@ class Training:
     """How each run is trained; the data are arguments of `advance`."""
 
     system: System
-    transform: optax.GradientTransformation
+    transform: optax.GradientTransformationExtraArgs
     optimizer: OptimizerSettings
     batch: int
 
@@ -93,8 +93,10 @@ class Training:
     def finish(self, models: Models) -> Any:
         """The variables that predict."""
         state = models.state
-        params = state.ema if self.optimizer.ema else state.params
-        return {"params": params, "batch_stats": state.batch_stats, "frozen": models.frozen}
+        params, statistics = state.params, state.batch_stats
+        if self.optimizer.ema:
+            params, statistics = state.ema, state.ema_stats
+        return {"params": params, "batch_stats": statistics, "frozen": models.frozen}
 
 
 def train_runs(

@@ -17,6 +17,7 @@ from bodyjax.contract import Variables
 from bodyjax.data import affine
 from bodyjax.data.clips import feed, stored
 from bodyjax.data.clips import folder as clips
+from bodyjax.data.clips.body_region import body_region
 from bodyjax.data.clips.feed import Clips, StoredMaps
 from bodyjax.engine.digest import digest
 from bodyjax.files import default_cache, remove_leftovers
@@ -49,6 +50,22 @@ def ensure(source: Clips, system: Movement, detector: Variables, count: int) -> 
     maps = np.stack([np.load(file, allow_pickle=False) for file in files])
     name = hashlib.sha256(repr((words, source.fingerprint)).encode()).hexdigest()
     return StoredMaps(source, maps, name)
+
+
+def regions(source: Clips, system: Movement, detector: Variables, count: int) -> np.ndarray:
+    """The box (N, 4) of the body in each clip (`body_region`), in its pixels, by the highest points
+    of the heat maps of `count` frames above the system's threshold; NaN where there are none."""
+    maps = ensure(source, system, detector, count).maps
+    joints = jax.jit(lambda maps: system.joints(maps.astype("float32") / 255))
+    boxes = np.full((len(source), 4), np.nan)
+    for i in range(len(source)):
+        xy, score = map(np.asarray, joints(maps[i][None]))
+        width, height = map(int, source[i]["size"])
+        back = affine.inverse(affine.fit((height, width), system.settings.size))
+        box = body_region(affine.move(xy, back), score > system.settings.threshold, (height, width))
+        if box is not None:
+            boxes[i] = box
+    return boxes
 
 
 def make(

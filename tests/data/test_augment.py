@@ -297,11 +297,11 @@ def test_body_region_rules():
     assert min(factor for _, factor in body_region.FACTORS) >= 2  # enlarged by at least one time
     np.testing.assert_array_equal(body_region.edge_move(small, size), (0, 0))
     at_left = np.array([-0.5, 30, 29.5, 90])
-    np.testing.assert_array_equal(body_region.edge_move(at_left, size), (15, 0))
+    np.testing.assert_array_equal(body_region.edge_move(at_left, size), (80, 0))
     at_corner = np.array([129.5, 79.5, 159.5, 119.5])
-    np.testing.assert_array_equal(body_region.edge_move(at_corner, size), (-15, -20))
-    tall = np.array([60, 29.5, 90, 119.5])  # its half is 45, its centre 15 below the middle
-    np.testing.assert_array_equal(body_region.edge_move(tall, size), (0, -15))
+    np.testing.assert_array_equal(body_region.edge_move(at_corner, size), (-80, -60))
+    tall = np.array([60, 29.5, 90, 119.5])
+    np.testing.assert_array_equal(body_region.edge_move(tall, size), (0, -60))
     across = np.array([-0.5, 30, 159.5, 90])
     np.testing.assert_array_equal(body_region.edge_move(across, size), (0, 0))
 
@@ -314,7 +314,8 @@ def test_simulated_maps_zoom_or_move_by_the_rules():
         centre = affine.move((region[:2] + region[2:]) / 2, matrix)
         factor = round(affine.scale_of(matrix), 6)
         seen.add((factor, round(float(centre[0] - 14.5), 3)))
-    assert seen == {(3.0, 15.0), (3.0, 0.0), (1.0, 15.0)}
+    # Zoomed where it stands it would leave the picture: it is moved by as much as it needs.
+    assert seen == {(3.0, 80.0), (3.0, 30.0), (1.0, 80.0)}
     middle = np.array([20, 10, 140, 110.0])
     for seed in range(20):
         matrix = body_region.simulated_map(middle, size, np.random.default_rng(seed))
@@ -322,6 +323,29 @@ def test_simulated_maps_zoom_or_move_by_the_rules():
         assert 0.5 <= affine.scale_of(matrix) <= 0.8
         assert (corners >= -0.5).all()
         assert (corners <= (159.5, 119.5)).all()
+
+
+@pytest.mark.parametrize(
+    ("region", "factor"),
+    [
+        ([70, 40, 100, 80], 3.0),
+        ([70, 10, 90, 110], 1.2),  # 100 of 120 pixels: a zoom of 3 would cut head and feet
+        ([0, 50, 40, 119.5], 120 / 69.5),
+        ([-0.5, -0.5, 19.5, 9.5], 4.0),
+        ([-0.5, 19.5, 99.5, 119.5], 1.0),  # half the picture would take it out on the other side
+        ([139.5, -0.5, 159.5, 119.5], 1.0),
+    ],
+)
+def test_the_body_stays_in_a_simulated_picture(region, factor):
+    size, region, factors = (120, 160), np.array(region, float), set()
+    for seed in range(30):
+        matrix = body_region.simulated_map(region, size, np.random.default_rng(seed))
+        corners = affine.move(region.reshape(2, 2), matrix)
+        assert (corners >= -0.501).all()
+        assert (corners <= (159.501, 119.501)).all()
+        factors.add(affine.scale_of(matrix))
+    assert max(factors) == pytest.approx(factor, rel=1e-6)
+    assert min(factors) == pytest.approx(factor) or min(factors) == 1
 
 
 def test_simulated_clips_are_added_to_the_originals():

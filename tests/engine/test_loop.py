@@ -1,6 +1,7 @@
 """bodyjax.engine.loop on a toy: what a run does, in one process."""
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -69,6 +70,7 @@ def test_a_checkpoint_needs_nothing_else(run: tuple[Path, loop.FitResult]) -> No
     stored = newest(workdir)["model"]
     assert same(late.variables["params"], stored["ema"]), "the moving average where there is one"
     assert not same(stored["ema"], stored["params"])
+    assert same(late.variables["batch_stats"], stored["ema_stats"]), "and statistics that fit it"
     ckpt.check_variables(late.variables, jax.eval_shape(SYSTEM.init, jax.random.key(0)))
 
 
@@ -87,7 +89,7 @@ def test_the_steps_equal_a_loop_written_by_hand(run: tuple[Path, loop.FitResult]
     init_key, key = jax.random.split(jax.random.key(3))
     variables = jax.jit(SYSTEM.init)(init_key)
     params, stats, frozen = (variables[n] for n in ("params", "batch_stats", "frozen"))
-    opt_state, ema, losses = optimizer.init(params), params, []
+    opt_state, ema, losses = optimizer.init(params), (params, stats), []
 
     @jax.jit
     def step(params, stats, opt_state, ema, batch, n):
@@ -99,18 +101,21 @@ def test_the_steps_equal_a_loop_written_by_hand(run: tuple[Path, loop.FitResult]
         updates, opt_state = optimizer.update(grads, opt_state, params)
         params = jax.tree.map(jnp.add, params, updates)
         d = jnp.minimum(0.9, (1 + n) / (10 + n))
-        ema = jax.tree.map(lambda e, p: d * e + (1 - d) * p, ema, params)
+        now = (params, aux.batch_stats)
+        ema = jax.tree.map(lambda e, p: d * e + (1 - d) * p, ema, now)
         return params, aux.batch_stats, opt_state, ema, loss
 
     for n, batch in zip(range(12), feed.train_batches(0), strict=False):
         params, stats, opt_state, ema, loss = step(params, stats, opt_state, ema, batch, n)
         losses.append(float(loss))
     model = newest(workdir)["model"]
-    for mine, stored in ((params, "params"), (stats, "batch_stats"), (ema, "ema")):
+    by_hand = {"params": params, "batch_stats": stats, "ema": ema[0], "ema_stats": ema[1]}
+    assert not same(model["ema_stats"], model["batch_stats"])
+    for name, mine in by_hand.items():
         jax.tree.map(
             lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-4, atol=1e-6),
             mine,
-            model[stored],
+            model[name],
         )
     logged = [entry["loss"] for entry in lines(workdir) if entry["kind"] == "train"]
     means = [np.mean(losses[a:b]) for a, b in ((0, 5), (5, 10), (10, 12))]
@@ -138,6 +143,39 @@ def test_a_run_in_pieces_has_the_same_bits(
     assert same(newest(tmp_path)["model"], newest(run[0])["model"])
     optimizers = [newest(folder)["train"]["train"]["opt_state"] for folder in (tmp_path, run[0])]
     assert same(*optimizers)
+
+
+def test_a_checkpoint_of_before_statistics_were_averaged_goes_on(tmp_path: Path) -> None:
+    """It has no averages of statistics, and no weight of the two batches that wait to be used."""
+    values = config(eval_every=0, best={"metric": ""}, stop={"steps": 6})
+    values.optimizer.accumulate = 4
+    loop.fit(SYSTEM, Points(), values, tmp_path / "new")
+    folder = tmp_path / "new" / "newest" / "6"
+    record, model = ckpt.read_record(folder), ckpt.read_arrays(folder, "model")
+    train = ckpt.read_arrays(folder, "train")
+    statistics = model.pop("ema_stats")
+    assert not same(statistics, model["batch_stats"])
+    assert int(train["train"]["opt_state"]["mini_step"]) == 2
+    assert float(train["train"]["opt_state"].pop("weight")) == 2
+    rest = {k: v for k, v in record.items() if k not in ("format", "step", "versions", "arrays")}
+    shutil.copytree(tmp_path / "new" / "frozen", tmp_path / "old" / "frozen")
+    older = ckpt.Run(tmp_path / "old", 2)
+    older.save("newest", 6, model, train, rest)
+    older.close()
+    assert same(ckpt.load(tmp_path / "old").variables["batch_stats"], model["batch_stats"])
+    values.train.stop.steps = None
+    for name in ("old", "new"):
+        assert loop.fit(SYSTEM, Points(), values, tmp_path / name).step == 12
+    old, new = (
+        ckpt.read_arrays(tmp_path / name / "newest" / "12", "model") for name in ("old", "new")
+    )
+    for part in ("params", "ema", "batch_stats"):
+        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), old[part], new[part])
+    close = jax.tree.map(
+        lambda a, b: bool(abs(a - b).max() < 0.2), *(m["ema_stats"] for m in (old, new))
+    )
+    assert jax.tree.all(close)
+    assert not same(old["ema_stats"], new["ema_stats"]), "they started elsewhere"
 
 
 def test_another_run_in_the_folder_is_refused(run: tuple[Path, loop.FitResult]) -> None:

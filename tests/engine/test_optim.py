@@ -6,6 +6,7 @@ import numpy as np
 import optax
 import pytest
 
+from bodyjax import losses
 from bodyjax.engine import optim, settings
 from bodyjax.errors import ConfigError
 
@@ -142,8 +143,50 @@ def test_accumulation_equals_the_larger_batch(multipliers: dict) -> None:
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), params, wanted)
 
 
+def test_accumulated_batches_weigh_by_their_counts() -> None:
+    """Four batches of a weighted loss, one of them without rows, as one large batch."""
+    rng = np.random.default_rng(2)
+    x, labels = rng.normal(size=(4, 6, 3)).astype(np.float32), rng.integers(0, 2, (4, 6))
+    weight = rng.uniform(0.2, 2, (4, 6)) * (rng.random((4, 6)) < 0.6)
+    weight[1], classes = 0, np.array([1.0, 5.0], np.float32)
+    params = {"kernel": jnp.asarray(rng.normal(size=(3, 2)), jnp.float32)}
+
+    def grad(x, labels, weight):
+        def loss(params):
+            return losses.cross_entropy(x @ params["kernel"], labels, classes, mask=weight)
+
+        return jax.grad(loss)(params), losses.row_weights(labels, 2, classes, weight).sum()
+
+    one, many = (
+        optim.make_optimizer({"name": "sgd", "rate": 1.0, "accumulate": k}, 4 * k) for k in (1, 4)
+    )
+    whole, _ = grad(x.reshape(24, 3), labels.ravel(), weight.ravel())
+    wanted, _ = step(one, whole, params)
+    state, update, found = many.init(params), jax.jit(many.update), params
+    for _ in range(2):  # nothing is left over for the second update
+        found, inner = params, state.inner_opt_state
+        for part in range(4):
+            grads, counted = grad(x[part], labels[part], weight[part])
+            updates, state = update(grads, state, found, weight=counted)
+            found = optax.apply_updates(found, updates)
+        np.testing.assert_allclose(found["kernel"], wanted["kernel"], rtol=1e-5)
+        assert float(state.weight) == int(state.mini_step) == 0
+        state = state._replace(inner_opt_state=inner)  # without the momentum of the first
+    assert int(state.gradient_step) == 2
+
+
+def test_a_warm_up_that_never_ends_is_refused() -> None:
+    for decay in ("onecycle", "cosine", "constant"):
+        assert rates(10, warmup=9, decay=decay).max() == pytest.approx(2.0)
+        for warmup in (10, 15):
+            with pytest.raises(ConfigError, match=r"optimizer.warmup: .*below train.steps \(10\)"):
+                rates(10, warmup=warmup, decay=decay)
+
+
 def test_moving_average() -> None:
     first = optim.moving_average({"a": jnp.zeros(2)}, {"a": jnp.ones(2)}, 0.99, jnp.int32(0))
     np.testing.assert_allclose(first["a"], 0.9, rtol=1e-6)
     late = optim.moving_average({"a": jnp.zeros(2)}, {"a": jnp.ones(2)}, 0.99, jnp.int32(10**6))
     np.testing.assert_allclose(late["a"], 0.01, rtol=1e-4)
+    count = optim.moving_average({"n": jnp.int32(1)}, {"n": jnp.int32(4)}, 0.9, jnp.int32(10**6))
+    assert (count["n"], count["n"].dtype) == (4, jnp.int32)

@@ -178,6 +178,24 @@ def test_oks_needs_sigmas():
     assert result["oks"] == 1
 
 
+def test_labels_without_an_area_have_no_oks():
+    xy = np.random.default_rng(3).uniform(0, 50, (5, 17, 2)).astype(np.float32)
+    area = np.array([900.0, 0.0, -900.0, np.nan, 900.0], np.float32)
+    visible = np.full((5, 17), 2)
+    visible[4] = 0
+    got = jax.jit(metrics.oks)(xy + 1, xy, visible, area, metrics.sigmas(COCO))
+    known = float(metrics.oks(xy[:1] + 1, xy[:1], visible[:1], area[:1], metrics.sigmas(COCO))[0])
+    assert 0 < known < 1
+    np.testing.assert_allclose(got, [known, 0, 0, 0, 0])
+    # The fold leaves out what the function can't measure, and counts it; padding is neither.
+    fold = metrics.Keypoints(COCO, with_oks=True)
+    for mask, left_out in ((np.full(5, True), 4), (np.arange(5) < 3, 2)):
+        batch = {"xy": xy, "visible": visible, "area": area, "mask": mask}
+        result = fold.compute(fold.update(fold.init(), {"xy": xy + 1}, batch))
+        assert result["oks"] == pytest.approx(known)
+        assert result["left_out_oks"] == left_out
+
+
 def test_bootstrap_covers_as_often_as_it_says():
     rng = np.random.default_rng(6)
     covered = 0

@@ -85,3 +85,14 @@ def test_joints3d_fold():
     assert aligned < result["mpjpe"]
     assert (result["n"], result["left_out"]) == (6, 1)
     assert result["per_joint"]["pelvis"] == 0
+
+
+def test_gradients_of_errors_at_an_exact_hit_and_beside_absent_joints():
+    target = np.zeros((1, 3, 3), np.float32)
+    found = np.array([[[0, 0, 0], [3, 4, 0], [7, 7, 7]]], np.float32)
+    target[0, 2] = np.nan  # absent
+    visible = np.array([[2, 1, 0]])
+    gradient = jax.jit(jax.grad(pose3d.mpjpe))(found, target, visible)
+    np.testing.assert_allclose(gradient, [[[0, 0, 0], [0.3, 0.4, 0], [0, 0, 0]]], atol=1e-6)
+    both_hit = jax.grad(lambda xyz: pose3d.mpjpe(xyz, found[:, :2], root=0))(found[:, :2])
+    np.testing.assert_array_equal(both_hit, np.zeros((1, 2, 3)))

@@ -38,6 +38,23 @@ def test_members_answer_together_and_settings_never_see_the_test_side(data, tmp_
     assert result["accuracy"]["mean"] == pytest.approx(np.concatenate(right).mean())
 
 
+def test_a_seed_is_the_same_alone_and_beside_others(data, tmp_path):
+    kept = {}
+    for seeds in ((0, 1), (1,)):
+        folds = {"kind": "group", "count": 2, "seeds": seeds, "members": 1}
+        place = tmp_path / str(len(seeds))
+        cross_validation.run(
+            config(folds=folds, train={"steps": 3, "log_every": 3}),
+            place, say=lambda line: None, data=data,
+        )  # fmt: skip
+        with np.load(place / "predictions.npz", allow_pickle=False) as file:
+            kept[seeds] = {name: file[name] for name in file.files}
+    for fold in (0, 1):
+        for what in ("test", "probability"):
+            beside, alone = kept[0, 1][f"{what}_{fold + 2}"], kept[1,][f"{what}_{fold}"]
+            np.testing.assert_allclose(alone, beside, atol=1e-5)
+
+
 def test_a_run_learns_repeats_and_is_not_done_twice(data, tmp_path, monkeypatch):
     lines = []
     result = cross_validation.run(config(), tmp_path, say=lines.append, data=data)

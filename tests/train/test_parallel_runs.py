@@ -92,3 +92,22 @@ def test_one_by_one_is_together():
     ]
     for one, two in zip(*map(jax.tree.leaves, both), strict=True):
         np.testing.assert_allclose(one, two, atol=2e-3)
+
+
+def test_accumulated_batches_are_one_large_batch_of_weighted_rows(data):
+    steady = config(augment={})
+    values = cross_validation.complete(steady, data)
+    system, rng = build(values), np.random.default_rng(3)
+    large = parallel_runs.plan(np.arange(60), 16, 4, 0)[None]
+    weights = rng.uniform(0.1, 3, (1, 60)).astype(np.float32)
+    found = []
+    for every in (1, 2):
+        optimizer = settings.optimizer({**values["optimizer"], "ema": 0.9, "accumulate": every})
+        plans = large.reshape(1, 4 * every, 16 // every)
+        found.append(
+            parallel_runs.train_runs(
+                system, data.arrays(), plans, weights, [3], optimizer, chunk=8, together=False
+            )
+        )
+    for one, two in zip(*map(jax.tree.leaves, found), strict=True):
+        np.testing.assert_allclose(one, two, atol=1e-4)

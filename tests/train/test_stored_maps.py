@@ -8,8 +8,12 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
+from bodyjax import codec
+from bodyjax.data.affine import scale_of
+from bodyjax.data.augment import augment_clip
 from bodyjax.data.clips import stored
-from bodyjax.data.clips.folder import clips, read_frames
+from bodyjax.data.clips.feed import with_copies
+from bodyjax.data.clips.folder import clips, read_frames, sample
 from bodyjax.data.video.files import write_video
 from bodyjax.train import stored_maps
 
@@ -41,3 +45,37 @@ def test_the_same_maps_made_twice_at_once(tmp_path, monkeypatch):
     assert stored.whole(file, shape)
     brightness = read_frames(source[0], np.arange(4)).mean(-1) / 255
     np.testing.assert_allclose(np.load(file)[..., 0] / 255, brightness, atol=0.005)
+
+
+def test_the_region_of_a_body_where_no_joints_are_known(tmp_path, monkeypatch):
+    monkeypatch.setenv("BODYJAX_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "clips" / "wave").mkdir(parents=True)
+    frames = np.zeros((6, 64, 96, 3), np.uint8)
+    for t in range(6):
+        frames[t, 20:28, 10 + 8 * t : 18 + 8 * t] = 255  # from x 10 to 57, y 20 to 27
+    write_video(tmp_path / "clips" / "wave" / "one.mp4", frames, 10)
+    write_video(tmp_path / "clips" / "wave" / "two.mp4", 0 * frames, 10)
+    source = clips(tmp_path / "clips", "all")
+    network: Any = SimpleNamespace(  # gives brightness for heat maps
+        size=(32, 48),
+        threshold=0.5,
+        looker=SimpleNamespace(model=SimpleNamespace(stride=1)),
+        heatmaps=lambda v, x: jnp.repeat(x.mean(-1, keepdims=True) / 255, 18, -1),
+        joints=lambda maps: codec.decode(maps, 1, None),
+    )
+    one, two = stored_maps.regions(source, network, {}, 6)
+    # Peaks are single cells of a square of 8: the box lies in the squares, and spans their path.
+    assert 10 <= one[0] + 3 <= 18
+    assert 50 <= one[2] <= 61
+    assert 17 <= one[1] <= one[3] <= 31
+    assert np.isnan(two).all()
+    copies = with_copies(source, lambda clips: np.stack([one, two]))
+    assert len(copies) == 4
+    np.testing.assert_array_equal(copies[2]["region"], one)
+    example = {**sample(copies[2], 2, "middle"), "frames": frames[:2]}
+    drawn = [
+        augment_clip(example, (64, 96), np.random.default_rng(seed), rotation=0, flip=0,
+                     scale=(1, 1), shift=0)["matrix"]
+        for seed in range(5)
+    ]  # fmt: skip
+    assert all(scale_of(matrix) > 1.5 for matrix in drawn)  # zoomed, not made smaller

@@ -24,12 +24,16 @@ EDGE = 0.02
 class WithSimulated:
     """A source of clips followed by the same clips marked `simulated`: twice as long.
 
-    `bodyjax.data.augment.augment_clip` changes the marked ones by `simulated_map`.
+    `bodyjax.data.augment.augment_clip` changes the marked ones by `simulated_map`. regions (N, 4):
+    the box of each clip's body, NaN where it is not known, for clips without joints; None: those of
+    the joints.
     """
 
-    def __init__(self, source: Source) -> None:
-        self.source = source
+    def __init__(self, source: Source, regions: np.ndarray | None = None) -> None:
+        self.source, self.regions = source, regions
         words = f"with simulated {source.fingerprint}"
+        if regions is not None:
+            words += f" {hashlib.sha256(regions.tobytes()).hexdigest()}"
         self.fingerprint = hashlib.sha256(words.encode()).hexdigest()
         self.labels = None if source.labels is None else np.tile(source.labels, 2)
         self.groups = None if source.groups is None else np.tile(source.groups, 2)
@@ -45,8 +49,10 @@ class WithSimulated:
         return self.source.name(index % len(self.source))
 
     def __getitem__(self, index: int) -> dict[str, np.ndarray]:
-        example = self.source[index % len(self.source)]
-        return {**example, "simulated": np.asarray(index >= len(self.source))}
+        row = index % len(self.source)
+        region = {} if self.regions is None else {"region": self.regions[row]}
+        simulated = np.asarray(index >= len(self.source))
+        return {**self.source[row], **region, "simulated": simulated}
 
 
 def body_region(xy: np.ndarray, visible: np.ndarray, size: tuple[int, int]) -> np.ndarray | None:
@@ -72,18 +78,14 @@ def zoom_factor(region: np.ndarray, size: tuple[int, int], factors: tuple = FACT
 
 
 def edge_move(region: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """(dx, dy) that takes a region at the edge towards the middle by half its width or height.
-
-    0 along an axis where the region touches neither side, or both. The source says "towards the
-    middle", so a large region's centre stops there: it would leave the picture on the other side.
-    """
+    """(dx, dy) that takes a region at the edge towards the middle by half the picture's width or
+    height ([0099]); 0 along an axis where the region touches neither side, or both."""
     extent = np.array(size[::-1], np.float64)
     near = EDGE * extent
     at_start = region[:2] <= near - 0.5
     at_end = region[2:] >= extent - 0.5 - near
     sign = at_start.astype(float) - at_end.astype(float)
-    to_middle = np.abs((extent - 1) / 2 - (region[:2] + region[2:]) / 2)
-    return np.minimum(0.5 * (region[2:] - region[:2]), to_middle) * sign
+    return 0.5 * extent * sign
 
 
 def simulated_map(
@@ -92,19 +94,23 @@ def simulated_map(
     """The map of one simulated clip, (2, 3), from pixels of the clip to pixels of the same picture.
 
     A region under a third of the picture is zoomed about its centre, one at the edge is moved; one
-    that is both is zoomed, moved, or both at random. A region that asks for neither (or is not
-    known) is made smaller, 0.5 to 0.8, and put at a random place where it is whole.
+    that is both is zoomed, moved, or both at random. The region stays in the picture: it is zoomed
+    no further than it fits, and goes no further than its side. A region that asks for neither (or
+    is not known) is made smaller, 0.5 to 0.8, and put at a random place where it is whole.
     """
     extent = np.array(size[::-1], np.float64)
     if region is not None:
-        factor, step = zoom_factor(region, size), edge_move(region, size)
+        most = float((extent / (region[2:] - region[:2])).min())
+        factor, step = min(zoom_factor(region, size), most), edge_move(region, size)
         choices = [(factor, step)]
         if factor > 1 and step.any():
             choices += [(factor, 0 * step), (1.0, step)]
         if factor > 1 or step.any():
             zoom, shift = choices[rng.integers(len(choices))]
             centre = (region[:2] + region[2:]) / 2
-            return affine.about(centre, centre + shift, zoom)
+            half = zoom * (region[2:] - region[:2]) / 2
+            target = np.clip(centre + shift, half - 0.5, extent - 0.5 - half)
+            return affine.about(centre, target, zoom)
     factor = rng.uniform(0.5, 0.8)
     middle = (extent - 1) / 2
     room = extent * (1 - factor) / 2

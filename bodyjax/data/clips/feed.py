@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -391,10 +391,11 @@ def transforms(config: Mapping[str, Any]) -> tuple[Transform, Transform]:
     return OutOfOrder(train) if shuffle else train, whole
 
 
-def with_copies(source: Clips) -> WithSimulated:
-    """The clips and their simulated copies, with joints where they lie beside the clips: the body's
-    region comes from them."""
-    return WithSimulated(source.with_joints() if isinstance(source, ClipFolder) else source)
+def with_copies(source: Clips, regions: Callable[[Clips], np.ndarray]) -> WithSimulated:
+    """The clips and their simulated copies. The body's region comes from the joints that lie beside
+    the clips, where there are none from `regions`, which gives it for each clip (N, 4)."""
+    known = source.with_joints() if isinstance(source, ClipFolder) else source
+    return WithSimulated(known, None if knows_joints(known) else regions(known))
 
 
 def knows_joints(source: Source) -> bool:
