@@ -8,12 +8,9 @@ second Ctrl-C stops at once, as a signal before the first step does.
 
 from __future__ import annotations
 
-import signal
-import threading
 from collections.abc import Generator
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from types import FrameType, TracebackType
 from typing import Any
 
 import jax
@@ -28,6 +25,7 @@ from bodyjax.engine import step as steps
 from bodyjax.engine.evaluate import make_evaluator
 from bodyjax.engine.report import Report, clock, plain
 from bodyjax.engine.settings import TrainSettings
+from bodyjax.engine.signals import Signals
 from bodyjax.engine.timing import Timer
 from bodyjax.errors import CheckpointError, ConfigError, DataError, UserError
 
@@ -137,7 +135,7 @@ class _Fit:
             self._prepare(good, record)
             self.checkpoints = ckpt.Run(self.workdir, self.train.keep)
             try:
-                with _Signals() as signals:
+                with Signals() as signals:
                     return self._loop(start, signals)
             finally:
                 self.checkpoints.close()
@@ -243,7 +241,7 @@ class _Fit:
 
     # -- the steps --
 
-    def _loop(self, start: int, signals: _Signals) -> FitResult:
+    def _loop(self, start: int, signals: Signals) -> FitResult:
         batches = self._batches(start)
         timer = Timer(self.progress.seconds, start + 1)
         previous = last = None
@@ -278,7 +276,7 @@ class _Fit:
                 return self._finish(step, reason, timer)
         raise AssertionError("the loop ends by a reason")
 
-    def _stopped(self, step: int, signals: _Signals, last: bool) -> bool:
+    def _stopped(self, step: int, signals: Signals, last: bool) -> bool:
         if jax.process_count() == 1:
             return signals.caught
         # several processes have to stop at the same step: they agree at the log lines and the end
@@ -439,30 +437,3 @@ def _restore(folder: Path, shapes: steps.TrainState, where: Any, mesh: Any) -> s
         unknown = meshes.replicate(np.float32(-1), mesh)
         state = state._replace(opt_state=state.opt_state._replace(weight=unknown))
     return state
-
-
-class _Signals:
-    """Notes SIGTERM and SIGINT while it is open; a second SIGINT is a KeyboardInterrupt."""
-
-    def __init__(self) -> None:
-        self.caught = False
-        self._before: dict[int, Any] = {}
-
-    def __enter__(self) -> _Signals:
-        if threading.current_thread() is threading.main_thread():  # Python allows no other
-            for number in (signal.SIGTERM, signal.SIGINT):
-                self._before[number] = signal.signal(number, self._note)
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-
-    def _note(self, number: int, frame: FrameType | None) -> None:
-        self.caught = True
-        signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -56,7 +56,7 @@ def test_a_run_is_the_engines_steps(together):
         for rows in plans[run]:
             batch = {name: array[rows] for name, array in data.items()}
             state, _ = step(state, variables["frozen"], batch)
-        wanted = {"params": state.ema, "batch_stats": state.batch_stats}
+        wanted = {"params": state.ema, "batch_stats": state.ema_stats}
         for name, tree in wanted.items():
             mine = jax.tree.map(lambda leaf, run=run: leaf[run], found[name])
             for a, b in zip(jax.tree.leaves(mine), jax.tree.leaves(tree), strict=True):
@@ -94,7 +94,8 @@ def test_one_by_one_is_together():
         np.testing.assert_allclose(one, two, atol=2e-3)
 
 
-def test_accumulated_batches_are_one_large_batch_of_weighted_rows(data):
+def test_accumulated_batches_are_one_large_batch_of_weighted_rows():
+    data = made()
     steady = config(augment={})
     values = cross_validation.complete(steady, data)
     system, rng = build(values), np.random.default_rng(3)

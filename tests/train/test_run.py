@@ -81,7 +81,7 @@ def test_controls_of_a_classifier(trained):
     predict = jax.jit(system.predict)
     source = feed.open_clips(one.config.data, "test", joints=True)
     for order in ("kept", "shuffled", "middle"):
-        seen = feed.WholeClip(system.frames, system.size, False, order=order)
+        seen = feed.WholeClip(system.settings.frames, system.settings.size, False, order=order)
         examples = [seen(source[i], np.random.default_rng(0)) for i in range(len(source))]
         batch = {name: np.stack([example[name] for example in examples]) for name in examples[0]}
         taken_for = predict(one.variables, batch)["logits"].argmax(-1)

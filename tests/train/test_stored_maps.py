@@ -57,8 +57,7 @@ def test_the_region_of_a_body_where_no_joints_are_known(tmp_path, monkeypatch):
     write_video(tmp_path / "clips" / "wave" / "two.mp4", 0 * frames, 10)
     source = clips(tmp_path / "clips", "all")
     network: Any = SimpleNamespace(  # gives brightness for heat maps
-        size=(32, 48),
-        threshold=0.5,
+        settings=SimpleNamespace(size=(32, 48), threshold=0.5),
         looker=SimpleNamespace(model=SimpleNamespace(stride=1)),
         heatmaps=lambda v, x: jnp.repeat(x.mean(-1, keepdims=True) / 255, 18, -1),
         joints=lambda maps: codec.decode(maps, 1, None),
