@@ -54,7 +54,9 @@ class MovementClassifier(nn.Module):
             self.param("lstm_bias", forget_bias, (width,)),
         )
         outputs, _ = masked_lstm(params, x, jnp.ones((batch, frames), bool))
-        return nn.Dense(self.classes, name="classify")(drop(outputs.mean(axis=1)))
+        summary = outputs.mean(axis=1)
+        self.sow("intermediates", "summary", summary)  # for those who ask (recognize.familiar)
+        return nn.Dense(self.classes, name="classify")(drop(summary))
 
 
 def forget_bias(key: Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> Array:

@@ -78,4 +78,6 @@ def drawn(
 def lines(window: Mapping[str, Any]) -> list[str]:
     """What is written on a frame: movement and probability, and the operation if there is one."""
     first = f"{window['movement']} {window['probability']:.2f}"
+    if window["movement"] is None:
+        first = f"nothing recognised: {window['reason']}"
     return [first, str(window["operation"])] if window["operation"] else [first]

@@ -31,7 +31,7 @@ from bodyjax.data.video.files import Video, open_video
 from bodyjax.engine import checkpoint as checkpoints
 from bodyjax.engine.checkpoint import Checkpoint
 from bodyjax.errors import CheckpointError, DataError, VideoError
-from bodyjax.recognize import clip_joints
+from bodyjax.recognize import clip_joints, familiar
 from bodyjax.recognize.sliding_windows import (
     Held,
     Operation,
@@ -53,7 +53,8 @@ class Result(NamedTuple):
 
     label: index of the most probable movement; probability, logits (C,); xy (T, 18, 2) joints of
     BODY18 in the frames of the first sampling, in pixels of the frames that were given; score
-    (T, 18).
+    (T, 18); strange: above 1 the clip is unlike those of training (bodyjax.recognize.familiar), 0
+    where the classifier can't tell.
     """
 
     label: Array
@@ -61,6 +62,7 @@ class Result(NamedTuple):
     logits: Array
     xy: Array
     score: Array
+    strange: Array | float = 0.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,14 +100,20 @@ def load(checkpoint: FilePath | Checkpoint) -> Recognizer:
             hint="name a classifier",
         )
     system = systems.build(checkpoint.config)
-    return from_system(system, checkpoint.variables, checkpoint.config, checkpoint.path)
+    known = familiar.of_checkpoint(checkpoint)
+    return from_system(system, checkpoint.variables, checkpoint.config, checkpoint.path, known)
 
 
 def from_system(
-    system: Any, variables: Variables, config: Mapping[str, Any], place: str | Path = ""
+    system: Any,
+    variables: Variables,
+    config: Mapping[str, Any],
+    place: str | Path = "",
+    known: familiar.Familiar | None = None,
 ) -> Recognizer:
     """A recognizer of a system of bodyjax.systems.movement and its variables; `place` is what
-    errors name. `config.operations`: {label: {operation, probability, hold}}."""
+    errors name. `config.operations`: {label: {operation, probability, hold}}. known: what clips
+    like those of training look like; None: every clip in which somebody is found is recognised."""
     if system.settings.input == "joints" and config.get("second"):
         return of_joints(system, variables, config, place)
     if system.settings.input == "joints":
@@ -116,6 +124,8 @@ def from_system(
         )
     samples = int((config.get("data") or {}).get("samples", 1))
     checkpoints.check_variables(variables, jax.eval_shape(system.init, jax.random.key(0)), place)
+    if known is not None:
+        variables = {**variables, "familiar": known._asdict()}
     return Recognizer(
         jax.device_put(variables),
         jax.jit(predictor(system, samples)),
@@ -188,10 +198,31 @@ def predictor(system: Any, samples: int = 1) -> Callable[[Variables, Any], Resul
             out["logits"],
             out["xy"] @ back[:, :2].T + back[:, 2],
             out["score"],
+            strange_of(variables, out),
         )
         return result if frames.ndim == 5 else jax.tree.map(lambda leaf: leaf[0], result)
 
     return predict
+
+
+def strange_of(variables: Variables, out: Mapping[str, Array]) -> Array:
+    """(B,) strangeness of what `system.predict` gave; 0 where nothing is known to compare with."""
+    if "familiar" not in variables:
+        return jnp.zeros(len(out["logits"]))
+    known = familiar.Familiar(**variables["familiar"])
+    return familiar.strangeness(known, out["summary"], out["score"])
+
+
+NOBODY, UNLIKE = "nobody is found", "unlike the clips of training"
+SEEN, LEAST_JOINTS = 0.3, 4
+"""Somebody is found where on the mean of the frames so many joints of 18 have this score."""
+
+
+def unrecognised(found: Result) -> str:
+    """Why a clip says nothing, "" where it does."""
+    if (np.asarray(found.score) >= SEEN).sum(-1).mean() < LEAST_JOINTS:
+        return NOBODY
+    return UNLIKE if float(found.strange) > 1 else ""
 
 
 def fit_frames(frames: Array, size: tuple[int, int]) -> Array:
@@ -225,8 +256,9 @@ def fit_frames(frames: Array, size: tuple[int, int]) -> Array:
 def recognize_video(recognizer: Recognizer, path: FilePath) -> dict[str, Any]:
     """The movement of a whole video, for JSON. VideoError where it can't be read.
 
-    video: its path; movement: the most probable one; probability; top: the three most probable with
-    their probabilities; movements (only where several may hold): all of at least 0.5; operation:
+    video: its path; movement: the most probable one, None where nothing is recognised; reason: why
+    nothing is, else None; probability; top: the three most probable with their probabilities;
+    movements (only where several may hold): all of at least 0.5; operation:
     of the command -> operation table, or None where the movement has none or its probability is
     below the table's (the clip counts as held as long as asked); frames: numbers of the sampled
     frames (repeated where the video has fewer than the model takes); times: seconds of these
@@ -255,7 +287,7 @@ def _sampled(recognizer: Recognizer, count: int) -> np.ndarray:
 
 def _of_clip(recognizer: Recognizer, clip: _Clip) -> dict[str, Any]:
     found = recognizer.predict(recognizer.variables, clip.frames)
-    described = _described(recognizer, np.asarray(found.probability))
+    described = _described(recognizer, np.asarray(found.probability), unrecognised(found))
     entry = recognizer.operations.get(described["movement"])
     sure = entry is not None and described["probability"] >= entry.probability
     return {
@@ -267,7 +299,7 @@ def _of_clip(recognizer: Recognizer, clip: _Clip) -> dict[str, Any]:
     }
 
 
-def _described(recognizer: Recognizer, probability: np.ndarray) -> dict[str, Any]:
+def _described(recognizer: Recognizer, probability: np.ndarray, reason: str) -> dict[str, Any]:
     if not np.isfinite(probability).all():
         raise CheckpointError("the model gives no numbers (NaN)", hint="train it again")
     top = [
@@ -279,7 +311,10 @@ def _described(recognizer: Recognizer, probability: np.ndarray) -> dict[str, Any
         several["movements"] = [
             name for name, p in zip(recognizer.labels, probability, strict=True) if p >= 0.5
         ]
-    return {**top[0], "top": top, **several}
+    if reason:
+        several = {name: [] for name in several}
+    shown = {**top[0], "movement": None} if reason else top[0]
+    return {**shown, "reason": reason or None, "top": top, **several}
 
 
 def _where(video: Video, numbers: np.ndarray) -> dict[str, Any]:
@@ -332,15 +367,18 @@ def recognize_long(
 ) -> dict[str, Any]:
     """All windows of a video in one result, for JSON.
 
-    As recognize_video, where movement, probability and top are of the mean over windows, and
-    operation is that movement's if a window holds it; windows: what `windows` gives; operations:
-    the stretches in which an operation held, as operation, movement, and start and stop in seconds
-    (from the first window of the row that holds it).
+    As recognize_video, where movement, probability and top are of the mean over the windows that
+    show something (over all where none does), and operation is that movement's if a window holds
+    it; windows: what `windows` gives; operations: the stretches in which an operation held, as
+    operation, movement, and start and stop in seconds (from the first window of the row that holds
+    it).
     """
     video = open_video(path)
     found = list(_each_window(recognizer, video, window, hop))
     each = [described for described, _ in found]
-    mean = _described(recognizer, np.mean([probability for _, probability in found], axis=0))
+    telling = [(one, p) for one, p in found if one["movement"] is not None] or found
+    reason = telling[0][0]["reason"] or ""
+    mean = _described(recognizer, np.mean([p for _, p in telling], axis=0), reason)
     events = operation_events(each, recognizer.operations)
     named = [event["operation"] for event in events if event["movement"] == mean["movement"]]
     return {
@@ -362,8 +400,9 @@ def _each_window(
     spans = window_spans(video, window, window / 2 if hop is None else hop)
     held = Held(recognizer.operations)
     for span, numbers, frames in taken_ahead(_read_windows(recognizer, video, spans)):
-        probability = np.asarray(recognizer.predict(recognizer.variables, frames).probability)
-        described = _described(recognizer, probability)
+        shown = recognizer.predict(recognizer.variables, frames)
+        probability = np.asarray(shown.probability)
+        described = _described(recognizer, probability, unrecognised(shown))
         operation = held.add(described["movement"], described["probability"])
         times = {"start": round(span.start, 6), "stop": round(span.stop, 6)}
         where = _where(video, numbers)

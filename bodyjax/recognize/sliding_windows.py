@@ -52,10 +52,10 @@ class Held:
     def __init__(self, operations: Mapping[str, Operation]) -> None:
         self._operations, self._movement, self._count = operations, "", 0
 
-    def add(self, movement: str, probability: float) -> str | None:
+    def add(self, movement: str | None, probability: float) -> str | None:
         """The operation that holds after one more window; None where none does."""
-        entry = self._operations.get(movement)
-        if entry is None or probability < entry.probability:
+        entry = self._operations.get(movement or "")
+        if movement is None or entry is None or probability < entry.probability:
             self._movement, self._count = "", 0
             return None
         self._count = self._count + 1 if movement == self._movement else 1

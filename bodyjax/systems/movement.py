@@ -253,7 +253,8 @@ class Movement:
 
     def predict(self, variables: Variables, batch: Batch) -> dict[str, Array]:
         """logits and probability (B, classes); xy (B, T, J, 2) pixels of the frames and score
-        (B, T, J), the highest peak of each joint (of the first sampling where there are several).
+        (B, T, J), the highest peak of each joint (of the first sampling where there are several);
+        summary (B, hidden), what the classifier makes of the clip before it decides.
         """
         names = [name for name in ("frames", "maps", "xy", "score") if name in batch]
         usual = {"frames": 5, "maps": 5, "xy": 4, "score": 3}
@@ -263,7 +264,10 @@ class Movement:
             batch = {name: batch[name].reshape(-1, *batch[name].shape[2:]) for name in names}
         classifier, detector = self.parts(variables)
         clip, found = self.clip(detector, batch, None)
-        logits = jnp.asarray(self.model.apply(classifier, clip.maps, self.features(clip)))
+        logits, made = self.model.apply(
+            classifier, clip.maps, self.features(clip), mutable=["intermediates"]
+        )
+        logits, summary = jnp.asarray(logits), made["intermediates"]["summary"][0]
         activate = jax.nn.sigmoid if self.settings.several else jax.nn.softmax
         probability = activate(logits).reshape(-1, samples, logits.shape[-1]).mean(axis=1)
         return {
@@ -271,6 +275,7 @@ class Movement:
             "probability": probability,
             "xy": found.xy[::samples],
             "score": found.score[::samples],
+            "summary": summary.reshape(-1, samples, summary.shape[-1]).mean(axis=1),
         }
 
     def metrics(self) -> Classification | SeveralAtOnce:

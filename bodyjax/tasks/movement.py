@@ -17,12 +17,13 @@ from bodyjax.contract import Prepared, Source, System, Variables
 from bodyjax.data import feeds
 from bodyjax.data.clips import feed as clip_feed
 from bodyjax.data.clips.feed import Clips
+from bodyjax.data.stream import whole
 from bodyjax.engine import checkpoint
 from bodyjax.engine.checkpoint import Checkpoint
 from bodyjax.errors import ConfigError
 from bodyjax.evaluate import movements
 from bodyjax.evaluate.movements import evaluate as evaluate
-from bodyjax.recognize import clip_joints, overlay, sliding_windows
+from bodyjax.recognize import clip_joints, familiar, overlay, sliding_windows
 from bodyjax.systems import movement_settings
 from bodyjax.systems.movement import Movement
 from bodyjax.systems.teaching import of_network
@@ -54,12 +55,52 @@ def prepare(config: ConfigDict, host: tuple[int, int]) -> Prepared:
 
 
 def finish(config: ConfigDict, path: Path, workdir: Path, again: bool) -> list[str]:
-    """Figures on the test clips, and how to use what was trained."""
+    """Figures on the test clips, and how to use what was trained; FILE of recognize.familiar."""
     lines = tested(config, path, workdir, again)
+    if not again or not (workdir / familiar.FILE).exists():
+        learn_familiar(config, path, workdir)
     if not clip_joints.known(config):
         command = f"{typed('recognize')} --checkpoint {workdir} --video FILE"
         lines.append(f"recognise a video: {command}")
     return lines
+
+
+def learn_familiar(config: ConfigDict, path: Path, workdir: Path) -> None:
+    """What clips like those of training look like to a classifier of stored maps, whose clips need
+    not be decoded again; of others every clip with somebody in it is recognised."""
+    if config.model.input != "maps" or config.data.shuffle or config.model.several:
+        return
+    trained = checkpoint.load(path)
+    system: Any = systems.build(config)
+    parts = clip_feed.with_validation(
+        clip_feed.open_parts(config.data, **kind_of_clips(config)), config.data.holdout
+    )
+    if "valid" not in parts:
+        return
+    detector = trained.variables["frozen"]["detector"]
+    made = {k: stored_maps.ensure(parts[k], system, detector, config.data.stored_frames)
+            for k in ("train", "valid")}  # fmt: skip
+    _, transform = clip_feed.transforms(config)
+    predict = jax.jit(system.predict)
+    training, held = (
+        predicted(predict, trained.variables, made[k], transform) for k in ("train", "valid")
+    )
+    right = held["logits"].argmax(-1) == np.asarray(made["valid"].labels)
+    known = familiar.fit(training["summary"], held["summary"], held["score"], right)
+    if known is not None:
+        familiar.save(workdir, known)
+
+
+def predicted(
+    predict: Callable[..., Any], variables: Variables, source: Source, transform: Any
+) -> dict[str, np.ndarray]:
+    """Outputs of `predict` for every example of a source, in its order."""
+    parts = []
+    for batch in whole(source, transform, 32):
+        mask = np.asarray(batch["mask"])
+        out = predict(variables, {k: v for k, v in batch.items() if k != "mask"})
+        parts.append({k: np.asarray(out[k])[mask] for k in ("logits", "score", "summary")})
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
 def tested(config: ConfigDict, path: Path, workdir: Path, again: bool) -> list[str]:
@@ -193,7 +234,7 @@ def open(found: Checkpoint, *, window: float | None = None) -> Opened:
         one,
         lambda videos: recognize.recognize_folder(loaded, videos, window),
         overlay.write,
-        lambda result: f"{result['movement']} {result['probability']:.2f}",
+        said,
     )
 
 
@@ -208,6 +249,13 @@ def deployed(config: Any) -> Deployed:
         return predict_one(system)
     frames = jax.ShapeDtypeStruct((settings.frames * samples, *settings.size, 3), np.uint8)
     return Deployed(recognize.predictor(system, samples), (frames,))
+
+
+def said(result: Mapping[str, Any]) -> str:
+    """A result in a line."""
+    if result["movement"] is None:
+        return f"nothing recognised: {result['reason']}"
+    return f"{result['movement']} {result['probability']:.2f}"
 
 
 def measure(

@@ -1,0 +1,110 @@
+"""Is a clip like those that a classifier was trained on? Of what is not, nothing is recognised.
+
+A softmax is sure of much that it has never seen. Two things tell more: how far the summary of a
+clip (the mean of the LSTM's outputs) lies outside the subspace of the training clips' summaries
+(virtual logits, Wang et al., CVPR 2022, take the same distance), and how well joints are seen.
+Both are measured in deviations of rightly recognised validation clips. The two weights were chosen
+on training clips of JHMDB's split 1, which show none of the nine commands.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from bodyjax.errors import CheckpointError
+from bodyjax.files import temporary_name
+
+Array = jax.Array
+
+FILE = "familiar.npz"
+"""Beside a classifier's checkpoints, or its shipped parameters."""
+DIMENSIONS = 32
+DISTANCE, SCORE = 0.6, 0.4
+"""Weights of the two, in deviations."""
+KEPT = 0.96
+"""The share of rightly recognised validation clips that are familiar."""
+
+
+class Familiar(NamedTuple):
+    """middle (D,) and basis (K, D) of training summaries; usual (2, 2): mean and deviation of the
+    log distance and of the joints' mean score; limit () of strangeness."""
+
+    middle: Any
+    basis: Any
+    usual: Any
+    limit: Any
+
+
+def strangeness(known: Familiar, summary: Array, score: Array) -> Array:
+    """(...,): above 1 a clip is unlike those of training. summary (..., D); score (..., T, J) of
+    the joints. 0 is as usual as a clip can be; device code."""
+    seen = features(known, summary, score)
+    z = (seen - known.usual[0]) / known.usual[1]
+    total = DISTANCE * z[..., 0] - SCORE * z[..., 1]
+    # From the usual 0 to the limit; below that, more usual than usual.
+    return jnp.maximum(total / known.limit, 0.0)
+
+
+def features(known: Familiar, summary: Array, score: Array) -> Array:
+    """(..., 2): log of the distance from the subspace, mean score of the joints."""
+    away = summary - known.middle
+    away = away - (away @ known.basis.T) @ known.basis
+    distance = jnp.log(jnp.sqrt(jnp.square(away).sum(-1) + 1e-12))
+    return jnp.stack([distance, score.mean((-2, -1))], axis=-1)
+
+
+def fit(
+    training: np.ndarray, summary: np.ndarray, score: np.ndarray, right: np.ndarray
+) -> Familiar | None:
+    """From the summaries of training clips (N, D), and summaries (M, D), scores (M, T, J) and
+    answers (M,) bool of validation clips. None where fewer than twenty of these are right: nothing
+    can be told from them."""
+    if right.sum() < 20:
+        return None
+    middle = training.mean(0)
+    basis = np.linalg.svd(training - middle, full_matrices=False)[2][:DIMENSIONS]
+    plain = Familiar(middle, basis, np.array([[0.0, 0.0], [1.0, 1.0]]), np.array(1.0))
+    seen = np.asarray(features(plain, jnp.asarray(summary), jnp.asarray(score)))[right]
+    usual = np.stack([seen.mean(0), np.maximum(seen.std(0), 1e-6)])
+    z = (seen - usual[0]) / usual[1]
+    limit = np.quantile(DISTANCE * z[:, 0] - SCORE * z[:, 1], KEPT)
+    found = Familiar(middle, basis, usual, np.maximum(limit, 1e-3))
+    return Familiar(*(np.asarray(part, np.float32) for part in found))
+
+
+def save(folder: Path, known: Familiar) -> Path:
+    """Writes FILE in a folder, whole or not at all."""
+    file = folder / FILE
+    temporary = temporary_name(file)
+    np.savez(temporary, **known._asdict())
+    temporary.replace(file)
+    return file
+
+
+def of_checkpoint(checkpoint: Any) -> Familiar | None:
+    """What lies beside shipped parameters, or in the folder of a run for its last checkpoint."""
+    place = checkpoint.path
+    return load(place) or load(place.parent.parent if place.name.isdigit() else None)
+
+
+def load(folder: Path | None) -> Familiar | None:
+    """What lies in a folder; None where nothing does. CheckpointError for a damaged file."""
+    if folder is None or not (folder / FILE).is_file():
+        return None
+    try:
+        with np.load(folder / FILE, allow_pickle=False) as stored:
+            found = Familiar(*(np.asarray(stored[name], np.float32) for name in Familiar._fields))
+        fits = found.middle.ndim == found.basis.ndim - 1 == 1
+        fits &= found.basis.shape[-1:] == found.middle.shape
+        fits &= found.usual.shape == (2, 2) and found.limit.shape == ()
+        finite = all(np.isfinite(part).all() for part in found)
+    except (OSError, ValueError, KeyError, EOFError) as error:
+        raise CheckpointError(f"can't be read ({error})", file=folder / FILE) from None
+    if not (fits and finite):
+        raise CheckpointError("holds other arrays", file=folder / FILE, hint="train again")
+    return found
