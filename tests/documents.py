@@ -26,12 +26,13 @@ def blocks(document):
     ]
 
 
-def commands(document):
-    """The command lines of a document's console blocks, as lists of words."""
+def commands(document, words=""):
+    """The command lines of a document's console blocks, as lists of words; `words`: those behind
+    the block's language ("run": a test of its own runs them)."""
     lines = [
         line
         for block in blocks(document)
-        if block.language == "console"
+        if block.language == "console" and block.words == words
         for line in block.text.replace("\\\n", " ").splitlines()
     ]
     return [shlex.split(line, comments=True) for line in lines if line.strip()]
