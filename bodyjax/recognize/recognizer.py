@@ -106,7 +106,7 @@ def from_system(
 ) -> Recognizer:
     """A recognizer of a system of bodyjax.systems.movement and its variables; `place` is what
     errors name. `config.operations`: {label: {operation, probability, hold}}."""
-    if system.input == "joints" and config.get("second"):
+    if system.input == "joints" and config["second"]:
         return of_joints(system, variables, config, place)
     if system.input == "joints":
         raise CheckpointError(
@@ -114,7 +114,7 @@ def from_system(
             file=place,
             hint="train with input 'frames' or 'maps', or with config.second, to recognise videos",
         )
-    samples = int((config.get("data") or {}).get("samples", 1))
+    samples = int(config["data"]["samples"])
     checkpoints.check_variables(variables, jax.eval_shape(system.init, jax.random.key(0)), place)
     return Recognizer(
         jax.device_put(variables),
@@ -125,7 +125,7 @@ def from_system(
         system.size,
         system.sampling,
         system.several,
-        read_operations(config.get("operations") or {}, system.labels, place),
+        read_operations(config["operations"], system.labels, place),
     )
 
 
@@ -135,7 +135,7 @@ def of_joints(
     """A recognizer whose detector with a second look finds the joints of one person; it sees frames
     on the detector's canvas."""
     detector = clip_joints.detector_of(config)
-    samples = int((config.get("data") or {}).get("samples", 1))
+    samples = int(config["data"]["samples"])
     find = clip_joints.predictor(system, detector, samples)
     checkpoints.check_variables(variables, jax.eval_shape(system.init, jax.random.key(0)), place)
     return Recognizer(
@@ -147,7 +147,7 @@ def of_joints(
         (detector.side, detector.side),
         system.sampling,
         system.several,
-        read_operations(config.get("operations") or {}, system.labels, place),
+        read_operations(config["operations"], system.labels, place),
     )
 
 
