@@ -13,17 +13,20 @@ from bodyjax.errors import ConfigError
 
 RENAMED = {"sequence": {"data.batch_size": "data.batch", "data.set": "data.kind"}}
 """By system: old names to new ones, each within one section."""
+ADDED = {"movement": {"second": "", "operations": {}}}
+"""By system: fields that earlier configs lack, at the value that says the same."""
 
 
 def upgraded(config: Mapping[str, Any]) -> dict[str, Any]:
     """A stored config, plain values, with the names of today; one of today as it is."""
     new = copy.deepcopy(dict(config))
-    for old, name in RENAMED.get(str(new.get("system", "")), {}).items():
+    system = str(new.get("system", ""))
+    for old, name in RENAMED.get(system, {}).items():
         section, field = old.split(".")
         values = new.get(section)
         if isinstance(values, dict) and field in values:
             values.setdefault(name.split(".")[1], values.pop(field))
-    return new
+    return {**copy.deepcopy(ADDED.get(system, {})), **new}
 
 
 def new_name(system: str, field: str) -> str | None:

@@ -39,6 +39,7 @@ def test_names_are_changed_and_values_kept():
     assert OLD["data"]["set"] == "pushfit"  # the stored one stays as it is
     today = settings.plain(get_config("pushup"))
     assert config_history.upgraded(today) == today
+    assert config_history.upgraded({"system": "movement"})["second"] == ""  # a field newer than it
     own = {**OLD, "system": "mine.hands"}  # a system of one's own names its fields itself
     assert config_history.upgraded(own) == own
 

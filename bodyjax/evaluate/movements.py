@@ -68,7 +68,7 @@ def measure(
     check_classes(source, system, checkpoint.path)
     seen = transform(checkpoint, system, order=order, samples=samples)
     examples: Source = source
-    if checkpoint.config.get("second"):
+    if checkpoint.config.second:
         detector = clip_joints.detector_of(checkpoint.config)
         examples = clip_joints.ensure(source, detector, seen.frames * seen.samples)
     measures = passed(system, checkpoint.variables, examples, seen)

@@ -32,7 +32,7 @@ STEP = 0.1
 
 def known(config: Mapping[str, Any]) -> bool:
     """Whether a classifier takes joints that lie beside its clips."""
-    return config["model"]["input"] == "joints" and not config.get("second")
+    return config["model"]["input"] == "joints" and not config["second"]
 
 
 def detector_of(config: Mapping[str, Any]) -> Detector:

@@ -114,7 +114,7 @@ def from_system(
     """A recognizer of a system of bodyjax.systems.movement and its variables; `place` is what
     errors name. `config.operations`: {label: {operation, probability, hold}}. known: what clips
     like those of training look like; None: every clip in which somebody is found is recognised."""
-    if system.settings.input == "joints" and config.get("second"):
+    if system.settings.input == "joints" and config["second"]:
         return of_joints(system, variables, config, place)
     if system.settings.input == "joints":
         raise CheckpointError(
@@ -122,7 +122,7 @@ def from_system(
             file=place,
             hint="train with input 'frames' or 'maps', or with config.second, to recognise videos",
         )
-    samples = int((config.get("data") or {}).get("samples", 1))
+    samples = int(config["data"]["samples"])
     checkpoints.check_variables(variables, jax.eval_shape(system.init, jax.random.key(0)), place)
     if known is not None:
         variables = {**variables, "familiar": known._asdict()}
@@ -135,7 +135,7 @@ def from_system(
         system.settings.size,
         system.settings.sampling,
         system.settings.several,
-        read_operations(config.get("operations") or {}, system.labels, place),
+        read_operations(config["operations"], system.labels, place),
     )
 
 
@@ -145,7 +145,7 @@ def of_joints(
     """A recognizer whose detector with a second look finds the joints of one person; it sees frames
     on the detector's canvas."""
     detector = clip_joints.detector_of(config)
-    samples = int((config.get("data") or {}).get("samples", 1))
+    samples = int(config["data"]["samples"])
     find = clip_joints.predictor(system, detector, samples)
     checkpoints.check_variables(variables, jax.eval_shape(system.init, jax.random.key(0)), place)
     return Recognizer(
@@ -157,7 +157,7 @@ def of_joints(
         (detector.side, detector.side),
         system.settings.sampling,
         system.settings.several,
-        read_operations(config.get("operations") or {}, system.labels, place),
+        read_operations(config["operations"], system.labels, place),
     )
 
 

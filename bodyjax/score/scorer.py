@@ -16,9 +16,10 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from bodyjax import detect, skeleton, systems
+from bodyjax import detect, sections, skeleton, systems
 from bodyjax.data.read_ahead import taken_ahead
 from bodyjax.data.sampling import window_frames
+from bodyjax.data.sequences import settings as data_settings
 from bodyjax.data.sequences.source import fill_in_time
 from bodyjax.data.video.files import open_video
 from bodyjax.deform import Clip, even_times, resample
@@ -120,30 +121,39 @@ def load(
         )
     expected = jax.eval_shape(system.init, jax.random.key(0))
     checkpoints.check_variables(checkpoint.variables, expected, place)
-    section = dict(checkpoint.config.get("score", {}) or {})
-    check_settings(section)
-    data = dict(checkpoint.config.get("data", {}) or {})
-    named = condition if condition is not None else section.get("condition")
+    chosen = score_settings(checkpoint.config)
+    data = data_settings.read(checkpoint.config["data"])
+    named = condition if condition is not None else chosen.condition
     number = _condition(system, named, checkpoint.meta.get("conditions"), place)
     good = [i for i, label in enumerate(system.labels) if label in GOOD]
     return Scorer(
         system,
         jax.device_put(checkpoint.variables),
-        detector or detect.load(str(section.get("detector", "small")), **(settings or {})),
+        detector or detect.load(chosen.detector, **(settings or {})),
         jax.jit(system.predict),
         jax.jit(partial(joint_share, system), static_argnums=2),
         good[0] if len(good) == 1 and len(system.labels) == 2 else None,
-        **{name: data[name] for name in ("window", "hop", "rate", "every") if data.get(name)},
-        seconds=float(section.get("seconds", SECONDS)),
+        **data.chosen("window", "hop", "rate", "every"),
+        seconds=chosen.seconds,
         condition=number,
     )
 
 
-def check_settings(section: Mapping[str, Any]) -> None:
-    """ConfigError where a config's section `score` names seconds that are none."""
-    value = section.get("seconds", SECONDS)
-    if not isinstance(value, int | float) or not 0 < value < np.inf:
-        raise ConfigError(f"{value!r} should be above 0", place="score.seconds")
+@dataclass(frozen=True)
+class ScoreSettings:
+    """`config.score`, which may be left out: the detector that feeds the classifier in videos, how
+    many seconds it sees at a time, the exercise where it is an input."""
+
+    detector: str = "small"
+    seconds: float = SECONDS
+    condition: Any = None
+
+
+def score_settings(config: Mapping[str, Any]) -> ScoreSettings:
+    """`config.score`; ConfigError for seconds that are none."""
+    found = sections.read(ScoreSettings, config.get("score", {}), "score")
+    sections.check(found.seconds > 0, "score.seconds", found.seconds, "above 0")
+    return found
 
 
 def _condition(system: SequenceSystem, named: Any, known: Any, place: FilePath) -> int:

@@ -163,7 +163,7 @@ class Movement:
             change = change._replace(turn=jnp.zeros_like(change.turn))
         local = move(local, change)
         if key is not None:
-            noise = dict(self.settings.augment)["noise"]
+            noise = self.settings.augment.noise
             local = local + noise * jax.random.normal(jax.random.fold_in(key, 1), local.shape)
         mirror = jnp.array(BODY18.mirror)
         flipped = change.flip[:, None, None]
@@ -190,17 +190,17 @@ class Movement:
         if key is None:
             one, zero = jnp.ones(batch), jnp.zeros(batch)
             return Change(one, zero, jnp.zeros((batch, 2)), jnp.zeros(batch, bool))
-        limits = dict(self.settings.augment)
+        limits = self.settings.augment
         scale, turn, shift, flip = jax.random.split(key, 4)
 
         def uniform(key: Array, shape: tuple[int, ...], limit: float) -> Array:
             return jax.random.uniform(key, shape, minval=-limit, maxval=limit)
 
         return Change(
-            jnp.exp(uniform(scale, (batch,), limits["scale"])),
-            uniform(turn, (batch,), limits["rotation"]),
-            uniform(shift, (batch, 2), 2 * limits["shift"]),
-            jax.random.uniform(flip, (batch,)) < limits["flip"],
+            jnp.exp(uniform(scale, (batch,), limits.scale)),
+            uniform(turn, (batch,), limits.rotation),
+            uniform(shift, (batch, 2), 2 * limits.shift),
+            jax.random.uniform(flip, (batch,)) < limits.flip,
         )
 
     def features(self, clip: Clip) -> Array | None:
@@ -372,13 +372,12 @@ def check_joints(detector: pose.Pose) -> None:
 
 def build(config: Any) -> Movement:
     """The classifier of `config.model`, `config.detector` (fields: configs/classifier.py)."""
-    movement_settings.check_model(config)
-    model, labels = config["model"], tuple(config["labels"])
+    settings, labels = movement_settings.check_model(config), tuple(config["labels"])
     network = MovementClassifier(
-        len(labels), tuple(model["channels"]), model["embedding"], model["hidden"],
-        model["dropout"], jnp.dtype(config["train"].get("compute_dtype", "float32")),
+        len(labels), settings.channels, settings.embedding, settings.hidden,
+        settings.dropout, jnp.dtype(config["train"].get("compute_dtype", "float32")),
     )  # fmt: skip
-    settings, section = movement_settings.read(config), config.get("detector")
+    section = config.get("detector")
     detector = pose.build({**dict(config), "model": section}) if section else None
     if settings.input != "joints":
         if detector is None:

@@ -9,23 +9,24 @@ time and, where asked for, the mirror image.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import partial
-from typing import Any, get_args
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from bodyjax import deform, skeleton
+from bodyjax import deform, sections, skeleton
 from bodyjax.contract import ArraySpec, Aux, Batch, Variables
 from bodyjax.deform import Clip, Deformation, Limits
 from bodyjax.errors import ConfigError
 from bodyjax.features import PARTS, Features, angle_pairs, sequence_features
 from bodyjax.losses import cross_entropy, row_weights
 from bodyjax.metrics import Classification
-from bodyjax.models.sequence import Pooling, SequenceClassifier, SequenceOutput
+from bodyjax.models.sequence import SequenceClassifier, SequenceOutput
 from bodyjax.skeleton import Skeleton
+from bodyjax.systems import sequence_settings
 
 Array = jax.Array
 
@@ -225,32 +226,23 @@ def build(config: Mapping[str, Any]) -> SequenceSystem:
     takes them (name, joints, limbs). ConfigError names the field that is wrong.
     """
     body = skeleton_of(config["skeleton"])
-    model = dict(config["model"])
     labels = tuple(map(str, config["labels"]))
-    steps, stored = model.pop("steps", 0), model.pop("stored")
-    dims = model.pop("dims", 2)
-    parts = _parts(config["features"], body, dims)
-    classifier = _from_section(SequenceClassifier, {"classes": len(labels), **model}, "model")
-    test, loss = dict(config.get("test", {})), dict(config.get("loss", {}))
-    weights = _class_weights(loss.pop("class_weights", None), labels)
-    _check_numbers({"model": {**model, "steps": steps}, "test": test, "loss": loss})
-    _check_model(classifier)
-    return _from_section(
-        SequenceSystem,
-        {
-            "model": classifier,
-            "skeleton": body,
-            "labels": labels,
-            "parts": parts,
-            "limits": _from_section(Limits, dict(config.get("augment", {})), "augment"),
-            "stored": stored,
-            "dims": dims,
-            "steps": steps,
-            "class_weights": weights,
-            **test,
-            **loss,
-        },
-        "test and loss",
+    model = sequence_settings.model(config["model"])
+    test = sequence_settings.test(config.get("test", {}))
+    smoothing, weights = sequence_settings.loss(config.get("loss", {}), labels)
+    return SequenceSystem(
+        model.network(len(labels)),
+        body,
+        labels,
+        _parts(config["features"], body, model.dims),
+        sections.read(Limits, config.get("augment", {}), "augment"),
+        model.stored,
+        model.dims,
+        model.steps,
+        test.samples,
+        test.mirror,
+        smoothing,
+        weights,
     )
 
 
@@ -271,66 +263,8 @@ def _parts(features: Any, body: Skeleton, dims: int) -> tuple[str, ...]:
     return parts
 
 
-def _class_weights(weights: Any, labels: tuple[str, ...]) -> tuple[float, ...]:
-    """One weight a label, or none for all the same; ConfigError for anything else."""
-    if weights is None or (isinstance(weights, list | tuple) and not weights):
-        return ()
-    place = "loss.class_weights"
-    if not isinstance(weights, list | tuple) or len(weights) != len(labels):
-        count = len(weights) if isinstance(weights, list | tuple) else repr(weights)
-        hint = f"one a label: {', '.join(labels)}"
-        raise ConfigError(f"{count} weights for {len(labels)} labels", place=place, hint=hint)
-    if any(not isinstance(weight, int | float) or not weight > 0 for weight in weights):
-        raise ConfigError(f"{weights!r} should be numbers above 0", place=place)
-    return tuple(map(float, weights))
-
-
-LEAST = {
-    "model": {"width": 1, "layers": 1, "unroll": 1, "projection": 0, "conditions": 0, "steps": 0},
-    "test": {"samples": 1},
-}
-SHARES = {"model": ("dropout", "input_dropout"), "loss": ("label_smoothing",)}
-
-
-def _check_numbers(sections: Mapping[str, Mapping[str, Any]]) -> None:
-    """ConfigError for a number below LEAST, or a share (SHARES) outside 0 to 1."""
-    for section, least in LEAST.items():
-        for name, lowest in least.items():
-            value = sections[section].get(name, lowest)
-            if not isinstance(value, int) or value < lowest:
-                wanted = f"should be a whole number from {lowest} on"
-                raise ConfigError(f"{value!r} {wanted}", place=f"{section}.{name}")
-    for section, names in SHARES.items():
-        for name in names:
-            value = sections[section].get(name, 0.0)
-            if not isinstance(value, int | float) or not 0 <= value < 1:
-                wanted = "should be from 0 to below 1"
-                raise ConfigError(f"{value!r} {wanted}", place=f"{section}.{name}")
-
-
-def _check_model(model: SequenceClassifier) -> None:
-    if model.pooling not in get_args(Pooling):
-        known = ", ".join(get_args(Pooling))
-        raise ConfigError(f"no pooling {model.pooling!r}", place="model.pooling", hint=known)
-    if model.conditions and not model.projection:
-        raise ConfigError(
-            f"0 units have no place for the input of {model.conditions} exercises",
-            place="model.projection",
-            hint="give it 1 or more",
-        )
-
-
 def skeleton_of(value: Any) -> Skeleton:
     """The skeleton that a config names, or the words of one (skeleton.make)."""
     if isinstance(value, str):
         return skeleton.get(value)
     return skeleton.make(value["name"], value["joints"], value["limbs"])
-
-
-def _from_section(kind: Any, values: dict[str, Any], place: str) -> Any:
-    names = {entry.name for entry in fields(kind)} - {"parent", "name"}
-    unknown = sorted(set(values) - names)
-    if unknown:
-        hint = f"fields: {', '.join(sorted(names))}"
-        raise ConfigError("there is no such field", place=f"{place}.{unknown[0]}", hint=hint)
-    return kind(**values)

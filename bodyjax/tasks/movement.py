@@ -38,7 +38,7 @@ def prepare(config: ConfigDict, host: tuple[int, int]) -> Prepared:
     take_labels(config, clips["train"].classes)
     fit_to_data(config, host)
     initial: Variables = {}
-    if config.start and not config.get("second"):
+    if config.start and not config.second:
         detector = checkpoint.load(config.start, system="pose")
         config.detector = detector.config.model
         parts = of_network(detector.variables)
@@ -145,7 +145,7 @@ def open_all(config: ConfigDict, host: tuple[int, int]) -> dict[str, Clips]:
             feeds.say_left_out(part, source)
     parts = clip_feed.with_validation(opened, config.data.holdout)
     if "valid" in parts:
-        parts["valid"] = clip_feed.few(parts["valid"], config.data.get("watched", 0))
+        parts["valid"] = clip_feed.few(parts["valid"], config.data.watched)
         there = set(np.asarray(parts["valid"].labels).tolist())
         absent = [name for k, name in enumerate(parts["train"].classes) if k not in there]
         if absent:
@@ -181,7 +181,7 @@ def sources(
     config says so, or their stored maps."""
     parts: dict[str, Source] = {k: clips[k] for k in ("train", "valid") if k in clips}
     count = config.data.stored_frames
-    if config.get("second"):
+    if config.second:
         found = clip_joints.detector_of(config)
         return {k: clip_joints.ensure(clips[k], found, count) for k in parts}
     if config.model.input == "maps":

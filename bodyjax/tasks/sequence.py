@@ -38,7 +38,7 @@ def prepare(config: ConfigDict, host: tuple[int, int]) -> Prepared:
         raise ConfigError(what, place="train", hint=hint)
     if chosen.compute_dtype != "float32":
         raise ConfigError("sequences are computed in float32", place="train.compute_dtype")
-    scorer.check_settings(config.get("score", {}))
+    scorer.score_settings(config)
     data = sequences.from_config(config.data)
     with config.unlocked(), config.ignore_type():
         config.update(ConfigDict(cross_validation.complete(config, data)))

@@ -6,7 +6,6 @@ the device and many models are trained side by side (train.parallel_runs), by th
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -24,14 +23,12 @@ from bodyjax.data.sequences.source import Sequences, from_config, without_size
 from bodyjax.engine import settings
 from bodyjax.errors import ConfigError
 from bodyjax.metrics.pooled import interval, pooled, scores, show, table
+from bodyjax.sections import check
 from bodyjax.systems.sequence import build, skeleton_of
-from bodyjax.train import parallel_runs
+from bodyjax.train import fold_settings, parallel_runs
+from bodyjax.train.fold_settings import Folds
 
 Say = Callable[[str], None]
-MOST_SEED = 1_000_000
-"""The largest of `folds.seeds`: a run's own seed, 1000 times as large, fits 32 bits."""
-UNUSED = ("eval_every", "save_every", "keep", "model_parallel", "compute_dtype", "best", "stop")
-"""Fields of `train` that mean nothing where folds are trained."""
 
 
 class Run(NamedTuple):
@@ -42,52 +39,23 @@ class Run(NamedTuple):
     member: int = 0
 
 
-def make_folds(data: Sequences, section: Mapping[str, Any], seed: int) -> list[Fold]:
-    """The folds of a config: kind "group", "leave_one_group_out", "official" or "random".
-
-    ConfigError for another kind, one that the set has not, or a count that makes no folds."""
-    kind = section["kind"]
-    if kind in ("group", "leave_one_group_out") and data.groups is None:
+def make_folds(data: Sequences, section: Folds, seed: int) -> list[Fold]:
+    """The folds of a config; ConfigError for a kind that the set has not."""
+    if section.kind in ("group", "leave_one_group_out") and data.groups is None:
         what = "the set does not say whose clips are whose: one person could be on both sides"
         hint = "official, if it has a split, or random with folds.random_folds=True"
         raise ConfigError(what, place="folds.kind", hint=hint)
-    groups = data.clip if data.groups is None else data.groups
-    if kind in ("group", "random"):
-        _whole(section["count"], 2, "folds.count")
-    if kind == "official" and not data.splits:
+    if section.kind == "official" and not data.splits:
         hint = "take group, leave_one_group_out or random"
         raise ConfigError("the set has no official split", place="folds.kind", hint=hint)
-    if kind == "group":
-        return folding.by_group(data.labels, groups, section["count"], seed)
-    if kind == "leave_one_group_out":
+    groups = data.clip if data.groups is None else data.groups
+    if section.kind == "group":
+        return folding.by_group(data.labels, groups, section.count, seed)
+    if section.kind == "leave_one_group_out":
         return folding.leave_one_group_out(groups)
-    if kind == "official":
+    if section.kind == "official":
         return [folding.official(split, name) for name, split in data.splits.items()]
-    if kind == "random":
-        leaking = bool(section.get("random_folds", False))
-        return folding.random(data.labels, data.clip, section["count"], seed, leaking=leaking)
-    hint = "group, leave_one_group_out, official or random"
-    raise ConfigError(f"no folds {kind!r}", place="folds.kind", hint=hint)
-
-
-def check_numbers(config: Mapping[str, Any]) -> None:
-    """ConfigError for folds.seeds, folds.members or data.batch that make no runs."""
-    section = config["folds"]
-    seeds = section["seeds"]
-    if not seeds or len(set(seeds)) < len(seeds):
-        what = f"{list(seeds)} should be one seed or more, each once"
-        raise ConfigError(what, place="folds.seeds", hint="e.g. (0, 1, 2)")
-    for seed in seeds:
-        _whole(seed, 0, "folds.seeds")
-        if seed > MOST_SEED:
-            raise ConfigError(f"{seed} is above {MOST_SEED}", place="folds.seeds")
-    _whole(section.get("members", 1), 1, "folds.members")
-    _whole(config["data"]["batch"], 1, "data.batch")
-
-
-def _whole(value: Any, least: int, place: str) -> None:
-    if not isinstance(value, int) or value < least:
-        raise ConfigError(f"{value!r} should be a whole number from {least} on", place=place)
+    return folding.random(data.labels, data.clip, section.count, seed, leaking=section.random_folds)
 
 
 def run_seeds(runs: Sequence[Run], seeds: int) -> list[int]:
@@ -97,18 +65,6 @@ def run_seeds(runs: Sequence[Run], seeds: int) -> list[int]:
     return [
         1000 * one.seed + 17 * one.member + each * one.seed + k % each for k, one in enumerate(runs)
     ]
-
-
-def checked_training(config: Mapping[str, Any]) -> settings.TrainSettings:
-    """`config.train` for folds; ConfigError for a field that would have no effect."""
-    training, plain = settings.train(config["train"]), settings.TrainSettings()
-    settings.check_together(settings.optimizer(config["optimizer"]), training)
-    for name in UNUSED:
-        if getattr(training, name) != getattr(plain, name):
-            what = f"{dataclasses.asdict(training)[name]!r} has no effect on folds"
-            hint = "leave it out, or folds.kind='' for one model"
-            raise ConfigError(what, place=f"train.{name}", hint=hint)
-    return training
 
 
 def complete(config: Mapping[str, Any], data: Sequences) -> dict[str, Any]:
@@ -149,9 +105,7 @@ def run(
     """Trains every fold and seed of `config.folds` and gives the table of
     `metrics.pooled.scores`, and the interval of the pooled balanced accuracy over groups.
 
-    folds: kind, count, seeds (each also the seed of its folds), members (models whose mean
-    probability makes one prediction; 1 = none), inner (choose settings: every fold's training side
-    is split into so many folds by group and one of them is tested, the fold's own test side never).
+    folds: fold_settings.Folds.
     With a workdir, predictions.npz and metrics.json are written at the end; a finished run is only
     read, where config and data are the same, else refused (ConfigError). A stopped run starts anew.
     """
@@ -166,14 +120,15 @@ def run(
         result = finished(done, made_of)
         show(result, say)
         return result
-    check_numbers(values)
-    system, training = build(values), checked_training(values)
-    runs = planned(data, values["folds"], say)
+    section = fold_settings.read(values["folds"])
+    check(values["data"]["batch"] >= 1, "data.batch", values["data"]["batch"], "at least 1")
+    system, training = build(values), fold_settings.training(values)
+    runs = planned(data, section, say)
     say(f"{len(runs)} runs of {training.steps} steps, {len(data)} rows")
     began = time.monotonic()
     probability = trained_and_tested(system, values, training, data, runs, say)
     result = {
-        **figures(data, values["folds"], runs, probability),
+        **figures(data, section, runs, probability),
         "made_of": made_of,
         "seconds": round(time.monotonic() - began, 1),
     }
@@ -183,21 +138,21 @@ def run(
     return result
 
 
-def planned(data: Sequences, section: Mapping[str, Any], say: Say) -> list[Run]:
+def planned(data: Sequences, section: Folds, say: Say) -> list[Run]:
     """Every fold and member of every seed; with `inner`, a part of each fold's training side is
     tested in the place of its test side."""
     groups = data.clip if data.groups is None else data.groups
-    inner, members = section.get("inner", 0), section.get("members", 1)
-    if inner and data.groups is None:
+    if section.inner and data.groups is None:
         say("folds.inner goes by clip: the set does not say whose clips are whose")
     runs = []
-    for seed in section["seeds"]:
+    for seed in section.seeds:
         folds = make_folds(data, section, seed)
-        if inner:
+        if section.inner:
             folds = [
-                folding.validation(fold, data.labels, groups, inner, seed)[0] for fold in folds
+                folding.validation(fold, data.labels, groups, section.inner, seed)[0]
+                for fold in folds
             ]
-        runs += [Run(fold, seed, m) for fold in folds for m in range(members)]
+        runs += [Run(fold, seed, m) for fold in folds for m in range(section.members)]
     return runs
 
 
@@ -210,10 +165,12 @@ def trained_and_tested(
     say: Say,
 ) -> list[np.ndarray]:
     """probability (rows of the fold's test side, C) of each run, trained on its training side."""
-    batch, section = values["data"]["batch"], values["folds"]
-    numbers = run_seeds(runs, len(section["seeds"]))
+    together = fold_settings.read(values["folds"]).together
+    if together is None:  # on a CPU one by one takes 0.8 of the time (launch.benchmark has both)
+        together = jax.default_backend() != "cpu"
+    numbers = run_seeds(runs, len(values["folds"]["seeds"]))
     plans = [
-        parallel_runs.plan(one.fold.train, batch, training.steps, number)
+        parallel_runs.plan(one.fold.train, values["data"]["batch"], training.steps, number)
         for one, number in zip(runs, numbers, strict=True)
     ]
     even = np.ones(len(data), np.float32)
@@ -231,8 +188,7 @@ def trained_and_tested(
         numbers,
         settings.optimizer(values["optimizer"]),
         chunk=training.log_every,
-        # On a CPU one by one takes 0.8 of the time (launch.benchmark measures both).
-        together=bool(section.get("together", jax.default_backend() != "cpu")),
+        together=together,
         say=say,
     )
     tested = [one.fold.test for one in runs]
@@ -241,27 +197,26 @@ def trained_and_tested(
 
 def figures(
     data: Sequences,
-    section: Mapping[str, Any],
+    section: Folds,
     runs: Sequence[Run],
     probability: Sequence[np.ndarray],
 ) -> dict[str, Any]:
     """The table of the runs' probabilities; those of a fold's members are averaged."""
-    members = section.get("members", 1)
     by_seed, answered = {}, []
-    for seed in section["seeds"]:
+    for seed in section.seeds:
         firsts = [k for k, one in enumerate(runs) if (one.seed, one.member) == (seed, 0)]
-        means = [np.mean(probability[k : k + members], axis=0) for k in firsts]
+        means = [np.mean(probability[k : k + section.members], axis=0) for k in firsts]
         pairs = [(runs[k].fold, mean) for k, mean in zip(firsts, means, strict=True)]
         by_seed[seed] = scores(data, pairs)
         answered.append(pooled(data, pairs))
     return {
         **table(by_seed),
         "balanced_accuracy_interval": interval(data, answered),
-        "n": by_seed[section["seeds"][0]]["n"],
+        "n": by_seed[section.seeds[0]]["n"],
         "by_seed": {str(seed): one for seed, one in by_seed.items()},
-        "members": members,
+        "members": section.members,
         "leaking": any(one.fold.leaking for one in runs),
-        "validation": bool(section.get("inner")),
+        "validation": bool(section.inner),
         "left_out": dict(data.left_out),
         "notes": [f"left out: {note}" for note in data.notes],
         "runs": len(runs),

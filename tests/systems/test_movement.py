@@ -279,6 +279,10 @@ def test_convolutions_are_bf16_where_the_config_says():
         ("data.workers", -1, "data.workers: -1 should be"),
         ("data.samples", 0, "data.samples: 0 should be"),
         ("data.augment.scale", (1.2, 0.8), "data.augment.scale"),
+        ("data.kind", "nonsense", "data.kind: 'nonsense' should be one of clips"),
+        ("data.samples", "many", "data.samples: 'many' is not of type int"),
+        ("data.holdouts", 0.1, "data.holdouts: there is no such field; did you mean holdout"),
+        ("model.dropuot", 0.1, "model.dropuot: there is no such field; did you mean dropout"),
         ("data.simulated_copies", True, "data.simulated_copies: has no effect on input 'joints'"),
     ],
 )
@@ -288,7 +292,7 @@ def test_mistakes_in_the_config_are_named(field, value, message):
     section = config
     for part in path:
         section = section[part]
-    with section.ignore_type():
+    with section.ignore_type(), section.unlocked():
         section[leaf] = value
     check = systems.build if field.startswith("model") else movement_settings.check_training
     with pytest.raises(ConfigError, match=message) as caught:

@@ -9,6 +9,7 @@ import pytest
 from bodyjax.engine import settings
 from bodyjax.errors import ConfigError
 from bodyjax.train import cross_validation, parallel_runs
+from bodyjax.train.fold_settings import Folds
 from tests.train.rising_clips import config, made
 
 
@@ -26,7 +27,7 @@ def test_members_answer_together_and_settings_never_see_the_test_side(data, tmp_
     )
     assert (result["runs"], result["members"], result["validation"]) == (4, 2, True)
     with np.load(tmp_path / "predictions.npz", allow_pickle=False) as kept:
-        outer = cross_validation.make_folds(data, section, 3)
+        outer = cross_validation.make_folds(data, Folds(**section), 3)
         right = []
         for k, fold in enumerate(outer):
             one, two = 2 * k, 2 * k + 1
@@ -94,9 +95,10 @@ def test_a_run_learns_repeats_and_is_not_done_twice(data, tmp_path, monkeypatch)
     [
         ({"folds": {"kind": "official"}}, "folds.kind: the set has no official split; take group"),
         ({"folds": {"kind": "cross"}}, "folds.kind: no folds 'cross'; group"),
-        ({"folds": {"seeds": ()}}, r"folds.seeds: \[\] should be one seed or more"),
+        ({"folds": {"seeds": ()}}, r"folds.seeds: \(\) should be one seed or more"),
         ({"folds": {"seeds": (1, 1)}}, "folds.seeds: .* each once"),
         ({"folds": {"seeds": (-1,)}}, "folds.seeds: -1 should be"),
+        ({"folds": {"memebrs": 2}}, "folds.memebrs: there is no such field; did you mean members"),
         ({"folds": {"members": 0}}, "folds.members: 0 should be"),
         ({"folds": {"count": 1}}, "folds.count: 1 should be a whole number from 2 on"),
         ({"data": {"batch": 0}}, "data.batch: 0 should be"),
@@ -130,7 +132,7 @@ def test_leaks_are_refused_or_said(data):
     random = {"kind": "random", "count": 2, "seeds": (0,)}
     with pytest.raises(ConfigError, match="random_folds"):
         cross_validation.run(config(folds=random), data=data)
-    folds = cross_validation.make_folds(data, {**random, "random_folds": True}, 0)
+    folds = cross_validation.make_folds(data, Folds(**random, random_folds=True), 0)
     assert all(fold.leaking for fold in folds)
 
 

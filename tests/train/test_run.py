@@ -183,7 +183,7 @@ def test_the_test_side_of_sequences_chooses_nothing(tmp_path):
         tasks.train(config, tmp_path)
     config.train.best = {"metric": ""}
     config.score = {"seconds": 0}
-    with pytest.raises(ConfigError, match=r"score\.seconds: 0 should be above 0"):
+    with pytest.raises(ConfigError, match=r"score\.seconds: 0\.0 should be above 0"):
         tasks.train(config, tmp_path)
 
 

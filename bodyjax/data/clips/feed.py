@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from bodyjax import sections
 from bodyjax.contract import Source
 from bodyjax.data import augment, sets
 from bodyjax.data.clips import folder as clips
@@ -121,8 +122,9 @@ def simulated_folder(data: Mapping[str, Any]) -> Path:
     """Makes the simulated clips if they are not there; returns their folder."""
     from bodyjax.simulate.clips import ClipSpec, ensure
 
-    counts = dict(data["simulated"])
-    return ensure(ClipSpec(kind=str(data["path"]).removeprefix(SIMULATED), **counts))
+    kind = str(data["path"]).removeprefix(SIMULATED)
+    spec = sections.read(ClipSpec, {**data["simulated"], "kind": kind}, "data.simulated")
+    return ensure(spec)
 
 
 def spread(total: int, count: int, samples: int, mode: str = "random") -> np.ndarray:

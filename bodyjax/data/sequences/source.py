@@ -17,8 +17,10 @@ from typing import Any
 import numpy as np
 
 from bodyjax.data.sampling import window_frames
+from bodyjax.data.sequences import settings
 from bodyjax.data.sequences.array_sets import SETS, check_options, choices, load
 from bodyjax.data.sequences.ragged_clips import Clips
+from bodyjax.data.sequences.settings import SequenceData
 from bodyjax.deform import UNIFORMS, Clip, Limits, apply, deformation, resample
 from bodyjax.errors import ConfigError, DataError
 from bodyjax.skeleton import Skeleton
@@ -182,76 +184,50 @@ def fill_in_time(joints: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def from_config(data: Mapping[str, Any], say: Callable[[str], None] = print) -> Sequences:
-    """The sequences of a config's `data` section; what was left out is said.
+    """The sequences of a config's `data` section (settings.SequenceData); says what was left out.
 
-    kind: a name of `sequence_sets.SETS`; "tables": a folder of joint tables by class; "exercises":
-    simulated, with train, test, seed and scatter as `exercises.simulated` takes them.
-    path: the set's folder or file. steps: whole clips at so many times, or window: frames in a
-    window (with hop, rate, every as `windows` takes them; joint tables need fps, frames a second,
-    for it). label, joints: which label and which stored joints, where the set has several (joint
-    tables have one of each, so both are passed over); "A+B": both, each clip once with every
-    estimator's joints (its answer is the mean over them). A field of None counts as
-    absent. ConfigError names a field that is wrong.
+    Joint tables have one label and one kind of joints, so both are passed over. joints "A+B": both,
+    each clip once with every estimator's joints (its answer is the mean over them). ConfigError
+    names a field that is wrong.
     """
-    data = {name: value for name, value in dict(data).items() if value is not None}
-    _check_shape(data)
-    found = _opened(data)
+    found = _opened(settings.read(data))
     for line in (*(f"{n} {why}" for why, n in found.left_out.items() if n), *found.notes):
         say(f"left out: {line}")
     return found
 
 
-def _opened(data: Mapping[str, Any]) -> Sequences:
+def _opened(data: SequenceData) -> Sequences:
     """`from_config` without a word."""
-    name = data["kind"]
-    options = {option: data[option] for option in ("label", "joints") if data.get(option)}
-    if name == "exercises":
+    options = data.chosen("label", "joints")
+    if data.kind == "exercises":
         from bodyjax.data.sequences.exercises import simulated
 
-        check_options(name, ("label",), options, "data.")
-        more = {
-            field: data[field] for field in ("train", "test", "seed", "scatter") if field in data
-        }
-        return _cut(simulated(**options, **more), data)
-    if name == "tables":
+        check_options(data.kind, ("label",), options, "data.")
+        return _cut(simulated(**options, **data.chosen("train", "test", "seed", "scatter")), data)
+    if data.kind == "tables":
         from bodyjax.data.sequences.table_folders import table_sequences
 
-        if data.get("window") and "fps" not in data:
+        if data.window and data.fps is None:
             what = "joint tables don't say how many frames a second their numbers count"
             raise ConfigError(what, place="data.fps", hint="give it, or window=None: whole clips")
-        return _cut(table_sequences(data["path"], fps=data.get("fps", 0.0)), data)
-    if name not in SETS:
+        return _cut(table_sequences(data.path, fps=data.fps or 0.0), data)
+    if data.kind not in SETS:
         known = ", ".join((*SETS, "tables", "exercises"))
-        raise ConfigError(f"no joint set {name!r}", place="data.kind", hint=f"known: {known}")
-    check_options(name, choices(name), options, "data.")
+        raise ConfigError(f"no joint set {data.kind!r}", place="data.kind", hint=f"known: {known}")
+    check_options(data.kind, choices(data.kind), options, "data.")
     several = str(options.pop("joints", "")).split("+")
     parts = [
-        _cut(load(name, data["path"], **options, **({"joints": j} if j else {})), data)
+        _cut(load(data.kind, data.path, **options, **({"joints": j} if j else {})), data)
         for j in several
     ]
     return parts[0] if len(parts) == 1 else together(parts)
 
 
-def _check_shape(data: Mapping[str, Any]) -> None:
-    """ConfigError where a number that says how clips are cut can't be one."""
-    names = ("window", "hop", "every") if data.get("window") else ("steps",)
-    for name in names:
-        value = data.get(name, 1)
-        if not isinstance(value, int) or value < 1:
-            wanted = "should be a whole number from 1 on"
-            raise ConfigError(f"{value!r} {wanted}", place=f"data.{name}")
-    for name in ("rate", "fps"):
-        value = data.get(name, 1.0)
-        if not isinstance(value, int | float) or not value > 0:
-            raise ConfigError(f"{value!r} should be above 0", place=f"data.{name}")
-
-
-def _cut(clips: Clips, data: Mapping[str, Any]) -> Sequences:
+def _cut(clips: Clips, data: SequenceData) -> Sequences:
     """Clips as windows or whole, as a config's `data` section says."""
-    if data.get("window"):
-        shape = {name: data[name] for name in ("hop", "rate", "every") if name in data}
-        return windows(clips, data["window"], **shape)
-    return resampled(clips, data["steps"])
+    if data.window:
+        return windows(clips, data.window, **data.chosen("hop", "rate", "every"))
+    return resampled(clips, data.steps)
 
 
 def together(parts: Sequence[Sequences]) -> Sequences:

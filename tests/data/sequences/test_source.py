@@ -97,7 +97,9 @@ def test_rows_and_fingerprints(loaded):
     [
         ({"steps": 0}, "data.steps: 0 should be a whole number from 1 on"),
         ({"window": -1}, "data.window: -1 should be"),
-        ({"window": "ten"}, "data.window: 'ten' should be"),
+        ({"window": "ten"}, "data.window: 'ten' is not of type int"),
+        ({"batch": 0}, "data.batch: 0 should be"),
+        ({"stpes": 4}, "data.stpes: there is no such field; did you mean steps"),
         ({"window": 10, "hop": 0}, "data.hop: 0 should be"),
         ({"rate": 0.0}, "data.rate: 0.0 should be above 0"),
     ],

@@ -1,0 +1,60 @@
+"""The section `data` of a sequence classifier's config, checked field by field."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from bodyjax import sections
+from bodyjax.sections import check
+
+
+@dataclass(frozen=True)
+class SequenceData:
+    """kind: a name of array_sets.SETS, "tables" (joint tables by class), or "exercises" (simulated,
+    with train, test, seed, scatter as `exercises.simulated` takes them). path: the set's folder or
+    file. steps: whole clips at so many times, or window: frames in a window (hop, rate, every as
+    `source.windows` takes them; joint tables need fps, frames a second, for it). label, joints:
+    which label and which stored joints, where the set has several. batch: rows of a step. None: as
+    the set or the function has it.
+    """
+
+    kind: str = ""
+    path: str = ""
+    steps: int = 64
+    batch: int = 64
+    window: int | None = None
+    hop: int | None = None
+    every: int | None = None
+    rate: float | None = None
+    fps: float | None = None
+    label: str | None = None
+    joints: str | None = None
+    train: int | None = None
+    test: int | None = None
+    seed: int | None = None
+    scatter: float | None = None
+
+    def chosen(self, *names: str) -> dict[str, Any]:
+        """Those of the fields that are given, for functions with defaults of their own."""
+        values = {name: getattr(self, name) for name in names}
+        return {name: value for name, value in values.items() if value not in (None, "")}
+
+
+def read(section: Mapping[str, Any]) -> SequenceData:
+    """`config.data`; ConfigError for a field that can't be, a number that cuts no clips for one."""
+    values = dict(section)
+    if isinstance(values.get("path"), os.PathLike):
+        values["path"] = os.fspath(values["path"])
+    data = sections.read(SequenceData, values, "data")
+    cut = ("window", "hop", "every") if data.window else ("steps",)
+    for name in (*cut, "batch"):
+        value = getattr(data, name)
+        whole = value is None or value >= 1
+        check(whole, f"data.{name}", value, "a whole number from 1 on")
+    for name in ("rate", "fps"):
+        value = getattr(data, name)
+        check(value is None or value > 0, f"data.{name}", value, "above 0")
+    return data
