@@ -130,9 +130,10 @@ def decode(
     """The highest point of each map: xy (..., J, 2) in input pixels, score (..., J) = its value.
 
     maps (..., H, W, J). refine = None: the cell; "quarter": a quarter of a cell towards the higher
-    neighbour (Newell et al. 2016); "dark": Newton step on the logarithm of the smoothed map, second
-    differences over two cells (DARK 3.1); "udp": the same over one cell (UDP 3.3). At the edge,
-    where a rule's neighbours are missing, the cell itself ("udp" repeats the edge, as published).
+    neighbour (Newell et al. 2016), at the edge along the axis whose neighbours exist; "dark":
+    Newton step on the logarithm of the smoothed map, second differences over two cells (DARK 3.1),
+    at the edge, where neighbours are missing, the cell itself; "udp": the same over one cell, the
+    edge repeated (UDP 3.3).
     A map without a value above 0 holds no joint: the score (<= 0) says so, xy is then the cell of
     its maximum, unrefined.
     """

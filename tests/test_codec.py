@@ -255,6 +255,17 @@ def test_empty_maps_have_score_zero():
         assert np.isfinite(xy).all()
 
 
+def test_quarter_steps_at_the_edge_go_along_the_axis_that_has_neighbours():
+    rows, columns = np.mgrid[:6, :8]
+    for top, wanted in {
+        (0, 3): (0, 3.25), (7, 3): (7, 3.25), (4, 0): (4.25, 0), (4, 5): (4.25, 5),
+        (0, 0): (0, 0), (7, 5): (7, 5), (2, 2): (2.25, 2.25),
+    }.items():  # fmt: skip
+        far = (columns - top[0] - 0.2) ** 2 + (rows - top[1] - 0.2) ** 2
+        xy, _ = decode(np.exp(-far / 2)[..., None], 1, "quarter")
+        np.testing.assert_allclose(xy[0], wanted, err_msg=str(top))
+
+
 def test_wrong_arguments_are_one_line():
     with pytest.raises(ConfigError, match="limbs name joints 0 to 2"):
         pafs(np.zeros((2, 2)), [1, 1], ((0, 2),), (4, 4), 8, 8.0)

@@ -66,28 +66,47 @@ def warp(
 ) -> np.ndarray:
     """A picture (H, W, 3) uint8 under the map, as (*size, 3) uint8; `fill` where there is none.
 
-    Where the map shrinks to half or less, the source is first averaged over whole blocks of pixels,
-    so that no detail is skipped; rows and columns at the edges are repeated to fill theirs.
+    Where the map shrinks to half or less, the source is first averaged over whole blocks of pixels
+    (`averaged`), so that no detail is skipped. A picture and its mirror image give mirror images.
     """
     factor = min(int(1 / scale_of(matrix)), min(image.shape[:2]))
     back = inverse(matrix)
     if factor >= 2:
-        # A block that is cut off would be drawn as large as the others: that moves what is in it,
-        # and a picture of a few blocks grew on one side.
-        more = [-side % factor for side in image.shape[:2]]
-        top, left = (rows // 2 for rows in more)
-        if any(more):
-            ends = (top, more[0] - top), (left, more[1] - left), (0, 0)
-            image = np.pad(image, ends, "edge")
-        picture = Image.fromarray(image).reduce(factor)
-        first = np.array([[left], [top]]) - (factor - 1) / 2
+        image, before = averaged(image, factor)
+        first = before[:, None] - (factor - 1) / 2
         back = np.concatenate([back[:, :2], back[:, 2:] + first], 1) / factor
-    else:
-        picture = Image.fromarray(image)
+    picture = Image.fromarray(image)
     # Pillow counts from the corner of the first pixel, not its centre.
     shift = back[:, 2] + 0.5 - 0.5 * back[:, :2].sum(1)
     data = (*back[0, :2], shift[0], *back[1, :2], shift[1])
     moved = picture.transform(
         size[::-1], Image.Transform.AFFINE, data, filter, fillcolor=(fill, fill, fill)
     )
-    return np.array(moved)
+    out = np.array(moved)
+    if back[0, 1] == 0:
+        # Of pixels on the very edge Pillow draws those at the left alone: none is drawn.
+        columns = back[0, 0] * np.arange(size[1]) + back[0, 2]
+        beyond = np.abs(columns - (picture.width - 1) / 2) - picture.width / 2
+        out[:, np.abs(beyond) < 1e-6] = fill
+    return out
+
+
+def averaged(image: np.ndarray, factor: int) -> tuple[np.ndarray, np.ndarray]:
+    """A picture (H, W, 3) uint8 averaged over blocks of factor x factor pixels, and how far the
+    first block reaches beyond it at the left and at the top, (2,) pixels.
+
+    Rows and columns at the edges are repeated to fill their blocks: a block that is cut off would
+    be drawn as large as the others, which moves what is in it. Where an odd number of columns is
+    missing, one more at the left and one more at the right are averaged: the mirrored picture would
+    have other blocks, in which a detector finds other people.
+    """
+    more = [-side % factor for side in image.shape[:2]]
+    top, ways = more[0] // 2, []
+    for left in sorted({more[1] // 2, more[1] - more[1] // 2}):
+        ends = (top, more[0] - top), (left, more[1] - left), (0, 0)
+        padded = np.pad(image, ends, "edge") if any(more) else image
+        ways.append(np.asarray(Image.fromarray(padded).reduce(factor)))
+    before = np.array([more[1] / 2, top])
+    if len(ways) == 1:
+        return ways[0], before
+    return ((ways[0].astype(np.uint16) + ways[1] + 1) // 2).astype(np.uint8), before

@@ -37,7 +37,7 @@ class LSTMCarry(NamedTuple):
 
 
 class AttentionParams(NamedTuple):
-    """Equation 9: `h_bar` (H,) learned query, `W` (A, H), `U` (A, H), `b` (A,), `V` (A,)."""
+    """Equation 10: `h_bar` (H,) learned query, `W` (A, H), `U` (A, H), `b` (A,), `V` (A,)."""
 
     h_bar: Array
     W: Array
@@ -72,8 +72,14 @@ def lstm_cell(
     params: LSTMParams, carry: LSTMCarry, x: Array, mask: Array
 ) -> tuple[LSTMCarry, Array]:
     """One step: x (..., D), mask (...) bool; where False the carry stays and the output is 0."""
+    x = _of_steps(x, mask)
     new, _, _ = _gates(params.recurrent, carry, x @ params.kernel + params.bias, mask)
     return new, jnp.where(mask[..., None], new.h, 0.0)
+
+
+def _of_steps(x: Array, mask: Array) -> Array:
+    """x (..., D), 0 where the mask (...) is False: padding, NaN included, reaches no gradient."""
+    return jnp.where(mask[..., None], x, 0.0)
 
 
 def _gates(
@@ -112,7 +118,7 @@ def masked_lstm(
       outputs (..., T, H), 0 at masked steps, and the state after the last step in its direction.
     """
     width = params.recurrent.shape[0]
-    x = jnp.where(mask[..., None], x, 0.0)
+    x = _of_steps(x, mask)
     zeros = jnp.zeros((*x.shape[:-2], width), x.dtype)
     first = LSTMCarry(zeros, zeros) if carry is None else carry
     projected = x @ params.kernel + params.bias  # one large product for all steps
@@ -194,7 +200,7 @@ def masked_softmax(scores: Array, mask: Array) -> Array:
 
 
 def attention_scores(params: AttentionParams, h: Array) -> Array:
-    """Equation 9: beta_i = V^T tanh(W h_bar + U h_i + b). `h` (..., H) -> (...)."""
+    """Equation 10: beta_i = V^T tanh(W h_bar + U h_i + b). `h` (..., H) -> (...)."""
     return jnp.tanh(params.W @ params.h_bar + h @ params.U.T + params.b) @ params.V
 
 
@@ -202,12 +208,13 @@ def attention_pool(params: AttentionParams, h: Array, mask: Array) -> tuple[Arra
     """Equations 9-11: v = sum_i alpha_i h_i with alpha = softmax(beta) over the unmasked steps.
 
     Args:
-      h: (..., T, H) outputs of the last layer.
+      h: (..., T, H) outputs of the last layer; what stands at masked steps does not matter.
       mask: (..., T) bool.
 
     Returns:
       pooled (..., H) and alpha (..., T).
     """
+    h = _of_steps(h, mask)
     alpha = masked_softmax(attention_scores(params, h), mask)
     return jnp.einsum("...t,...th->...h", alpha, h), alpha
 
@@ -215,7 +222,7 @@ def attention_pool(params: AttentionParams, h: Array, mask: Array) -> tuple[Arra
 def mean_pool(h: Array, mask: Array) -> tuple[Array, Array]:
     """The plain model: the mean over the unmasked steps, and the equal weights."""
     alpha = masked_softmax(jnp.zeros(mask.shape, h.dtype), mask)
-    return jnp.einsum("...t,...th->...h", alpha, h), alpha
+    return jnp.einsum("...t,...th->...h", alpha, _of_steps(h, mask)), alpha
 
 
 class SequenceClassifier(nn.Module):
@@ -279,7 +286,7 @@ class SequenceClassifier(nn.Module):
           x: (B, T, F) features.
           mask: (B, T) bool, which steps belong to the sequence.
           present: (B, T, F) bool, which features were observed; None for all. A missing one
-            takes a learned value, whatever stands in `x`.
+            takes a learned value, whatever stands in `x`; NaN is missing too.
           condition: (B,) int, the known side input; needed when `conditions` > 0.
           deterministic: no dropout; else pass `rngs={"dropout": key}`.
         """
@@ -365,7 +372,8 @@ class SequenceClassifier(nn.Module):
 
 
 class _Projection(nn.Module):
-    """Learned values for missing features, then a linear map and the condition's vector."""
+    """Learned values for missing features, NaN among them, then a linear map and the condition's
+    vector."""
 
     units: int
     conditions: int
@@ -373,8 +381,8 @@ class _Projection(nn.Module):
     @nn.compact
     def __call__(self, x: Array, present: Array | None, condition: Array | None) -> Array:
         missing = self.param("missing", nn.initializers.zeros, (x.shape[-1],))
-        if present is not None:
-            x = jnp.where(present, x, missing)
+        there = ~jnp.isnan(x) if present is None else present & ~jnp.isnan(x)
+        x = jnp.where(there, x, missing)
         if not self.units:
             return x
         x = nn.Dense(self.units, name="dense")(x)

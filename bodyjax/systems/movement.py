@@ -234,6 +234,7 @@ class Movement:
     def loss(self, variables: Variables, batch: Batch, key: Array) -> tuple[Array, Aux]:
         classifier, detector = self.parts(variables)
         change, dropout = jax.random.split(key)
+        batch = pose.arrays(batch)
         clip, _ = self.clip(detector, batch, change)
         logits, updates = self.model.apply(
             classifier, clip.maps, self.features(clip), train=True, mutable=["batch_stats"],
@@ -257,6 +258,7 @@ class Movement:
         summary (B, hidden), what the classifier makes of the clip before it decides.
         """
         names = [name for name in ("frames", "maps", "xy", "score") if name in batch]
+        batch = pose.arrays({name: batch[name] for name in names})
         usual = {"frames": 5, "maps": 5, "xy": 4, "score": 3}
         samples = 1
         if batch[names[0]].ndim > usual[names[0]]:

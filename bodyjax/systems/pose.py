@@ -149,6 +149,7 @@ class Pose:
 
     def targets(self, batch: Batch) -> Targets:
         """Labels and weights of a batch, drawn from its joints."""
+        batch = arrays(batch)
         shape, area = batch["area_mask"].shape[1:], batch["area_mask"][..., None]
         heatmaps, fields = self.drawn(batch["xy"], batch["visible"], shape)
         of_joints, of_limbs = self.channels(batch["joint_mask"])
@@ -164,6 +165,7 @@ class Pose:
 
     def loss(self, variables: Variables, batch: Batch, key: Array) -> tuple[Array, Aux]:
         del key
+        batch = arrays(batch)
         maps, updates = self.model.apply(
             split(variables), batch["image"], train=True, mutable=["batch_stats"]
         )
@@ -319,6 +321,11 @@ class Pose:
 def split(variables: Any) -> Variables:
     """What a network is applied to: its parameters and statistics ({} without norms)."""
     return {"params": variables["params"], "batch_stats": variables.get("batch_stats", {})}
+
+
+def arrays(batch: Batch) -> Batch:
+    """A batch as JAX arrays: inside a trace, NumPy's can't be indexed by others."""
+    return {name: jnp.asarray(value) for name, value in batch.items()}
 
 
 def of_stages(maps: Maps) -> Maps:

@@ -10,6 +10,7 @@ from bodyjax.models.sequence import (
     LSTMCarry,
     LSTMParams,
     SequenceClassifier,
+    _Projection,
     attention_pool,
     attention_scores,
     lstm_cell,
@@ -238,6 +239,54 @@ def test_nothing_unmasked_gives_finite_values_and_gradients():
 
         grads = jax.jit(jax.grad(total, argnums=(0, 1)))(variables, x)
         assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(grads))
+
+
+@pytest.mark.parametrize("pooling", ["attention", "mean", "mean_max"])
+def test_nan_in_the_padding_reaches_no_gradient(pooling):
+    x, mask = random_batch(5)
+    model = SequenceClassifier(2, 8, 1, pooling=pooling, projection=4)
+    variables = start(model, x, mask)
+
+    def total(variables, x):
+        return model.apply(variables, x, mask).logits.sum()
+
+    run = jax.jit(jax.value_and_grad(total, argnums=(0, 1)))
+    padded = jnp.where(mask[..., None], x, jnp.nan)
+    (plain, (wanted, _)), (value, (grads, by_x)) = run(variables, x), run(variables, padded)
+    assert float(value) == float(plain)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), grads, wanted)
+    assert not np.any(by_x[~np.asarray(mask)])
+
+
+def test_the_parts_take_nan_in_the_padding_too():
+    x, mask = random_batch(6, features=8)
+    padded, rng = jnp.where(mask[..., None], x, jnp.nan), np.random.default_rng(0)
+    cell = LSTMParams(*(jnp.asarray(rng.normal(size=s)) for s in ((8, 32), (8, 32), (32,))))
+    zeros = jnp.zeros((3, 8))
+    score = AttentionParams(
+        *(jnp.asarray(rng.normal(size=s)) for s in ((8,), (5, 8), (5, 8), (5,), (5,)))
+    )
+
+    def one_step(params, x):
+        new, out = lstm_cell(params, LSTMCarry(zeros, zeros), x[:, -1], mask[:, -1])
+        return new.c.sum() + out.sum()
+
+    parts = {
+        "projection": (
+            lambda held, x: jnp.where(
+                mask[..., None], _Projection(4, 0).apply(held, x, None, None), 0.0
+            ).sum(),
+            _Projection(4, 0).init(jax.random.key(0), x, None, None),
+        ),
+        "step": (one_step, cell),
+        "attention": (lambda held, x: attention_pool(held, x, mask)[0].sum(), score),
+        "mean": (lambda held, x: held * mean_pool(x, mask)[0].sum(), jnp.ones(())),
+    }
+    for name, (function, held) in parts.items():
+        wanted = jax.grad(function, argnums=(0, 1))(held, x)
+        found = jax.grad(function, argnums=(0, 1))(held, padded)
+        for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(wanted), strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5, err_msg=name)
 
 
 def test_unroll_and_vmap_give_the_same():

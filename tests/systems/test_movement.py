@@ -51,6 +51,20 @@ def joints_batch(size=4, frames=4, seed=0):
     }
 
 
+@pytest.mark.parametrize("kind", ["joints", "frames"])
+def test_numpy_batches_may_be_constants_of_a_traced_function(kind, of_joints, of_frames):
+    system, variables = {"joints": of_joints, "frames": of_frames}[kind]
+    batch = joints_batch(2)
+    if kind == "frames":
+        spec = system.batch_spec(2)["frames"]
+        batch = {"frames": np.zeros(spec.shape, spec.dtype), "label": batch["label"]}
+    key = jax.random.key(0)
+    value, _ = jax.eval_shape(lambda held: system.loss(held, batch, key), variables)
+    assert value.shape == ()
+    outputs = jax.eval_shape(lambda held: system.predict(held, batch), variables)
+    assert outputs["probability"].shape == (2, 3)
+
+
 def still(size):
     zero = jnp.zeros(size)
     return Change(jnp.ones(size), zero, jnp.zeros((size, 2)), jnp.zeros(size, bool))

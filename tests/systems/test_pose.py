@@ -75,6 +75,16 @@ def test_labels_are_the_codec_s_and_weights_rise_at_the_joints():
     np.testing.assert_allclose(weights, 1 + 3 * lengths, atol=1e-5)
 
 
+def test_numpy_batches_may_be_constants_of_a_traced_function():
+    batch, shapes = scene(), jax.eval_shape(PLAIN.init, KEY)
+    value, _ = jax.eval_shape(lambda held: PLAIN.loss(held, batch, KEY), shapes)
+    assert value.shape == ()
+    inside = jax.jit(lambda: PLAIN.targets(batch))()
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), inside, PLAIN.targets(batch)
+    )
+
+
 def test_a_set_without_eyes_teaches_no_eyes(variables, plain):
     batch = scene()
     batch["joint_mask"][1, EYES] = False
