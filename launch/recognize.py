@@ -1,6 +1,6 @@
 """Recognises what people do in videos: python -m launch.recognize --checkpoint DIR|NAME
 --video FILE|FOLDER [--out overlay.mp4] [--json result.json] [--window SECONDS] [--exercise NAME]
-[--second NAME].
+[--on-bad skip] [--second NAME].
 
 Prints JSON. A folder gives a result a video and names the files that could not be read; --out is
 then a folder. Flags of the detector (--second and the others of launch.detect) are for scorers,
@@ -40,12 +40,15 @@ def main(arguments: list[str]) -> int:
     parser.add_argument(
         "--window", type=float, help="seconds of the sliding windows of long videos"
     )
+    parser.add_argument(
+        "--on-bad", choices=("raise", "skip"), help="skip: read what is whole of damaged videos"
+    )
     parser.add_argument("--exercise", help="which one is done, for scorers that need to know it")
     add_detector_flags(parser)
     options = parser.parse_args(arguments)
     settings = detector_settings(options)
     check_outputs(options.video, options.out, options.json, options.window)
-    for name in ("window", "exercise"):
+    for name in ("window", "exercise", "on_bad"):
         if getattr(options, name) is not None:
             settings[name] = getattr(options, name)
     task = open_task(options.checkpoint, settings)

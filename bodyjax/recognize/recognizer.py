@@ -222,17 +222,21 @@ def fit_frames(frames: Array, size: tuple[int, int]) -> Array:
 # ---- one video ----
 
 
-def recognize_video(recognizer: Recognizer, path: FilePath) -> dict[str, Any]:
-    """The movement of a whole video, for JSON. VideoError where it can't be read.
+def recognize_video(
+    recognizer: Recognizer, path: FilePath, on_bad: str = "raise"
+) -> dict[str, Any]:
+    """The movement of a whole video, for JSON. VideoError where it can't be read; on_bad="skip"
+    salvages what is whole of a damaged one (open_video).
 
     video: its path; movement: the most probable one; probability; top: the three most probable with
     their probabilities; movements (only where several may hold): all of at least 0.5; operation:
     of the command -> operation table, or None where the movement has none or its probability is
     below the table's (the clip counts as held as long as asked); frames: numbers of the sampled
     frames (repeated where the video has fewer than the model takes); times: seconds of these
-    frames; duration in seconds, length in frames, fps, size [width, height].
+    frames; duration in seconds, length in frames, fps, size [width, height], left_out: pictures of
+    the file that can't be decoded.
     """
-    return _of_clip(recognizer, _read_clip(recognizer, Path(path)))
+    return _of_clip(recognizer, _read_clip(recognizer, Path(path), on_bad))
 
 
 class _Clip(NamedTuple):
@@ -241,8 +245,8 @@ class _Clip(NamedTuple):
     frames: np.ndarray
 
 
-def _read_clip(recognizer: Recognizer, path: Path) -> _Clip:
-    video = open_video(path)
+def _read_clip(recognizer: Recognizer, path: Path, on_bad: str) -> _Clip:
+    video = open_video(path, on_bad)
     numbers = _sampled(recognizer, video.frames)
     frames = video.read(numbers)
     matrix = fitting(recognizer, video)
@@ -295,6 +299,7 @@ def _about(video: Video) -> dict[str, Any]:
         "length": video.frames,
         "fps": round(video.fps, 6),
         "size": list(video.size),
+        "left_out": video.left_out,
     }
 
 
@@ -312,7 +317,11 @@ def fitted(recognizer: Recognizer, frame: np.ndarray, matrix: np.ndarray) -> np.
 
 
 def windows(
-    recognizer: Recognizer, path: FilePath, window: float, hop: float | None = None
+    recognizer: Recognizer,
+    path: FilePath,
+    window: float,
+    hop: float | None = None,
+    on_bad: str = "raise",
 ) -> Iterator[dict[str, Any]]:
     """The movement in every sliding window of a video, one after the other, as they are decoded.
 
@@ -321,14 +330,19 @@ def windows(
     in seconds, movement, probability, top, frames, times, and `operation`: set where the last
     `hold` windows, this one included, show the same command with at least the table's probability.
 
-    ConfigError for lengths that are not above 0; VideoError where the video can't be read.
+    ConfigError for lengths that are not above 0; VideoError where the video can't be read; on_bad
+    as in recognize_video.
     """
-    for described, _ in _each_window(recognizer, open_video(path), window, hop):
+    for described, _ in _each_window(recognizer, open_video(path, on_bad), window, hop):
         yield described
 
 
 def recognize_long(
-    recognizer: Recognizer, path: FilePath, window: float, hop: float | None = None
+    recognizer: Recognizer,
+    path: FilePath,
+    window: float,
+    hop: float | None = None,
+    on_bad: str = "raise",
 ) -> dict[str, Any]:
     """All windows of a video in one result, for JSON.
 
@@ -337,7 +351,7 @@ def recognize_long(
     the stretches in which an operation held, as operation, movement, and start and stop in seconds
     (from the first window of the row that holds it).
     """
-    video = open_video(path)
+    video = open_video(path, on_bad)
     found = list(_each_window(recognizer, video, window, hop))
     each = [described for described, _ in found]
     mean = _described(recognizer, np.mean([probability for _, probability in found], axis=0))
@@ -395,7 +409,10 @@ def _read_windows(
 
 
 def recognize_folder(
-    recognizer: Recognizer, folder: FilePath, window: float | None = None
+    recognizer: Recognizer,
+    folder: FilePath,
+    window: float | None = None,
+    on_bad: str = "raise",
 ) -> Iterator[dict[str, Any]]:
     """A result a video of a folder and the folders in it, in the order of their names.
 
@@ -404,22 +421,24 @@ def recognize_folder(
     """
     files = video_files(folder)
     if window is None:
-        yield from _short_videos(recognizer, files)
+        yield from _short_videos(recognizer, files, on_bad)
         return
     for file in files:
         try:
-            yield recognize_long(recognizer, file, window)
+            yield recognize_long(recognizer, file, window, on_bad=on_bad)
         except VideoError as error:
             yield {"video": str(file), "error": error.message}
 
 
-def _short_videos(recognizer: Recognizer, files: list[Path]) -> Iterator[dict[str, Any]]:
+def _short_videos(
+    recognizer: Recognizer, files: list[Path], on_bad: str
+) -> Iterator[dict[str, Any]]:
     """The next file is decoded while the device works on this one."""
 
     def read() -> Iterator[tuple[Path, _Clip | VideoError]]:
         for file in files:
             try:
-                yield file, _read_clip(recognizer, file)
+                yield file, _read_clip(recognizer, file, on_bad)
             except VideoError as error:
                 yield file, error
 

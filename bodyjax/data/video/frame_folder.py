@@ -40,6 +40,11 @@ class FrameFolder(Video):
     def _in_order(self, start: int, stop: int) -> Iterator[Frames]:
         return (self._picture(number) for number in range(start, stop))
 
+    def check(self) -> None:
+        """Read every picture once. VideoError where one is damaged or of another size."""
+        for number in range(self.frames):
+            self._picture(number)
+
     def _picture(self, number: int) -> Frames:
         image = _read_picture(self.files[number])
         if image.shape[1::-1] != self.size:
