@@ -84,7 +84,7 @@ def test_one_picture_to_a_named_file_and_the_json_to_the_screen(folder, tmp_path
 
 
 def test_a_cut_video_is_salvaged_where_it_is_asked_for(folder, capsys):
-    """As a recording that was broken off: refused, or what is whole is read and the rest counted."""
+    """As a recording that was broken off: refused, or what is whole is read, the rest counted."""
     write_video(folder / "v.mkv", np.stack([np.full((40, 50, 3), colour(2), np.uint8)] * 30), 25)
     data = (folder / "v.mkv").read_bytes()
     (folder / "v.mkv").write_bytes(data[: len(data) * 8 // 10])
