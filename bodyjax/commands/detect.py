@@ -1,7 +1,7 @@
 """Finds people in pictures and videos.
 
 bodyjax detect --checkpoint NAME --input FILE|FOLDER [--out overlay] [--json result.json]
-    [--min-score S] [--max-people N] [--second NAME]
+    [--min-score S] [--max-people N] [--second NAME] [--on-bad skip]
 
 --out is a file for one picture or video, a folder for a folder. The JSON is a COCO results list:
 each person has image_id (number of the file among those of the folder, or of the video's frame),
@@ -43,12 +43,14 @@ MOST_PEOPLE = 200
 
 class Read(NamedTuple):
     """A file's people (COCO results), how many were left out for their score, how many pictures or
-    frames have more than is kept, and whether it is a picture of several frames, the first read."""
+    frames have more than is kept, whether it is a picture of several frames, the first read, and
+    how many pictures of a video can't be decoded."""
 
     people: list[dict[str, Any]]
     left_out: int
     full: int
     several: bool = False
+    damaged: int = 0
 
 
 def main(arguments: list[str]) -> int:
@@ -61,6 +63,10 @@ def main(arguments: list[str]) -> int:
         "--min-score", help="leave out people below this score, 0 to 1 (default: the detector's)"
     )
     parser.add_argument("--max-people", help="the most people of a picture (default: 20)")
+    parser.add_argument(
+        "--on-bad", choices=("raise", "skip"), default="raise",
+        help="skip: read what is whole of damaged videos",
+    )  # fmt: skip
     add_detector_flags(parser)
     options = parser.parse_args(arguments)
     settings = detector_settings(options)
@@ -92,16 +98,18 @@ def main(arguments: list[str]) -> int:
     least = detector.settings.min_person if least is None else least
     people: list[dict[str, Any]] = []
     bad: list[str] = []
-    weak = full = several = 0
+    weak = full = several = damaged = 0
     for number, file in enumerate(_bar(inputs, len(inputs), "file")):
         try:
-            read = _video if is_video(file) else _picture
-            found = read(detector, file, targets.get(file), least)
+            if is_video(file):
+                found = _video(detector, file, targets.get(file), least, options.on_bad)
+            else:
+                found = _picture(detector, file, targets.get(file), least)
         except DataError as error:
             bad.append(str(error))
             continue
         weak, full = weak + found.left_out, full + found.full
-        several += found.several
+        several, damaged = several + found.several, damaged + found.damaged
         name = str(file.relative_to(root)) if root.is_dir() else file.name
         for person in found.people:
             if not is_video(file):
@@ -112,7 +120,7 @@ def main(arguments: list[str]) -> int:
         files.write_text(options.json, text + "\n")
     else:
         print(text)
-    summary(len(inputs), len(bad), others, len(people), full, weak, several)
+    summary(len(inputs), len(bad), others, len(people), full, weak, several, damaged)
     for line in bad:
         print(f"error: {line}", file=sys.stderr)
     return flags.EXIT_USER_ERROR if len(bad) == len(inputs) else EXIT_SOME_BAD if bad else 0
@@ -127,7 +135,7 @@ def most_people(text: str) -> int:
 
 
 def summary(
-    files: int, bad: int, others: int, people: int, full: int, weak: int, several: int
+    files: int, bad: int, others: int, people: int, full: int, weak: int, several: int, damaged: int
 ) -> None:
     """One line on stderr of what was read and what was not."""
     parts = [f"{files - bad} of {files} files read", f"{people} results"]
@@ -137,6 +145,8 @@ def summary(
         parts.append(f"{others} files that are no pictures or videos")
     if several:
         parts.append(f"{several} pictures of several frames or pages, only the first read")
+    if damaged:
+        parts.append(f"{damaged} damaged pictures of videos left out")
     if full:
         parts.append(f"{full} pictures with more people or peaks than are kept")
     print(", ".join(parts), file=sys.stderr)
@@ -209,23 +219,26 @@ def _picture(detector: Any, file: Path, target: Path | None, least: float) -> Re
     return Read(found.coco(), found.left_out, int(found.overflow > 0), has_several(file))
 
 
-def _video(detector: Any, file: Path, target: Path | None, least: float) -> Read:
+def _video(detector: Any, file: Path, target: Path | None, least: float, on_bad: str) -> Read:
     from bodyjax import detect
     from bodyjax.data.video.files import open_video
     from bodyjax.data.video.writing import write_overlay
     from bodyjax.detect import found
 
-    frames = detect.video(detector, file, progress=lambda it, count: _bar(it, count, "frame"))
+    frames = detect.video(
+        detector, file, on_bad=on_bad, progress=lambda it, count: _bar(it, count, "frame")
+    )
     full = sum(any(person["overflow"] for person in people) for people in frames)
     frames, left_out = found.frames_at_least(frames, least)
-    clip = open_video(file)
+    clip = open_video(file, on_bad)
     width, height = clip.size
     if target is not None:
         make_parent(target)
         pairs = zip(clip.iter_frames(), frames, strict=True)
         write_overlay(target, (drawn(image, people) for image, people in pairs), clip)
     people = [person for people in frames for person in people]
-    return Read(found.with_boxes(people, (height, width)), left_out, full)
+    boxed = found.with_boxes(people, (height, width))
+    return Read(boxed, left_out, full, damaged=clip.left_out)
 
 
 def drawn(image: Any, people: list[dict[str, Any]]) -> Any:

@@ -40,16 +40,19 @@ def main(arguments: list[str]) -> int:
     parser.add_argument(
         "--window", type=float, help="seconds of the sliding windows of long videos"
     )
+    parser.add_argument(
+        "--on-bad", choices=("raise", "skip"), help="skip: read what is whole of damaged videos"
+    )
     parser.add_argument("--exercise", help="which one is done, for scorers that need to know it")
     add_detector_flags(parser)
     options = parser.parse_args(arguments)
     settings = detector_settings(options)
-    check_outputs(options.video, options.out, options.json, options.window)
-    for name in ("window", "exercise"):
+    several = check_outputs(options.video, options.out, options.json, options.window)
+    for name in ("window", "exercise", "on_bad"):
         if getattr(options, name) is not None:
             settings[name] = getattr(options, name)
     task = open_task(options.checkpoint, settings)
-    if options.video.is_dir():
+    if several:
         result = folder(task, options.video, options.out)
     else:
         result = task.one(options.video)
@@ -92,8 +95,9 @@ def folder(task: Opened, videos: Path, out: Path | None) -> Result:
     return {"videos": count, "recognized": len(results), "bad": bad, "results": results}
 
 
-def check_outputs(video: Path, out: Path | None, result: Path | None, window: float | None) -> None:
-    """What can be refused before anything is computed."""
+def check_outputs(video: Path, out: Path | None, result: Path | None, window: float | None) -> bool:
+    """What can be refused before anything is computed. Returns whether `video` is a folder of
+    videos; a folder of numbered pictures is one."""
     from bodyjax.data.video.writing import ENDINGS, WRITTEN
 
     if window is not None and not 0 < window < float("inf"):
@@ -103,12 +107,17 @@ def check_outputs(video: Path, out: Path | None, result: Path | None, window: fl
     for name, path in (("--out", out), ("--json", result)):
         if path is not None and not path.absolute().parent.is_dir():
             raise DataError("the folder is missing", file=path.parent, place=name)
+    several = video.is_dir()
+    if several:
+        from bodyjax.data.video.frame_folder import is_one_video
+
+        several = not is_one_video(video)
     videos = [file for file in video.rglob("*") if file.suffix.lower() in ENDINGS]
     check_apart({"--json": result}, dict.fromkeys([video, *videos], "a video"))
     if out is None:
-        return
+        return several
     check_apart({"--json": result}, {out: "what --out writes"})
-    if video.is_dir():
+    if several:
         if out.exists() and not out.is_dir():
             raise DataError("--video is a folder, so --out must be one", file=out)
         if out.resolve().is_relative_to(video.resolve()):
@@ -117,6 +126,7 @@ def check_outputs(video: Path, out: Path | None, result: Path | None, window: fl
         raise DataError("not the name of a video", file=out, hint=f"use {', '.join(WRITTEN)}")
     elif out.exists() and out.samefile(video):
         raise DataError("--out would write over the video", file=out)
+    return several
 
 
 def open_task(checkpoint: str, given: Mapping[str, Any]) -> Opened:

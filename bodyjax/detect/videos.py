@@ -130,6 +130,7 @@ def video(
     *,
     tracking: track.Settings | None = None,
     every: int = EVERY,
+    on_bad: str = "raise",
     progress: Callable[[Iterable[Image], int], Iterable[Image]] = lambda frames, count: frames,
 ) -> list[list[dict[str, Any]]]:
     """The people of every frame of a video, as `people` gives them, image_id = frame number.
@@ -137,12 +138,12 @@ def video(
     Beside that: frame, time (seconds), identity (the same number is the same person, from 0 on) and
     bridged (True: not found in this frame, but before and after it; the place is between). Joints
     are smoothed by `track`. every: with a second look, how often the first network looks
-    (`followed`). Raises VideoError where the file can't be read to its end. `progress` wraps the
-    frames, with their number.
+    (`followed`). Raises VideoError where the file can't be read to its end; on_bad="skip" salvages
+    what is whole of a damaged one (open_video). `progress` wraps the frames, with their number.
     """
     from bodyjax.data.video.files import open_video
 
-    clip = open_video(path)
+    clip = open_video(path, on_bad)
     images = progress(taken_ahead(clip.iter_frames()), clip.frames)
     frames = tracked(detector, images, clip.times, tracking=tracking, every=every)
     return [

@@ -19,7 +19,11 @@ from bodyjax.skeleton import COCO17
 
 
 def write(
-    path: FilePath, out: FilePath, result: Mapping[str, Any], detector: Detector | None = None
+    path: FilePath,
+    out: FilePath,
+    result: Mapping[str, Any],
+    detector: Detector | None = None,
+    on_bad: str = "raise",
 ) -> None:
     """Write the video with the joints of every frame, the movement and its probability drawn.
 
@@ -27,9 +31,10 @@ def write(
     a frame shows the one whose middle is nearest. The joints are those that launch.detect draws:
     of everyone, followed from frame to frame, smoothed, without guesses; by `detector`, or the
     shipped one from which the shipped classifiers start. Timing and sound are those of the video
-    (write_overlay). VideoError where the video can't be read or the other one not written.
+    (write_overlay). on_bad: as the result was made. VideoError where the video can't be read or
+    the other one not written.
     """
-    video = open_video(path)
+    video = open_video(path, on_bad)
     detector = detector or shipped_detector()
     people = detect.tracked(detector, taken_ahead(video.iter_frames()), video.times)
     kept = without_weak(people, detector.settings.min_person)

@@ -30,7 +30,7 @@ from bodyjax.data.read_ahead import taken_ahead
 from bodyjax.data.video.files import Video, open_video
 from bodyjax.engine import checkpoint as checkpoints
 from bodyjax.engine.checkpoint import Checkpoint
-from bodyjax.errors import CheckpointError, DataError, VideoError
+from bodyjax.errors import CheckpointError, DataError
 from bodyjax.recognize import clip_joints, familiar
 from bodyjax.recognize.sliding_windows import (
     Held,
@@ -253,39 +253,46 @@ def fit_frames(frames: Array, size: tuple[int, int]) -> Array:
 # ---- one video ----
 
 
-def recognize_video(recognizer: Recognizer, path: FilePath) -> dict[str, Any]:
-    """The movement of a whole video, for JSON. VideoError where it can't be read.
+def recognize_video(
+    recognizer: Recognizer, path: FilePath, on_bad: str = "raise"
+) -> dict[str, Any]:
+    """The movement of a whole video, for JSON. VideoError where it can't be read; on_bad as
+    open_video takes it.
 
     video: its path; movement: the most probable one, None where nothing is recognised; reason: why
     nothing is, else None; probability; top: the three most probable with their probabilities;
     movements (only where several may hold): all of at least 0.5; operation:
     of the command -> operation table, or None where the movement has none or its probability is
     below the table's (the clip counts as held as long as asked); frames: numbers of the sampled
-    frames (repeated where the video has fewer than the model takes); times: seconds of these
-    frames; duration in seconds, length in frames, fps, size [width, height].
+    frames (repeated where the video has fewer than the model takes); times: their seconds;
+    duration in seconds, length in frames, fps, size [width, height], left_out: undecodable frames.
     """
-    return _of_clip(recognizer, _read_clip(recognizer, Path(path)))
+    return of_clip(recognizer, read_clip(recognizer, Path(path), on_bad))
 
 
-class _Clip(NamedTuple):
+class Clip(NamedTuple):
+    """A video with its sampled frames, fitted into the model's size."""
+
     video: Video
     numbers: np.ndarray
     frames: np.ndarray
 
 
-def _read_clip(recognizer: Recognizer, path: Path) -> _Clip:
-    video = open_video(path)
+def read_clip(recognizer: Recognizer, path: Path, on_bad: str) -> Clip:
+    """The sampled frames of a video. VideoError where it can't be read."""
+    video = open_video(path, on_bad)
     numbers = _sampled(recognizer, video.frames)
     frames = video.read(numbers)
     matrix = fitting(recognizer, video)
-    return _Clip(video, numbers, np.stack([fitted(recognizer, f, matrix) for f in frames]))
+    return Clip(video, numbers, np.stack([fitted(recognizer, f, matrix) for f in frames]))
 
 
 def _sampled(recognizer: Recognizer, count: int) -> np.ndarray:
     return chosen(count, recognizer.frames * recognizer.samples, recognizer.sampling)
 
 
-def _of_clip(recognizer: Recognizer, clip: _Clip) -> dict[str, Any]:
+def of_clip(recognizer: Recognizer, clip: Clip) -> dict[str, Any]:
+    """What `recognize_video` gives of a video that was read."""
     found = recognizer.predict(recognizer.variables, clip.frames)
     described = _described(recognizer, np.asarray(found.probability), unrecognised(found))
     entry = recognizer.operations.get(described["movement"])
@@ -330,6 +337,7 @@ def _about(video: Video) -> dict[str, Any]:
         "length": video.frames,
         "fps": round(video.fps, 6),
         "size": list(video.size),
+        "left_out": video.left_out,
     }
 
 
@@ -363,7 +371,11 @@ def windows(
 
 
 def recognize_long(
-    recognizer: Recognizer, path: FilePath, window: float, hop: float | None = None
+    recognizer: Recognizer,
+    path: FilePath,
+    window: float,
+    hop: float | None = None,
+    on_bad: str = "raise",
 ) -> dict[str, Any]:
     """All windows of a video in one result, for JSON.
 
@@ -373,7 +385,7 @@ def recognize_long(
     operation, movement, and start and stop in seconds (from the first window of the row that holds
     it).
     """
-    video = open_video(path)
+    video = open_video(path, on_bad)
     found = list(_each_window(recognizer, video, window, hop))
     each = [described for described, _ in found]
     telling = [(one, p) for one, p in found if one["movement"] is not None] or found
@@ -431,42 +443,6 @@ def _read_windows(
 
 
 # ---- folders ----
-
-
-def recognize_folder(
-    recognizer: Recognizer, folder: FilePath, window: float | None = None
-) -> Iterator[dict[str, Any]]:
-    """A result a video of a folder and the folders in it, in the order of their names.
-
-    A file that can't be used gives {"video", "error"} and the next one follows. With `window`
-    seconds, each is what `recognize_long` gives. DataError where no file has a video's ending.
-    """
-    files = video_files(folder)
-    if window is None:
-        yield from _short_videos(recognizer, files)
-        return
-    for file in files:
-        try:
-            yield recognize_long(recognizer, file, window)
-        except VideoError as error:
-            yield {"video": str(file), "error": error.message}
-
-
-def _short_videos(recognizer: Recognizer, files: list[Path]) -> Iterator[dict[str, Any]]:
-    """The next file is decoded while the device works on this one."""
-
-    def read() -> Iterator[tuple[Path, _Clip | VideoError]]:
-        for file in files:
-            try:
-                yield file, _read_clip(recognizer, file)
-            except VideoError as error:
-                yield file, error
-
-    for file, clip in taken_ahead(read()):
-        if isinstance(clip, VideoError):
-            yield {"video": str(file), "error": clip.message}
-        else:
-            yield _of_clip(recognizer, clip)
 
 
 def video_files(folder: FilePath) -> list[Path]:

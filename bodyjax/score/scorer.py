@@ -185,9 +185,9 @@ def missing_joints(system: SequenceSystem) -> list[str]:
 # ---- a video to people ----
 
 
-def tracks(scorer: Scorer, path: FilePath) -> list[Track]:
-    """The people of a video in the model's joints, by identity."""
-    clip = open_video(path)
+def tracks(scorer: Scorer, path: FilePath, on_bad: str = "raise") -> list[Track]:
+    """The people of a video in the model's joints, by identity; on_bad as open_video takes it."""
+    clip = open_video(path, on_bad)
     frames = detect.tracked(scorer.detector, taken_ahead(clip.iter_frames()), clip.times)
     identities = np.unique(np.concatenate([frame.identity for frame in frames]))
     return [_track(scorer, int(identity), frames, clip.times) for identity in identities]

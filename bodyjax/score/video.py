@@ -44,16 +44,18 @@ BARS = 120
 # ---- the result ----
 
 
-def recognize(scorer: Scorer, path: FilePath) -> Result:
-    """What everyone in a video does, for JSON. VideoError where it can't be read.
+def recognize(scorer: Scorer, path: FilePath, on_bad: str = "raise") -> Result:
+    """What everyone in a video does, for JSON. VideoError where it can't be read; on_bad="skip"
+    salvages what is whole of a damaged one (open_video).
 
     video, duration, length (frames), fps, size; labels; people: see `person`; events: repetitions
     and stretches of one label, with person, start and stop in seconds, in the order of their
-    starts; left_out: people seen for less than SHORTEST seconds; joints_missing: joints of the
+    starts; left_out: people seen for less than SHORTEST seconds, and pictures that can't be decoded
+    where there are any; joints_missing: joints of the
     model that the detector does not have; note: where nobody was scored, why.
     """
-    video = open_video(path)
-    return result(scorer, video, tracks(scorer, path))
+    video = open_video(path, on_bad)
+    return result(scorer, video, tracks(scorer, path, on_bad))
 
 
 def result(scorer: Scorer, video: Video, everyone: list[Track]) -> Result:
@@ -72,7 +74,8 @@ def result(scorer: Scorer, video: Video, everyone: list[Track]) -> Result:
             (event for one in people for event in events(scorer, one)),
             key=lambda event: (event["start"], event["person"], event["stop"]),
         ),
-        "left_out": {"seen too short": len(everyone) - len(kept)},
+        "left_out": {"seen too short": len(everyone) - len(kept)}
+        | ({"damaged pictures": video.left_out} if video.left_out else {}),
         "joints_missing": missing_joints(scorer.system),
     }
     if not people:
@@ -167,16 +170,18 @@ def _s(value: Any) -> float:
 # ---- drawn on the video ----
 
 
-def overlay(scorer: Scorer, path: FilePath, out: FilePath, result: Mapping[str, Any]) -> None:
+def overlay(
+    scorer: Scorer, path: FilePath, out: FilePath, result: Mapping[str, Any], on_bad: str = "raise"
+) -> None:
     """Writes the video with skeletons, the probability in the upper left corner (as in the paper's
     figures 9 and 10), repetitions so far, and the attention over time as a strip along the bottom.
 
-    `result`: what `recognize` gave of this video; the people are detected again, frame by frame.
-    The strip is of the person who is seen longest. Timing and sound are those of the video
-    (write_overlay).
+    `result`: what `recognize` gave of this video, with the same on_bad; the people are detected
+    again, frame by frame. The strip is of the person who is seen longest. Timing and sound are
+    those of the video (write_overlay).
     """
-    video = open_video(path)
-    kept = [track for track in tracks(scorer, path) if long_enough(track)]
+    video = open_video(path, on_bad)
+    kept = [track for track in tracks(scorer, path, on_bad) if long_enough(track)]
     write_overlay(out, drawn(scorer, video, kept, result), video)
 
 

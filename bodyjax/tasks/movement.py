@@ -221,19 +221,20 @@ def fine_tuning(config: ConfigDict, system: System, detector: Variables) -> Vari
     }
 
 
-def open(found: Checkpoint, *, window: float | None = None) -> Opened:
-    """Movements in videos; window: seconds of the sliding windows of long ones."""
+def open(found: Checkpoint, *, window: float | None = None, on_bad: str = "raise") -> Opened:
+    """Movements in videos; window: seconds of the sliding windows of long ones; on_bad: "skip"
+    salvages damaged ones."""
     loaded = recognize.load(found)
 
     def one(video: Path) -> dict[str, Any]:
         if window is None:
-            return recognize.recognize_video(loaded, video)
-        return recognize.recognize_long(loaded, video, window)
+            return recognize.recognize_video(loaded, video, on_bad)
+        return recognize.recognize_long(loaded, video, window, on_bad=on_bad)
 
     return Opened(
         one,
-        lambda videos: recognize.recognize_folder(loaded, videos, window),
-        overlay.write,
+        lambda videos: recognize.recognize_folder(loaded, videos, window, on_bad),
+        lambda video, out, result: overlay.write(video, out, result, on_bad=on_bad),
         said,
     )
 

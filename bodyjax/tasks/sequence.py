@@ -66,22 +66,25 @@ def as_stored(example: dict[str, Any], rng: np.random.Generator) -> dict[str, An
     return example
 
 
-def open(found: Checkpoint, *, exercise: str | None = None, **settings: Any) -> Opened:
+def open(
+    found: Checkpoint, *, exercise: str | None = None, on_bad: str = "raise", **settings: Any
+) -> Opened:
     """Standard or not, per person and repetition. exercise: which one is done, where the model
-    takes it as input; settings: of the detector, as detect.load takes them."""
+    takes it as input; on_bad: "skip" salvages damaged videos; settings: of the detector, as
+    detect.load takes them."""
     scorer = score.load(found, condition=exercise, settings=settings)
 
     def every(videos: Path) -> Iterator[dict[str, Any]]:
         for file in recognize.video_files(videos):
             try:
-                yield score.recognize(scorer, file)
+                yield score.recognize(scorer, file, on_bad)
             except VideoError as error:
                 yield {"video": str(file), "error": error.message}
 
     return Opened(
-        lambda video: score.recognize(scorer, video),
+        lambda video: score.recognize(scorer, video, on_bad),
         every,
-        lambda video, out, result: score.overlay(scorer, video, out, result),
+        lambda video, out, result: score.overlay(scorer, video, out, result, on_bad),
         lambda result: f"{len(result['people'])} people",
     )
 

@@ -83,6 +83,22 @@ def test_one_picture_to_a_named_file_and_the_json_to_the_screen(folder, tmp_path
         assert picture.size == (50, 40)
 
 
+def test_a_cut_video_is_salvaged_where_it_is_asked_for(folder, capsys):
+    """As a recording that was broken off: refused, or what is whole is read, the rest counted."""
+    write_video(folder / "v.mkv", np.stack([np.full((40, 50, 3), colour(2), np.uint8)] * 30), 25)
+    data = (folder / "v.mkv").read_bytes()
+    (folder / "v.mkv").write_bytes(data[: len(data) * 8 // 10])
+    assert detect.main(["--input", str(folder / "v.mkv")]) == 2
+    assert "v.mkv: " in (said := capsys.readouterr().err)
+    assert "--on-bad skip" in said
+    out = folder.parent / "o.mkv"
+    words = ["--input", str(folder / "v.mkv"), "--on-bad", "skip", "--out", str(out)]
+    assert detect.main(words) == 0
+    read = capsys.readouterr()
+    assert 5 < len({person["frame"] for person in json.loads(read.out)}) < 30
+    assert open_video(out).frames == len({person["frame"] for person in json.loads(read.out)})
+
+
 def test_only_bad_files_are_an_error(folder):
     assert detect.main(["--input", str(folder / "broken.jpg")]) == 2
 

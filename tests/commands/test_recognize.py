@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import numpy as np
 import pytest
+from PIL import Image
 
 from bodyjax import detect, score, systems
 from bodyjax.commands import flags, recognize
@@ -57,6 +58,20 @@ def test_a_video_is_recognised_and_drawn(weights, video, capsys, tmp_path):
     gap = np.abs(drawn.read([0, 29]).astype(int) - original.read([0, 29]))
     assert (gap.max(-1) > 60).mean() > 0.005  # the label
     assert (gap.max(-1) > 60).mean() < 0.6  # and yet the video is seen
+
+
+def test_a_folder_of_numbered_pictures_is_one_video(weights, capsys, tmp_path):
+    (tmp_path / "frames").mkdir()
+    for number, image in enumerate(make_videos.frames(20)):
+        Image.fromarray(image).save(tmp_path / "frames" / f"{number}.png")
+    out = tmp_path / "o.mp4"
+    words = ["--checkpoint", weights, "--video", tmp_path / "frames", "--out", out]
+    code, found, _ = call(capsys, *words)
+    assert (code, found["length"], found["fps"]) == (0, 20, 25)
+    assert open_video(out).frames == 20
+    (tmp_path / "frames" / "7.png").unlink()
+    with pytest.raises(UserError, match="number 7 is missing"):
+        call(capsys, *words)
 
 
 def test_windows_of_a_long_video(weights, video, capsys):

@@ -235,6 +235,22 @@ def test_windows_of_no_length_are_refused(recognizer, folder, window):
         next(recognize.windows(recognizer, folder / "short.mp4", window))
 
 
+@pytest.mark.parametrize("window", [None, 0.5])
+def test_a_damaged_video_is_refused_or_salvaged(recognizer, folder, tmp_path, window):
+    noise = ("-bsf:v", "noise=amount=eq(n\\,20)*20")
+    path = make_videos.recut(folder / "a" / "long.mp4", tmp_path / "damaged.mkv", *noise)
+    with pytest.raises(VideoError, match="damaged"):
+        recognize.recognize_long(recognizer, path, window or 9)
+    if window is None:
+        found = recognize.recognize_video(recognizer, path, "skip")
+    else:
+        found = recognize.recognize_long(recognizer, path, window, on_bad="skip")
+    assert found["left_out"] > 0
+    assert found["length"] + found["left_out"] == 90
+    (entry,) = recognize.recognize_folder(recognizer, tmp_path, window, "skip")
+    assert entry == found
+
+
 def test_a_folder_gives_a_result_a_video_and_names_the_bad_ones(recognizer, folder, tmp_path):
     whole = (folder / "a" / "long.mp4").read_bytes()
     (tmp_path / "b").mkdir()

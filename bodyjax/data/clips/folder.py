@@ -150,9 +150,10 @@ def clips(
     numbered splits of a splits.json; "all" (of a split folder, its test clips are held out; of
     numbered splits those of any, or with "1:all" of that one). classes: the known ones in their
     order; by default the folders' names, sorted. several: labels as labels.json has them.
-    Every clip is opened once: with on_bad="skip" those that can't be read are named and counted,
-    with "raise" the first is a VideoError. Raises DataError for an empty or unknown class and
-    where `joints` are asked for but not there, ConfigError for an unknown part.
+    Every clip is opened once: with on_bad="skip" it is decoded as well, and those that can't be
+    read are named and counted; with "raise" the first that can't be opened is a VideoError. Raises
+    DataError for an empty or unknown class and where `joints` are asked for but not there,
+    ConfigError for an unknown part.
     """
     root = Path(path)
     if not root.is_dir():
@@ -177,6 +178,8 @@ def clips(
     for row, (_, file) in enumerate(found):
         try:
             opened = video.open_video(file)
+            if on_bad == "skip":
+                opened.check()  # damage in the middle would end the run when it is met
         except VideoError as error:
             if on_bad == "raise":
                 raise

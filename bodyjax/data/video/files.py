@@ -123,6 +123,11 @@ class Video:
     def _in_order(self, start: int, stop: int) -> Iterator[Frames]:
         return limits.in_time(self.path, reading.in_order(self.path, self._index, start, stop))
 
+    def check(self) -> None:
+        """Decode every frame once. VideoError where one is damaged or missing."""
+        self._check_unchanged()
+        limits.finished(self.path, lambda beat: reading.check_all(self.path, self._index, beat))
+
     def _check_unchanged(self) -> None:
         if file_state(self.path) != self._state:
             raise VideoError("the file has changed since it was opened", file=self.path)

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from bodyjax.data.pictures.images import read_image
 from bodyjax.data.video.files import Frames, Video
 from bodyjax.data.video.index import Index
+from bodyjax.data.video.writing import ENDINGS
 from bodyjax.errors import DataError, VideoError
 
 FRAME_ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
@@ -39,6 +40,11 @@ class FrameFolder(Video):
 
     def _in_order(self, start: int, stop: int) -> Iterator[Frames]:
         return (self._picture(number) for number in range(start, stop))
+
+    def check(self) -> None:
+        """Read every picture once. VideoError where one is damaged or of another size."""
+        for number in range(self.frames):
+            self._picture(number)
 
     def _picture(self, number: int) -> Frames:
         image = _read_picture(self.files[number])
@@ -86,6 +92,14 @@ def open_folder(folder: Path) -> FrameFolder:
     return FrameFolder(
         folder, n, float(RATE), size, n / RATE, 0, index, _state(folder, n), tuple(files)
     )
+
+
+def is_one_video(folder: Path) -> bool:
+    """Whether a folder is meant as the frames of one video: pictures lie in it, and no video in it
+    or below."""
+    if any(file.suffix.lower() in ENDINGS for file in folder.rglob("*")):
+        return False
+    return any(file.suffix.lower() in FRAME_ENDINGS for file in folder.iterdir())
 
 
 def numbered_files(folder: Path) -> list[Path]:

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bodyjax.data.video import limits
-from bodyjax.data.video.opening import opened
+from bodyjax.data.video.opening import SALVAGE, opened
 from bodyjax.data.video.whole import missing_bytes
 from bodyjax.errors import VideoError
 
@@ -177,7 +177,7 @@ def _first_frame(decoder: Any, packet: Any, salvage: bool) -> Any:
 
 
 def _refuse_damage(path: Path, listed: _Packets, missing: int, cut: bool) -> None:
-    hint = 'copy it again, or read what is whole with on_bad="skip"'
+    hint = f"copy it again; {SALVAGE}"
     if missing or cut:
         what = f"{missing} bytes are missing at its end" if missing else "it ends inside a frame"
         raise VideoError(what, file=path, hint=f"the file is cut off; {hint}")

@@ -17,9 +17,10 @@ from bodyjax.data.video.writing import FORMATS
 from bodyjax.errors import VideoError
 
 _OPTIONS = {"format_whitelist": FORMATS, "protocol_whitelist": "file"}
+SALVAGE = 'on_bad="skip" (--on-bad skip) reads what is whole'
 _HINT = (
     "it is damaged, cut off, or no mp4, mov, mkv, webm, avi, ts, mts, mpg, wmv, flv or gif video; "
-    'on_bad="skip" reads what is whole'
+    + SALVAGE
 )
 
 

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from bodyjax.data.video.index import Index, decoded, marked
 from bodyjax.data.video.limits import Beat
-from bodyjax.data.video.opening import opened
+from bodyjax.data.video.opening import SALVAGE, opened
 from bodyjax.errors import VideoError
 
 Frames = NDArray[np.uint8]
@@ -80,11 +80,17 @@ def in_order(path: Path, index: Index, start: int, stop: int) -> Iterator[Frames
             yield np.ascontiguousarray(rgb(frame, index, path))
 
 
+def check_all(path: Path, index: Index, beat: Beat) -> None:
+    """VideoError where a frame is damaged or missing; decodes the file once."""
+    for number, _, sound in numbered(path, index, 0, len(index.pts)):
+        beat()
+        check(path, index, number, sound)
+
+
 def check(path: Path, index: Index, number: int, sound: bool) -> None:
     """VideoError where a frame is not whole."""
     if not sound:
-        hint = 'on_bad="skip" reads the frames that are whole'
-        raise VideoError("is damaged", file=path, place=f"frame {number}", hint=hint)
+        raise VideoError("is damaged", file=path, place=f"frame {number}", hint=SALVAGE)
 
 
 def numbered(
@@ -113,7 +119,7 @@ def numbered(
         "can't be decoded",
         file=path,
         place=f"frame {start} of {len(index.pts)}",
-        hint='the file is damaged; on_bad="skip" reads the frames that are whole',
+        hint=f"the file is damaged; {SALVAGE}",
     )
 
 

@@ -12,6 +12,7 @@ from bodyjax.data.clips.folder import ClipFolder, clips, group, read_frames, sam
 from bodyjax.data.stream import Stream
 from bodyjax.errors import ConfigError, DataError, VideoError
 from tests import labelled_clips
+from tests.data import make_videos
 from tests.shared import shared
 
 
@@ -98,6 +99,20 @@ def test_bad_clips_are_named_once_and_counted(tmp_path, clip):
     for name in ("cut.mp4", "empty.mp4", "text.avi"):
         assert sum(name in line for line in source.bad) == 1
     assert source.fingerprint == source.take(np.arange(2)).fingerprint  # the good list alone
+
+
+def test_damage_in_the_middle_of_a_clip_is_found_before_training(tmp_path, clip):
+    fill(tmp_path, clip, "wave/good.mp4", "clap/fine.mp4")
+    whole = make_videos.encode(tmp_path / "whole.mp4", 60, *make_videos.X264, "-g", "12")
+    noise = ("-bsf:v", "noise=amount=eq(n\\,27)*20")
+    make_videos.recut(whole, tmp_path / "wave" / "damaged.mp4", *noise)
+    whole.unlink()
+    source = clips(tmp_path, "all", on_bad="skip")
+    assert source.names == ("clap/fine", "wave/good")
+    (line,) = source.bad
+    assert "damaged.mp4" in line
+    with pytest.raises(VideoError, match=r"damaged\.mp4: frame 2\d: is damaged"):
+        list(video.open_video(clips(tmp_path, "all").files[1]).iter_frames())
 
 
 def test_empty_classes_unknown_labels_and_no_folders(tmp_path, clip):

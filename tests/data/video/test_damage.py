@@ -142,7 +142,12 @@ def test_damage_that_the_decoder_marks_is_refused_or_counted(tmp_path: Path, end
         assert codes(clip.read([3, 20, 40, 59])) == [3, 20, 40, 59]
         with pytest.raises(VideoError, match="damaged"):
             clip.read([5, 30])
+    if ending != "avi":
+        with pytest.raises(VideoError, match="damaged"):
+            open_video(path).check()
+    open_video(whole).check()
     salvaged = open_video(path, on_bad="skip")
+    salvaged.check()
     found = codes(salvaged.iter_frames())
     assert found == [*range(found.index(36)), *range(36, 60)]
     assert 24 <= found.index(36) <= 28
