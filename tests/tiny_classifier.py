@@ -4,12 +4,12 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 
 from bodyjax import systems
 from bodyjax.engine import checkpoint as checkpoints
 from configs import classifier
+from tests import random_variables
 
 LABELS = ("stop", "go_straight", "slow_down", "idle")
 FRAMES = 4
@@ -40,16 +40,7 @@ def config(**model: Any) -> Any:
 @lru_cache(maxsize=1)
 def variables() -> Any:
     """Random parameters; the last layer says "stop" with a probability of about 0.7."""
-    rng = np.random.default_rng(0)
-    shapes = jax.eval_shape(systems.build(config()).init, jax.random.key(0))
-
-    def draw(path: Any, leaf: Any) -> np.ndarray:
-        if path[-1].key in ("var", "scale"):
-            return np.ones(leaf.shape, np.float32)
-        fan_in = max(int(np.prod(leaf.shape[:-1])), 1)
-        return rng.normal(0, fan_in**-0.5, leaf.shape).astype(np.float32)
-
-    found = jax.tree_util.tree_map_with_path(draw, shapes)
+    found = random_variables.drawn(systems.build(config()))
     found["params"]["classify"]["bias"] = np.array([2.0, 0.0, 0.0, 0.0], np.float32)
     return found
 

@@ -3,7 +3,6 @@
 import json
 from types import SimpleNamespace
 
-import jax
 import numpy as np
 import pytest
 from ml_collections import ConfigDict
@@ -15,6 +14,7 @@ from bodyjax.engine import checkpoint as checkpoints
 from bodyjax.errors import CheckpointError, ConfigError, DataError
 from bodyjax.evaluate import fine_tuning, pictures
 from configs.pose import get_config
+from tests import random_variables
 from tests.picture_sets import body, coco_set, knowing
 from tests.shared import shared
 from tests.tiny_classifier import DETECTOR
@@ -43,7 +43,7 @@ def tables(count: int, people: int = 1) -> list[list[np.ndarray]]:
 def start(tmp_path_factory):
     """Weights of a small detector, random."""
     config = ConfigDict({"system": "pose", "model": MODEL, "train": {}, "detect": {"min_parts": 1}})
-    made = jax.device_get(systems.build(config).init(jax.random.key(0)))
+    made = random_variables.drawn(systems.build(config))
     kept = checkpoints.Checkpoint(made, config, "pose", meta={"skeleton": "body18"})
     return checkpoints.export(kept, tmp_path_factory.mktemp("start") / "tiny", "A test.")
 
