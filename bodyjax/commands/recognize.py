@@ -1,7 +1,7 @@
 """Recognises what people do in videos.
 
 bodyjax recognize --checkpoint DIR|NAME --video FILE|FOLDER [--out overlay.mp4] [--json result.json]
-    [--window SECONDS] [--exercise NAME] [--second NAME]
+    [--window SECONDS] [--exercise NAME] [--on-bad skip] [--second NAME]
 
 Prints JSON. A folder gives a result a video and names the files that could not be read; --out is
 then a folder. Flags of the detector (--second and the others of bodyjax detect) are for scorers,
