@@ -88,6 +88,9 @@ COCO_SIGMAS = (
     *(0.107, 0.107, 0.087, 0.087, 0.089, 0.089),  # hips, knees, ankles
 )
 
+AREA_OF_BOX = 0.53
+"""Area of a person of whom only the box is known, as a share of the box (for OKS)."""
+
 ARMS = (
     "left_shoulder-left_elbow left_elbow-left_wrist "
     "right_shoulder-right_elbow right_elbow-right_wrist"

@@ -143,7 +143,7 @@ def augment_clip(
     """
     target = (size, size) if isinstance(size, int) else size
     source = (int(example["size"][1]), int(example["size"][0]))
-    matrix, fill = affine.fit(source, target), 128
+    matrix, fill = affine.fit(source, target), affine.FILL
     if example.get("simulated", False):
         region = None
         if "xy" in example:
@@ -169,7 +169,7 @@ def fit_clip(example: Example, size: int | tuple[int, int]) -> Example:
     """A clip whole and centred in `size`, not changed otherwise; keys as augment_clip."""
     target = (size, size) if isinstance(size, int) else size
     source = (int(example["size"][1]), int(example["size"][0]))
-    return _move_clip(example, affine.fit(source, target), target, False, 128)
+    return _move_clip(example, affine.fit(source, target), target, False, affine.FILL)
 
 
 def _move_clip(

@@ -28,7 +28,7 @@ from bodyjax.data.pictures.images import any_picture
 from bodyjax.data.read_ahead import taken_ahead
 from bodyjax.detect import canvas, programs, track
 from bodyjax.detect import person_score as ranking
-from bodyjax.detect.canvas import FILL, Detections, MapNetwork, Settings, Variables, merged
+from bodyjax.detect.canvas import Detections, MapNetwork, Settings, Variables, merged
 from bodyjax.detect.found import Found, checked_score
 from bodyjax.engine import checkpoint as checkpoints
 from bodyjax.engine.checkpoint import Checkpoint
@@ -226,7 +226,7 @@ def detect(detector: Detector, image: Any) -> PicturePeople:
 def on_canvas(detector: Detector, picture: Image) -> tuple[Image, np.ndarray]:
     """The detector's canvas of a picture, and the (2, 3) map from the picture to it."""
     matrix = canvas_map(picture.shape[:2], detector.side)
-    return affine.warp(picture, matrix, (detector.side, detector.side), fill=FILL), matrix
+    return affine.warp(picture, matrix, (detector.side, detector.side), fill=affine.FILL), matrix
 
 
 def in_picture(out: Any, matrix: np.ndarray) -> PicturePeople:

@@ -18,7 +18,7 @@ from bodyjax.data.pictures.labelled import People, Pictures
 from bodyjax.detect import person_score
 from bodyjax.detect.detector import Detector
 from bodyjax.errors import DataError
-from bodyjax.skeleton import BODY18, COCO17
+from bodyjax.skeleton import AREA_OF_BOX, BODY18, COCO17
 
 RIGHT = 0.5
 """Least OKS of a person that is right."""
@@ -109,7 +109,7 @@ def best_oks(
     if len(people.xy):
         theirs, seen = skeleton.convert(people.xy, people.visible, BODY18, COCO17)
         size = people.boxes[:, 2:] - people.boxes[:, :2]
-        area = 0.53 * size[:, 0] * size[:, 1]
+        area = AREA_OF_BOX * size[:, 0] * size[:, 1]
         every: Any = metrics.oks(
             np.nan_to_num(ours[:, None], nan=-1e4), theirs[None], seen[None] > 0,
             np.maximum(area, 1.0)[None], metrics.sigmas(COCO17),

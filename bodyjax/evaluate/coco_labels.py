@@ -14,10 +14,7 @@ import numpy as np
 
 from bodyjax.data.pictures.coco_keypoints import is_id, numbers, structure
 from bodyjax.errors import DataError
-from bodyjax.skeleton import COCO17, Skeleton
-
-AREA_OF_BOX = 0.53
-"""Area of a person without an official one, as a share of its box (data/multi)."""
+from bodyjax.skeleton import AREA_OF_BOX, COCO17, Skeleton
 
 SKIP = 'on_bad="skip" leaves it out'
 NO_OBJECT = "an annotation is not an object"
@@ -43,7 +40,7 @@ def read_labels(
     A person with a wrong number of joints or an invalid number raises DataError, or with
     on_bad="skip" counts as a person without labelled joints (detections of it are ignored);
     pictures without an id and labels without a listed picture or category raise, or are counted
-    and left out. A missing `area` is 0.53 x box. The caller's dictionaries are not changed.
+    and left out. A missing `area` is AREA_OF_BOX x box. The caller's dictionaries are not changed.
     """
     content, file = read_json(annotations)
     try:

@@ -281,7 +281,7 @@ def coco_labels(kind: str, data: str | PathLike[str], source: Pictures) -> dict[
 
 
 def labels_of(source: Pictures) -> dict[str, Any]:
-    """COCO labels made of a source's own: area = 0.53 x box, ignored people without joints."""
+    """COCO labels made of a source's own: AREA_OF_BOX, ignored people without joints."""
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
     for row, (name, people) in enumerate(zip(source.names, source.people, strict=True)):

@@ -1,5 +1,6 @@
 """Labelled pictures: what a set holds, what is held out, and what is refused or left out."""
 
+import hashlib
 import pickle
 
 import numpy as np
@@ -8,6 +9,7 @@ from PIL import Image
 
 from bodyjax import skeleton
 from bodyjax.data import pictures, sets
+from bodyjax.data.pictures import lsp_arrays
 from bodyjax.data.pictures.labelled import PARTS, named_part
 from bodyjax.data.stream import Stream
 from bodyjax.errors import ConfigError, DataError
@@ -28,7 +30,7 @@ def write_lsp(folder, count: int = 12, **changes) -> None:
     arrays = {"ids": ids, "joints": joints, "labelled": labelled, **changes}
     np.savez(folder / "labels.npz", **arrays)
     (folder / "images").mkdir(exist_ok=True)
-    for number in ids:
+    for number in arrays["ids"]:
         Image.new("RGB", (60, 56)).save(folder / "images" / f"im{number:04}.png")
 
 
@@ -86,6 +88,21 @@ def test_lsp_faults(tmp_path):
     np.savez(tmp_path / "labels.npz", ids=np.array([{}], object), joints=bad)
     with pytest.raises(DataError, match=r"not a readable \.npz"):
         pictures.lsp(tmp_path, "all")
+
+
+def test_near_copies_are_left_out_of_the_set_that_has_them_alone(tmp_path, monkeypatch):
+    numbers = (457, 1672, 4433, 7354)
+    write_lsp(tmp_path, 4, ids=np.array(numbers))
+    own = pictures.lsp(tmp_path, "trainvalid")
+    assert tuple(own.ids.tolist()) == numbers
+    assert own.left_out == {}
+    joints = np.load(tmp_path / "labels.npz")["joints"]
+    known = {hashlib.sha256(joints.tobytes()).hexdigest(): (457,)}
+    monkeypatch.setattr(lsp_arrays, "NEAR_COPIES", known)
+    one_less = pictures.lsp(tmp_path, "trainvalid")
+    assert tuple(one_less.ids.tolist()) == numbers[1:]
+    assert one_less.left_out == {"near copies of held-out pictures": 1}
+    assert len(pictures.lsp(tmp_path, "all")) == 4
 
 
 # -------------------------------------------------------------------------------- rendered people
