@@ -48,6 +48,10 @@ class StoredPictures:
         return self.made.fingerprint
 
     @property
+    def skeleton(self) -> Skeleton:
+        return self.made.skeleton
+
+    @property
     def heldout(self) -> np.ndarray:
         return np.full(len(self), self.made.part == "test")
 

@@ -34,7 +34,7 @@ from bodyjax.engine import checkpoint as checkpoints
 from bodyjax.engine.checkpoint import Checkpoint
 from bodyjax.errors import ConfigError
 from bodyjax.models.pose import CenterPose
-from bodyjax.skeleton import COCO17, Skeleton
+from bodyjax.skeleton import Skeleton
 
 Image = np.ndarray
 TAKEN = ranking.SECOND.index("taken")
@@ -253,17 +253,18 @@ def people(detector: Detector, image: Any, *, image_id: Any = 0) -> list[dict[st
 
     image: a file's name, its bytes, a PIL picture or an array (data.images.any_picture). Each
     person: image_id, category_id 1, keypoints [x, y, score] * 17 in COCO's order and pixels of the
-    given picture, score, and beside COCO's fields found [bool] * 17: whether grouping attached the
-    joint. A joint that is not found has the place of the highest free value of its map near the
-    person (a guess, with that value as its score), or 0, 0, 0 where there is none. overflow: peaks
-    and people of the picture beyond max_peaks and max_people, which are not among the results.
+    given picture (of a detector of a skeleton of one's own, in its joints and their order), score,
+    and beside COCO's fields found [bool] * 17: whether grouping attached the joint. A joint that is
+    not found has the place of the highest free value of its map near the person (a guess, with that
+    value as its score), or 0, 0, 0 where there is none. overflow: peaks and people of the picture
+    beyond max_peaks and max_people, which are not among the results.
     """
     return coco_results(detect(detector, image), detector.skeleton, image_id)
 
 
 def coco_results(found: PicturePeople, bones: Skeleton, image_id: Any = 0) -> list[dict[str, Any]]:
     """People of a picture as `people` gives them."""
-    xy, score, flags = as_skeleton(found, bones, COCO17)
+    xy, score, flags = as_skeleton(found, bones, skeleton.reported(bones))
     return [
         _coco_result(*person, found.overflow, image_id)
         for person in zip(xy, score, flags, found.person_score.tolist(), strict=True)
@@ -278,7 +279,7 @@ def _coco_result(
     overflow: int,
     image_id: Any,
 ) -> dict[str, Any]:
-    """One person, xy (17, 2) with NaN for what is absent."""
+    """One person, xy (J, 2) with NaN for what is absent."""
     there = np.isfinite(xy).all(axis=-1)
     table = np.where(there[:, None], np.concatenate([xy, score[:, None]], -1), 0.0)
     return {
@@ -369,7 +370,8 @@ def video(
     clip = open_video(path)
     images = progress(taken_ahead(clip.iter_frames()), clip.frames)
     frames = list(followed(detector, images, every))
-    converted = [as_skeleton(found, detector.skeleton, COCO17) for found in frames]
+    joints = skeleton.reported(detector.skeleton)
+    converted = [as_skeleton(found, detector.skeleton, joints) for found in frames]
     people_of = track.follow(
         clip.times, [xy for xy, _, _ in converted], [score for _, score, _ in converted], tracking
     )
@@ -393,30 +395,40 @@ def video(
 
 @overload
 def find(
-    detector: Detector, image: list[Any], *, min_score: float | None = ..., joints: Skeleton = ...
+    detector: Detector,
+    image: list[Any],
+    *,
+    min_score: float | None = ...,
+    joints: Skeleton | None = ...,
 ) -> list[Found]:
     """Of several pictures."""
 
 
 @overload
 def find(
-    detector: Detector, image: Any, *, min_score: float | None = ..., joints: Skeleton = ...
+    detector: Detector, image: Any, *, min_score: float | None = ..., joints: Skeleton | None = ...
 ) -> Found:
     """Of one picture."""
 
 
 def find(
-    detector: Detector, image: Any, *, min_score: float | None = None, joints: Skeleton = COCO17
+    detector: Detector,
+    image: Any,
+    *,
+    min_score: float | None = None,
+    joints: Skeleton | None = None,
 ) -> Found | list[Found]:
     """The people of a picture as one object, which counts, draws and saves itself (`found`).
 
     image: a file's name, its bytes, a PIL picture or an array (data.images.any_picture); a list of
     them gives a list. min_score: people below it are left out, and counted in `left_out`; by
-    default the detector's `settings.min_person`. joints: the skeleton of the result. Raises
+    default the detector's `settings.min_person`. joints: the skeleton of the result, by default
+    COCO17, of a detector of a skeleton of one's own this one. Raises
     DataError for what is no picture, ConfigError for a score outside 0 to 1.
     """
     chosen = detector.settings.min_person if min_score is None else min_score
     least = checked_score(chosen, "min_score")
+    joints = joints or skeleton.reported(detector.skeleton)
     several = isinstance(image, list | tuple)
     out = []
     for i, one in enumerate(image if several else [image]):

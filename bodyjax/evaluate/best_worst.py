@@ -13,7 +13,7 @@ from bodyjax import detect, draw, metrics, skeleton
 from bodyjax.data import affine
 from bodyjax.data.pictures.labelled import Pictures
 from bodyjax.errors import DataError
-from bodyjax.skeleton import AREA_OF_BOX, BODY18, COCO17
+from bodyjax.skeleton import AREA_OF_BOX
 
 if TYPE_CHECKING:
     from bodyjax.detect.detector import Detector
@@ -28,13 +28,14 @@ def similarity(detector: Detector, source: Pictures, found: Pass) -> np.ndarray:
     found person has with them: (N,), NaN where nobody is labelled. Found people beyond the labelled
     ones cost nothing here, unlike in AP. Area = AREA_OF_BOX x box."""
     out = np.full(len(found.rows), np.nan)
-    sigmas = metrics.sigmas(COCO17)
+    bones = skeleton.reported(detector.skeleton)
+    sigmas = metrics.sigmas(bones)
     for i, (row, people) in enumerate(zip(found.rows, found.people, strict=True)):
         label = source.people[row]
         if not len(label.xy):
             continue
-        xy, visible = skeleton.convert(label.xy, label.visible, BODY18, COCO17)
-        ours, _, _ = detect.as_skeleton(people, detector.skeleton, COCO17)
+        xy, visible = skeleton.convert(label.xy, label.visible, source.skeleton, bones)
+        ours, _, _ = detect.as_skeleton(people, detector.skeleton, bones)
         area = AREA_OF_BOX * np.prod(label.boxes[:, 2:] - label.boxes[:, :2], axis=-1)
         pairs = metrics.oks(ours[:, None], xy[None], visible[None], area[None], sigmas)
         out[i] = np.asarray(pairs).max(axis=0, initial=0.0).mean()

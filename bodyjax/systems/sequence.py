@@ -218,10 +218,10 @@ def joint_share(system: SequenceSystem, variables: Variables, batch: Batch, labe
 def build(config: Mapping[str, Any]) -> SequenceSystem:
     """A system from a config with the sections model, features, augment, test and loss.
 
-    `config.skeleton` is a name of `bodyjax.skeleton`, or a section of words as `skeleton.make`
+    `config.skeleton` is a name of `bodyjax.skeleton`, or a section of words as `skeleton.of`
     takes them (name, joints, limbs). ConfigError names the field that is wrong.
     """
-    body = skeleton_of(config["skeleton"])
+    body = skeleton.of(config["skeleton"])
     model = dict(config["model"])
     labels = tuple(map(str, config["labels"]))
     steps, stored = model.pop("steps", 0), model.pop("stored")
@@ -315,13 +315,6 @@ def _check_model(model: SequenceClassifier) -> None:
             place="model.projection",
             hint="give it 1 or more",
         )
-
-
-def skeleton_of(value: Any) -> Skeleton:
-    """The skeleton that a config names, or the words of one (skeleton.make)."""
-    if isinstance(value, str):
-        return skeleton.get(value)
-    return skeleton.make(value["name"], value["joints"], value["limbs"])
 
 
 def _from_section(kind: Any, values: dict[str, Any], place: str) -> Any:

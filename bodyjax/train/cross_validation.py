@@ -20,7 +20,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from bodyjax import files
+from bodyjax import files, skeleton
 from bodyjax.contract import System
 from bodyjax.data import folds as folding
 from bodyjax.data.folds import Fold
@@ -30,7 +30,7 @@ from bodyjax.engine.evaluate import predict_rows
 from bodyjax.engine.optim import make_optimizer, moving_average
 from bodyjax.errors import ConfigError, UserError
 from bodyjax.metrics.pooled import interval, pooled, scores, show, table
-from bodyjax.systems.sequence import build, skeleton_of
+from bodyjax.systems.sequence import build
 
 Array = jax.Array
 Say = Callable[[str], None]
@@ -262,7 +262,7 @@ def complete(config: Mapping[str, Any], data: Sequences) -> dict[str, Any]:
         hint = "tables say it in the columns width, height; or take position"
         raise ConfigError(what, place="features", hint=hint)
     body = data.skeleton
-    if values.get("skeleton") and skeleton_of(values["skeleton"]).joints != body.joints:
+    if values.get("skeleton") and skeleton.of(values["skeleton"]).joints != body.joints:
         what = f"the joints of the data are {body.name}'s: {', '.join(body.joints)}"
         raise ConfigError(what, place="skeleton", hint="leave it empty")
     limbs = " ".join(f"{body.joints[a]}-{body.joints[b]}" for a, b in body.limbs)

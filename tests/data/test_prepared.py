@@ -92,7 +92,7 @@ def test_tfds_reads_the_set_and_no_tensorflow_is_loaded(arrays):
 import sys, tensorflow_datasets as tfds
 data = tfds.builder_from_directory({str(arrays)!r}).as_data_source("train")
 assert sorted(int(data[i]["label"]) for i in range(len(data))) == list(range(5))
-from bodyjax.data import prepared, sets, pictures, clips, augment, joints, stream
+from bodyjax.data import prepared, sets, pictures, clips, augment, sequences, stream
 assert len(prepared.Prepared({str(arrays)!r}, "train")) == 5
 assert not {{"tensorflow", "jax", "grain"}} & set(sys.modules), "too much is loaded"
 """

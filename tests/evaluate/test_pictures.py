@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from bodyjax import detect, metrics
+from bodyjax.data import affine
 from bodyjax.errors import ConfigError, DataError
 from bodyjax.evaluate import coco_ap, pictures
 from bodyjax.skeleton import BODY18, COCO17, LSP14
@@ -64,8 +65,8 @@ def test_pck_takes_the_person_of_highest_score_and_the_maxima_where_nobody_is(tm
     nobody = pictures.evaluate(knowing({}), data, samples=0)
     assert nobody["nobody"] == 10
     middle = np.full((10, 14, 2), np.nan)
-    middle[:, :13] = detect.affine.move(
-        np.full((1, 2), 32.0), detect.affine.inverse(detect.canvas_map((40, 50), 64))
+    middle[:, :13] = affine.move(
+        np.full((1, 2), 32.0), affine.inverse(detect.canvas_map((40, 50), 64))
     )
     expected = metrics.lsp_pck(middle, joints, labelled)["pck_limbs"]
     assert nobody["pck_limbs"] == pytest.approx(expected)
