@@ -18,6 +18,7 @@ from configs.pose import get_config
 from launch import detect as launch_detect
 from launch import evaluate, train
 from tests.data import make_videos
+from tests.picture_sets import coco_set
 
 CATEGORY = {
     "id": 1,
@@ -106,9 +107,8 @@ def test_without_sigmas_pck_is_measured_and_ap_refused(trained, tmp_path, capsys
     assert 0 <= report["pck_people"] <= 1
     with pytest.raises(ConfigError, match="no sigmas"):
         evaluate.main([*words, "--pictures", str(tmp_path / "drawn")])
+    dogs(tmp_path / "others", CATEGORY | {"keypoints": ["nose", "L_Eye", "R_Eye", "tail"]})
     with pytest.raises(DataError, match="no joint is called tail base"):
-        other = CATEGORY | {"keypoints": ["nose", "L_Eye", "R_Eye", "tail"]}
-        dogs(tmp_path / "others", other)
         evaluate.main(["--checkpoint", str(run), "--data", str(tmp_path / "others")])
 
 
@@ -126,7 +126,12 @@ def test_with_sigmas_there_is_ap(trained, tmp_path):
 
 
 def test_coco17_trains(tmp_path):
-    arguments = [*TINY, "--config.model.skeleton=coco17", f"--workdir={tmp_path / 'run'}"]
+    rng = np.random.default_rng(0)
+    tables = [[np.column_stack([rng.uniform(4, 36, (17, 2)), np.full(17, 2)])] for _ in range(6)]
+    coco_set(tmp_path / "own", tables, split=["train"] * 4 + ["val"] * 2)
+    arguments = [*TINY, "--config.model.skeleton=coco17", f"--config.data={tmp_path}",
+                 "--config.data.sets={'own': 1.0}", "--config.data.valid=own",
+                 f"--workdir={tmp_path / 'run'}"]  # fmt: skip
     assert train.main(arguments) == 0
     detector = detect.load(tmp_path / "run")
     assert detector.skeleton is skeleton.COCO17
