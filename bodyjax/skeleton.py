@@ -1,12 +1,18 @@
 """Skeletons as data: joint names, limbs, mirror, OKS sigmas, bone groups, and maps between them.
 
 A joint is known by its name; left and right are the person's own. The order of joints and limbs is
-the order of channels in heat maps and affinity fields. NumPy only.
+the order of channels in heat maps and affinity fields. A skeleton of one's own (an animal, a hand)
+is made by `make`; `words` and `of` carry it through a config. NumPy only.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from numbers import Real
+from typing import Any
 
 import numpy as np
 
@@ -42,29 +48,42 @@ class Skeleton:
         return self.joints.index(joint)
 
 
+Pairs = str | Sequence[Sequence[str]]
+"""Pairs of joints by name: "nose-neck neck-hip", or [("nose", "neck"), ("neck", "hip")]."""
+
+
 def make(
     name: str,
-    joints: str,
-    limbs: str,
+    joints: str | Sequence[str],
+    limbs: Pairs,
     *,
-    sigmas: tuple[float, ...] | None = None,
+    mirror: Pairs | None = None,
+    sigmas: Sequence[float] | None = None,
     groups: dict[str, str] | None = None,
 ) -> Skeleton:
-    """A skeleton from words: joints "nose neck", limbs "nose-neck", groups {"arms": "a-b c-d"}.
+    """A skeleton of one's own, from words or lists of names: joints "nose neck", limbs "nose-neck",
+    groups {"arms": "a-b c-d"}.
 
-    The mirror follows from the names (left_x and right_x). Raises ConfigError where a limb names an
-    unknown joint or a group an unknown limb.
+    mirror: pairs of joints that change places in a mirrored picture; where it is left out the names
+    say it (left_x and right_x, L_Eye and R_Eye). A joint without another side stays itself. sigmas:
+    of OKS, one for each joint. Raises ConfigError for a joint that is named twice, a limb or mirror
+    of an unknown joint, a group of an unknown limb, and sigmas that can't be.
     """
-    names = tuple(joints.split())
+    names = tuple(joints.split()) if isinstance(joints, str) else tuple(map(str, joints))
     place = {joint: i for i, joint in enumerate(names)}
+    if not names or len(place) < len(names):
+        twice = [joint for joint in names if names.count(joint) > 1]
+        what = f"joint {twice[0]!r} is named twice" if twice else "has no joints"
+        raise ConfigError(what, file=name)
 
-    def pair(word: str) -> tuple[int, int]:
-        first, _, second = word.partition("-")
-        if first not in place or second not in place:
-            raise ConfigError(f"limb {word!r} names a joint that is not there", file=name)
-        return place[first], place[second]
+    def pair(words: str | Sequence[str], what: str = "limb") -> tuple[int, int]:
+        ends = words.split("-") if isinstance(words, str) else [str(word) for word in words]
+        if len(ends) != 2 or not set(ends) <= set(names):
+            told = "-".join(ends)
+            raise ConfigError(f"{what} {told!r} names a joint that is not there", file=name)
+        return place[ends[0]], place[ends[1]]
 
-    pairs = tuple(pair(word) for word in limbs.split())
+    pairs = tuple(pair(word) for word in (limbs.split() if isinstance(limbs, str) else limbs))
     members: dict[str, tuple[int, ...]] = {}
     for group, words in (groups or {}).items():
         wanted = [pair(word) for word in words.split()]
@@ -74,11 +93,44 @@ def make(
         if missing:
             raise ConfigError(f"group {group!r} names {missing[0]!r}, not a limb", file=name)
         members[group] = tuple(pairs.index(limb) for limb in wanted)
-    swapped = [
-        joint.replace("left_", "\0").replace("right_", "left_").replace("\0", "right_")
-        for joint in names
-    ]
-    return Skeleton(name, names, pairs, tuple(place[joint] for joint in swapped), sigmas, members)
+    if mirror is None:
+        swapped = [place.get(other_side(joint), i) for i, joint in enumerate(names)]
+    else:
+        swapped = list(range(len(names)))
+        for word in mirror.split() if isinstance(mirror, str) else mirror:
+            first, second = pair(word, "mirror")
+            swapped[first], swapped[second] = second, first
+    made = Skeleton(name, names, pairs, tuple(swapped), None, members)
+    return made if sigmas is None else with_sigmas(made, sigmas)
+
+
+SIDES = {"left": "right", "right": "left", "l": "r", "r": "l"}
+SIDE = re.compile(r"(?<![^\W_])(left|right|l|r)(?![^\W_])", re.IGNORECASE)
+"""A word of a name that says the side."""
+
+
+def other_side(joint: str) -> str:
+    """The name of the same joint of the other side: left_eye of right_eye, L_Eye of R_Eye; itself
+    where the name says no side."""
+
+    def swapped(found: re.Match[str]) -> str:
+        word = found[0]
+        other = SIDES[word.lower()]
+        return other.upper() if word.isupper() else other.title() if word.istitle() else other
+
+    return SIDE.sub(swapped, joint)
+
+
+def with_sigmas(skeleton: Skeleton, sigmas: Sequence[float]) -> Skeleton:
+    """The skeleton with these constants of OKS. ConfigError unless there is one number above 0 for
+    each joint."""
+    count = len(skeleton.joints)
+    if len(sigmas) != count:
+        what = f"{len(sigmas)} sigmas for {count} joints"
+        raise ConfigError(what, file=skeleton.name, hint="give one a joint")
+    if not all(isinstance(value, Real) and 0 < value < math.inf for value in sigmas):
+        raise ConfigError(f"sigmas {tuple(sigmas)} should be numbers above 0", file=skeleton.name)
+    return replace(skeleton, sigmas=tuple(float(value) for value in sigmas))
 
 
 # Per-joint constants of COCO's keypoint evaluation (cocodataset.org, keypoints-eval).
@@ -87,6 +139,9 @@ COCO_SIGMAS = (
     *(0.079, 0.079, 0.072, 0.072, 0.062, 0.062),  # shoulders, elbows, wrists
     *(0.107, 0.107, 0.087, 0.087, 0.089, 0.089),  # hips, knees, ankles
 )
+
+AREA_OF_BOX = 0.53
+"""Area of a person of whom only the box is known, as a share of the box (for OKS)."""
 
 ARMS = (
     "left_shoulder-left_elbow left_elbow-left_wrist "
@@ -234,6 +289,50 @@ def get(name: str) -> Skeleton:
     return SKELETONS[name]
 
 
+def of(value: str | Mapping[str, Any]) -> Skeleton:
+    """The skeleton that a config names, or makes of a section with the parameters of `make` (name,
+    joints, limbs and, where wanted, mirror and sigmas), as `words` writes it."""
+    if isinstance(value, str):
+        return get(value)
+    needed, more = {"name", "joints", "limbs"}, {"mirror", "sigmas"}
+    hint = f"a name, or a section of {', '.join(sorted(needed | more))}"
+    for field in sorted(needed - set(value)):
+        raise ConfigError("is missing", place=f"skeleton.{field}", hint=hint)
+    for field in sorted(set(value) - needed - more):
+        raise ConfigError("there is no such field", place=f"skeleton.{field}", hint=hint)
+    sigmas = value.get("sigmas") or None
+    return make(
+        value["name"], value["joints"], value["limbs"], mirror=value.get("mirror"), sigmas=sigmas
+    )
+
+
+def words(skeleton: Skeleton) -> str | dict[str, Any]:
+    """What a config says of a skeleton, as JSON takes it and `of` reads it: its name where bodyjax
+    knows it, else its joints, limbs, mirror and sigmas by name."""
+    if SKELETONS.get(skeleton.name) == skeleton:
+        return skeleton.name
+    joints = skeleton.joints
+    sides = [[joints[a], joints[b]] for a, b in enumerate(skeleton.mirror) if a < b]
+    return {
+        "name": skeleton.name,
+        "joints": list(joints),
+        "limbs": [[joints[a], joints[b]] for a, b in skeleton.limbs],
+        "mirror": sides,
+        "sigmas": list(skeleton.sigmas or ()),
+    }
+
+
+def own(skeleton: Skeleton) -> bool:
+    """Whether a skeleton is none of those that bodyjax knows (a person's), by its joints."""
+    return all(skeleton.joints != known.joints for known in SKELETONS.values())
+
+
+def reported(skeleton: Skeleton) -> Skeleton:
+    """The joints in which people found in those of `skeleton` are told: COCO's, of a skeleton of
+    one's own the same."""
+    return skeleton if own(skeleton) else COCO17
+
+
 # Joints that a skeleton defines as the middle of others: they are computed where the source has
 # those others, also if it has a joint of the same name at another place (LSP's labelled neck).
 MIDDLES = {
@@ -271,9 +370,10 @@ def convert(
     """Joints of one skeleton as joints of another.
 
     xy: (..., J, 2 or 3) of `source`; visible: (..., J) in {0, 1, 2}. Returns the same of `target`,
-    in the dtypes given. A joint is taken by its name, or as the middle of two (`MIDDLES`; its
-    `visible` is the lower of the two). What the source does not have is absent: visible 0, xy 0.
-    Raises ValueError where the shapes do not fit the source.
+    in the dtypes given. A joint is taken by its name, by another one for the same place
+    (`SYNONYMS`) or as the middle of two (`MIDDLES`; its `visible` is the lower of the two). What
+    the source does not have is absent: visible 0, xy 0. Raises ValueError where the shapes do not
+    fit the source.
     """
     xy, visible = np.asarray(xy), np.asarray(visible)
     count = len(source.joints)
@@ -288,9 +388,32 @@ def convert(
         parts = MIDDLES.get((target.name, joint), ())
         if source.name == target.name or not all(part in place for part in parts):
             parts = ()
-        rows = [place[part] for part in parts or (common_name(joint),) if part in place]
+        if parts:
+            rows = [place[part] for part in parts]
+        elif joint in source.joints:  # before another joint that a synonym would name
+            rows = [source.joints.index(joint)]
+        else:
+            rows = [place[name] for name in (common_name(joint),) if name in place]
         if rows:
             seen = visible[..., rows].min(axis=-1)
             out_visible[..., j] = seen
             out_xy[..., j, :] = np.where(seen[..., None] > 0, xy[..., rows, :].mean(axis=-2), 0)
     return out_xy, out_visible
+
+
+def convert_mask(mask: np.ndarray, source: Skeleton, target: Skeleton) -> np.ndarray:
+    """Which joints of `target` are known, (..., J) bool, where these of `source` are: a joint that
+    `convert` computes needs all that it is computed of."""
+    known = np.asarray(mask).astype(np.uint8)
+    _, seen = convert(np.zeros((*known.shape, 2)), known, source, target)
+    return seen > 0
+
+
+def check_convertible(source: Skeleton, target: Skeleton, what: str) -> None:
+    """ConfigError where no joint of `target` can be had from `source`; `what` has the joints."""
+    if not convert_mask(np.ones(len(source.joints), bool), source, target).any():
+        raise ConfigError(
+            f"{what} has joints of {source.name}, none of which is a joint of {target.name}",
+            place="model.skeleton",
+            hint=f"its joints: {', '.join(source.joints)}",
+        )

@@ -1,5 +1,8 @@
+import json
+
 import numpy as np
 import pytest
+from ml_collections import ConfigDict
 
 from bodyjax import ConfigError, skeleton
 from tests.shared import GOLDENS, shared
@@ -111,3 +114,62 @@ def test_mistakes_are_named():
         skeleton.make("mine", "nose neck hip", "nose-neck", groups={"head": "neck-hip"})
     with pytest.raises(ValueError, match="17 joints"):
         skeleton.convert(np.zeros((16, 2)), np.zeros(16), skeleton.COCO17, skeleton.BODY18)
+    with pytest.raises(ConfigError, match="'nose' is named twice"):
+        skeleton.make("mine", "nose nose", "")
+    with pytest.raises(ConfigError, match="mirror 'left_ear-ear' names a joint"):
+        skeleton.make("mine", "left_ear right_ear", "", mirror="left_ear-ear")
+    with pytest.raises(ConfigError, match="1 sigmas for 2 joints"):
+        skeleton.make("mine", "nose neck", "nose-neck", sigmas=(0.1,))
+    with pytest.raises(ConfigError, match="numbers above 0"):
+        skeleton.make("mine", "nose neck", "nose-neck", sigmas=(0.1, 0.0))
+    with pytest.raises(ConfigError, match=r"skeleton\.limbs: is missing"):
+        skeleton.of({"name": "mine", "joints": "nose neck"})
+    with pytest.raises(ConfigError, match=r"skeleton\.bones: there is no such field"):
+        skeleton.of({"name": "mine", "joints": "nose neck", "limbs": "", "bones": ""})
+
+
+DOG = skeleton.make(
+    "dog", ("L_Eye", "R_Eye", "nose", "tail-base"), [("L_Eye", "nose"), ("R_Eye", "nose")]
+)
+
+
+def test_mirrors_follow_from_names_or_are_said():
+    assert DOG.mirror == (1, 0, 2, 3)
+    sides = skeleton.make("four", "paw left.paw hind_l hind_r", "")
+    assert sides.mirror == (0, 1, 3, 2)  # there is no right.paw
+    said = skeleton.make("two", "a b c", "", mirror="a-c")
+    assert said.mirror == (2, 1, 0)
+    assert skeleton.other_side("LEFT_ear") == "RIGHT_ear"
+    assert skeleton.other_side("collar") == "collar"
+
+
+def test_a_skeleton_goes_through_a_config():
+    for name in ALL:
+        assert skeleton.words(skeleton.get(name)) == name
+        assert skeleton.of(name) is skeleton.get(name)
+        assert not skeleton.own(skeleton.get(name))
+    for bones in (DOG, skeleton.with_sigmas(DOG, (0.1, 0.1, 0.2, 0.3))):
+        stored = json.loads(json.dumps(skeleton.words(bones)))
+        assert skeleton.of(stored) == bones
+        assert skeleton.of(ConfigDict(stored)) == bones
+        assert skeleton.own(bones)
+
+
+def test_joints_of_their_own_name_go_before_synonyms():
+    paws = skeleton.make("paws", "left_hand left_wrist", "")
+    xy = np.array([[1.0, 2.0], [3.0, 4.0]])
+    moved, _ = skeleton.convert(xy, np.array([2, 2]), paws, paws)
+    assert np.array_equal(moved, xy)
+    moved, seen = skeleton.convert(xy, np.array([2, 2]), paws, skeleton.COCO17)
+    assert seen.sum() == 2
+    assert np.array_equal(moved[skeleton.COCO17.index("left_wrist")], (3, 4))
+
+
+def test_a_joint_is_known_where_all_it_is_computed_of_is():
+    known = np.ones(17, bool)
+    known[skeleton.COCO17.index("left_shoulder")] = False
+    mask = skeleton.convert_mask(known, skeleton.COCO17, skeleton.BODY18)
+    assert {skeleton.BODY18.joints[j] for j in np.flatnonzero(~mask)} == {"neck", "left_shoulder"}
+    with pytest.raises(ConfigError, match=r"set dogs has joints of dog, none of which .* uiprmd22"):
+        skeleton.check_convertible(DOG, skeleton.UIPRMD22, "set dogs")
+    skeleton.check_convertible(DOG, skeleton.COCO17, "set dogs")  # the nose

@@ -23,7 +23,7 @@ import numpy as np
 from PIL import Image
 
 from bodyjax import detect, draw
-from bodyjax.data import sets
+from bodyjax.data import affine, sets
 from bodyjax.data.video.files import open_video
 from bodyjax.detect import found
 from bodyjax.detect.detector import Detector
@@ -115,7 +115,7 @@ def sheet(tiles: Sequence[np.ndarray], columns: int) -> np.ndarray:
     """Pictures (h, w, 3) in rows of `columns`, grey between and around those that are smaller."""
     height, width = (max(tile.shape[axis] for tile in tiles) + 4 for axis in (0, 1))
     rows = math.ceil(len(tiles) / columns)
-    out = np.full((rows * height, columns * width, 3), 128, np.uint8)
+    out = np.full((rows * height, columns * width, 3), affine.FILL, np.uint8)
     for i, tile in enumerate(tiles):
         y, x = i // columns * height, i % columns * width
         out[y : y + tile.shape[0], x : x + tile.shape[1]] = tile

@@ -5,11 +5,12 @@ bodyjax detect --checkpoint NAME --input FILE|FOLDER [--out overlay] [--json res
 
 --out is a file for one picture or video, a folder for a folder. The JSON is a COCO results list:
 each person has image_id (number of the file among those of the folder, or of the video's frame),
-file_name, keypoints, score and bbox (x, y, width, height), found (joints that are more than a
-guess), overflow (people and peaks of the picture beyond what is kept: said at the end as well); in
-videos also frame, time, identity and bridged. Without --json it is printed. People below
---min-score are left out and counted. Exit codes: 0 done; 1 some files could not be read, the others
-are done; 2 a mistake in the input.
+file_name, keypoints (COCO's 17 joints, of a detector of a skeleton of one's own in its joints),
+score and bbox (x, y, width, height), found (joints that are more than a guess), overflow (people
+and peaks of the picture beyond what is kept: said at the end as well); in videos also frame, time,
+identity and bridged. Without --json it is printed. People below --min-score are left out and
+counted. Exit codes: 0 done; 1 some files could not be read, the others are done; 2 a mistake in the
+input.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import json
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bodyjax import files
 from bodyjax.commands import flags
@@ -32,6 +33,9 @@ from bodyjax.commands.evaluate import (
 )
 from bodyjax.data.video.writing import ENDINGS, WRITTEN
 from bodyjax.errors import ConfigError, DataError, UserError
+
+if TYPE_CHECKING:
+    from bodyjax.skeleton import Skeleton
 
 PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif")
 
@@ -220,7 +224,7 @@ def _picture(detector: Any, file: Path, target: Path | None, least: float) -> Re
 
 
 def _video(detector: Any, file: Path, target: Path | None, least: float, on_bad: str) -> Read:
-    from bodyjax import detect
+    from bodyjax import detect, skeleton
     from bodyjax.data.video.files import open_video
     from bodyjax.data.video.writing import write_overlay
     from bodyjax.detect import found
@@ -232,28 +236,29 @@ def _video(detector: Any, file: Path, target: Path | None, least: float, on_bad:
     frames, left_out = found.frames_at_least(frames, least)
     clip = open_video(file, on_bad)
     width, height = clip.size
+    bones = skeleton.reported(detector.skeleton)
     if target is not None:
         make_parent(target)
         pairs = zip(clip.iter_frames(), frames, strict=True)
-        write_overlay(target, (drawn(image, people) for image, people in pairs), clip)
+        write_overlay(target, (drawn(image, people, bones) for image, people in pairs), clip)
     people = [person for people in frames for person in people]
     boxed = found.with_boxes(people, (height, width))
     return Read(boxed, left_out, full, damaged=clip.left_out)
 
 
-def drawn(image: Any, people: list[dict[str, Any]]) -> Any:
+def drawn(image: Any, people: list[dict[str, Any]], bones: Skeleton) -> Any:
     """A frame with the joints that were found (guesses are in the JSON only) and each person's
     number."""
     import numpy as np
 
     from bodyjax import draw
-    from bodyjax.skeleton import COCO17
 
-    table = np.array([person["keypoints"] for person in people]).reshape(-1, 17, 3)
+    joints = len(bones.joints)
+    table = np.array([person["keypoints"] for person in people]).reshape(-1, joints, 3)
     sure = [[flag or person["bridged"] for flag in person["found"]] for person in people]
-    score = np.where(np.array(sure, bool).reshape(-1, 17), table[..., 2], 0.0)
+    score = np.where(np.array(sure, bool).reshape(-1, joints), table[..., 2], 0.0)
     numbers = [person["identity"] for person in people]
-    return draw.skeletons(image, table[..., :2], score, COCO17, numbers=numbers)
+    return draw.skeletons(image, table[..., :2], score, bones, numbers=numbers)
 
 
 def _bar(items: Iterable[Any], count: int, unit: str) -> Iterator[Any]:

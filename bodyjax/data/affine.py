@@ -10,6 +10,8 @@ import numpy as np
 from PIL import Image
 
 IDENTITY = np.array([[1, 0, 0], [0, 1, 0]], np.float64)
+FILL = 128
+"""Grey of a canvas where the picture does not reach, in training, detection and recognition."""
 
 
 def about(centre: np.ndarray, target: np.ndarray, scale: float, degrees: float = 0.0) -> np.ndarray:
@@ -61,7 +63,7 @@ def warp(
     matrix: np.ndarray,
     size: tuple[int, int],
     *,
-    fill: int = 128,
+    fill: int = FILL,
     filter: Image.Resampling = Image.Resampling.BILINEAR,
 ) -> np.ndarray:
     """A picture (H, W, 3) uint8 under the map, as (*size, 3) uint8; `fill` where there is none.

@@ -12,13 +12,14 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from bodyjax import skeleton
 from bodyjax.data import affine
 from bodyjax.data.clips import body_region
+from bodyjax.skeleton import BODY18
 
 Example = dict[str, np.ndarray]
 
-MIRROR = np.array(skeleton.get("body18").mirror)
+MIRROR = np.array(BODY18.mirror)
+"""Of the joints of clips."""
 SURROUNDINGS = 0.15
 """By this share of its longer side, a person's box is enlarged where the rest is not labelled."""
 
@@ -58,13 +59,15 @@ def augment_picture(
     *,
     max_people: int = 8,
     stride: int = 8,
+    mirror: tuple[int, ...] = BODY18.mirror,
 ) -> Example:
     """A crop about one random person, turned, scaled, perhaps mirrored, with its colours changed.
 
     example: as data.pictures.labelled says. `size`: (height, width) of the crop, or one number.
+    `mirror`: of the joints' skeleton.
 
-    Returns image (H, W, 3) uint8; xy (max_people, 18, 2) float32 and visible (max_people, 18) uint8
-    in the crop's pixels (joints outside the crop stay: limbs lead to them); joint_mask (18,) bool;
+    Returns image (H, W, 3) uint8; xy (max_people, J, 2) float32 and visible (max_people, J) uint8
+    in the crop's pixels (joints outside the crop stay: limbs lead to them); joint_mask (J,) bool;
     area_mask (H / stride, W / stride) float32, 0 where nothing is to be learnt: in `ignore` boxes
     away from labelled joints, around people in pictures that are not `complete`, over people beyond
     `max_people` (counted in `overflow`), and outside the picture if `changes.mask_outside`; matrix
@@ -97,7 +100,7 @@ def augment_picture(
         example,
         pixels,
         matrix,
-        flipped,
+        np.array(mirror) if flipped else None,
         max_people,
         stride,
         mask_outside=changes.mask_outside,
@@ -112,9 +115,7 @@ def fit_picture(
     height, width = (size, size) if isinstance(size, int) else size
     matrix = affine.fit(example["image"].shape[:2], (height, width))
     pixels = affine.warp(example["image"], matrix, (height, width))
-    return _finish(
-        example, pixels, matrix, False, max_people, stride, mask_outside=True, first=None
-    )
+    return _finish(example, pixels, matrix, None, max_people, stride, mask_outside=True, first=None)
 
 
 def change_colours(
@@ -160,7 +161,7 @@ def augment_clip(
     """
     target = (size, size) if isinstance(size, int) else size
     source = (int(example["size"][1]), int(example["size"][0]))
-    matrix, fill = affine.fit(source, target), 128
+    matrix, fill = affine.fit(source, target), affine.FILL
     if example.get("simulated", False):
         region = None
         if "xy" in example:
@@ -188,7 +189,7 @@ def fit_clip(example: Example, size: int | tuple[int, int]) -> Example:
     """A clip whole and centred in `size`, not changed otherwise; keys as augment_clip."""
     target = (size, size) if isinstance(size, int) else size
     source = (int(example["size"][1]), int(example["size"][0]))
-    return _move_clip(example, affine.fit(source, target), target, False, 128)
+    return _move_clip(example, affine.fit(source, target), target, False, affine.FILL)
 
 
 def _move_clip(
@@ -259,14 +260,15 @@ def _finish(
     example: Example,
     pixels: np.ndarray,
     matrix: np.ndarray,
-    flipped: bool,
+    mirror: np.ndarray | None,
     max_people: int,
     stride: int,
     *,
     mask_outside: bool,
     first: int | None,
 ) -> Example:
-    """Move the joints with the picture, and bring the people to a fixed number."""
+    """Move the joints with the picture, and bring the people to a fixed number. mirror: where the
+    joints go, None where the picture is not mirrored."""
     height, width = pixels.shape[:2]
     xy = affine.move(example["xy"], matrix)
     visible, joint_mask = example["visible"], example["joint_mask"]
@@ -284,8 +286,8 @@ def _finish(
         mask_outside=mask_outside,
         more_ignore=example["boxes"][rest],
     )
-    if flipped:
-        xy, visible, joint_mask = xy[:, MIRROR], visible[:, MIRROR], joint_mask[MIRROR]
+    if mirror is not None:
+        xy, visible, joint_mask = xy[:, mirror], visible[:, mirror], joint_mask[mirror]
     out_xy = np.zeros((max_people, xy.shape[1], 2), np.float32)
     out_visible = np.zeros((max_people, xy.shape[1]), np.uint8)
     out_xy[: len(kept)] = np.where(visible[kept][..., None] > 0, xy[kept], 0)

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from bodyjax import skeleton
 from bodyjax.contract import Feed, Source
 from bodyjax.data import augment, sets
 from bodyjax.data.pictures.clip_frames import clip_pictures
@@ -21,6 +22,7 @@ from bodyjax.data.pictures.simulated import SimulatedPictures
 from bodyjax.data.pictures.teacher import Taught, TaughtByMaps, with_maps, with_teacher
 from bodyjax.data.stream import Mixture, Stream, Transform
 from bodyjax.errors import ConfigError, DataError
+from bodyjax.skeleton import BODY18, Skeleton
 
 Example = dict[str, Any]
 
@@ -56,19 +58,26 @@ class WholePicture:
 
 
 def picture_source(
-    name: str, root: Path, part: str, *, teacher: bool = False, on_bad: str = "raise"
-) -> Source:
+    name: str,
+    root: Path,
+    part: str,
+    *,
+    bones: Skeleton | None = None,
+    teacher: bool = False,
+    on_bad: str = "raise",
+) -> Any:
     """One labelled set of pictures: `simulated`, or the folder `name` below `root`, known by its
     layout (LSP arrays, COCO keypoints, rendered people, a prepared set, or clips with stored
     joints, of which frames are taken: bodyjax.data.pictures.clip_frames).
 
-    With `teacher`, the stored joints of its teacher.npz come with the examples, where it has one.
+    Joints are those of `bones`, or the set's own; ConfigError where the set has none of them. With
+    `teacher`, the stored joints of its teacher.npz come with the examples, where it has one.
     on_bad: "raise" ends at the first label or missing picture that can't be used; "skip" decodes
     every picture of the part once and leaves out, names and counts what can't be used. Of a
     prepared set that was done when it was made.
     """
     if name == "simulated":
-        return SimulatedPictures(part)
+        return _in_joints(SimulatedPictures(part), bones)
     folder = root / name
     if not folder.exists():
         raise ConfigError(
@@ -76,23 +85,37 @@ def picture_source(
         )
     kind = sets.recognise(folder)
     if kind in ("clips", "jhmdb"):  # its labels are the stored joints already
-        return clip_pictures(folder, part, on_bad=on_bad)
+        return _in_joints(clip_pictures(folder, part, on_bad=on_bad), bones)
     if kind not in (*sets.PICTURES, "prepared"):
         raise ConfigError(f"{folder} holds {kind}, not labelled pictures", place="data.sets")
     options = {} if kind == "prepared" else {"on_bad": on_bad, "check_pictures": on_bad == "skip"}
-    source = sets.open_set(folder, part, **options)
+    source = _in_joints(sets.open_set(folder, part, **options), bones)
     stored = folder / "teacher.npz"
     return with_teacher(source, stored) if teacher and stored.exists() else source
 
 
+def _in_joints(source: Any, bones: Skeleton | None) -> Any:
+    return source if bones is None else source.to(bones)
+
+
+def augmentation(data: Mapping[str, Any], bones: Skeleton) -> dict[str, Any]:
+    """The options of `TrainPicture` for joints of `bones`."""
+    options = {**data["augment"], "scale": tuple(data["augment"]["scale"])}
+    if bones.mirror != BODY18.mirror:  # augment_picture's own: so fingerprints stay what they were
+        options["mirror"] = bones.mirror
+    return options
+
+
 def picture_feed(config: Mapping[str, Any], *, host: tuple[int, int] = (0, 1)) -> Stream:
-    """Pictures for the detector: `data.sets` {name: share} mixed, `data.valid` for evaluation.
+    """Pictures for the detector: `data.sets` {name: share} mixed, `data.valid` for evaluation, all
+    in the joints of `model.skeleton`.
 
     `data.on_bad` ("raise" where it is not set) is that of `picture_source`; what is left out is
     printed. Where `config.distill` names a folder of stored maps, those are the teacher; where it
     names no network either, the sets' stored joints.
     """
     data, model = config["data"], config["model"]
+    bones = skeleton.of(model["skeleton"])
     root, shares = Path(data["path"]), {k: v for k, v in data["sets"].items() if v}
     size, stride, people = tuple(model["size"]), model["stride"], model["max_people"]
     distill = config.get("distill")
@@ -102,9 +125,10 @@ def picture_feed(config: Mapping[str, Any], *, host: tuple[int, int] = (0, 1)) -
         raise ConfigError("no set has a share", place="data.sets")
     on_bad = data.get("on_bad", "raise")
     sources = [
-        picture_source(name, root, "train", teacher=stored, on_bad=on_bad) for name in shares
+        picture_source(name, root, "train", bones=bones, teacher=stored, on_bad=on_bad)
+        for name in shares
     ]
-    held = picture_source(data["valid"], root, "valid", on_bad=on_bad)
+    held = picture_source(data["valid"], root, "valid", bones=bones, on_bad=on_bad)
     if host[0] == 0:
         for name, opened in zip(shares, sources, strict=True):
             say_left_out(f"{name}, train", opened)
@@ -119,13 +143,12 @@ def picture_feed(config: Mapping[str, Any], *, host: tuple[int, int] = (0, 1)) -
             for name, part in zip(shares, sources, strict=True)
         ]
     source = sources[0] if len(sources) == 1 else Mixture(sources, list(shares.values()))
-    options = {**data["augment"], "scale": tuple(data["augment"]["scale"])}
-    transform: Transform = TrainPicture(size, stride, people, options)
+    transform: Transform = TrainPicture(size, stride, people, augmentation(data, bones))
     if stored:
         if not any(isinstance(part, Pictures) and "teacher_xy" in part.extra for part in sources):
             hint = "a teacher.npz in one of data.sets, or a network as distill.teacher"
             raise ConfigError("no set has a teacher", place="distill", hint=hint)
-        transform = Taught(transform)
+        transform = Taught(transform, bones.mirror)
     if maps:
         transform = TaughtByMaps(transform, next(iter(stores.values())).record.form)
     return Stream(

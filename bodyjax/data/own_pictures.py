@@ -7,11 +7,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bodyjax.data.feeds import TrainPicture, say_left_out
-from bodyjax.data.pictures.coco_keypoints import VALID, coco, coco_file, read_coco, splits_of
+from bodyjax import skeleton
+from bodyjax.data.feeds import TrainPicture, augmentation, say_left_out
+from bodyjax.data.pictures.coco_keypoints import (
+    VALID,
+    coco,
+    coco_file,
+    joined,
+    joints_of,
+    read_coco,
+    splits_of,
+)
 from bodyjax.data.pictures.labelled import FilePath, NoPictures, Pictures
 from bodyjax.data.stream import Stream
 from bodyjax.errors import ConfigError, DataError
+from bodyjax.skeleton import Skeleton
 
 KIND = "own_pictures"
 """What `data.kind` calls this."""
@@ -49,6 +59,11 @@ def sides(path: FilePath) -> Sides:
     return Sides(file, "train" if splits & set(VALID) else "trainvalid", "test")
 
 
+def skeleton_of(path: FilePath) -> Skeleton:
+    """The joints of the file at a path."""
+    return joined(list(joints_of(read_coco(sides(path).file)).values()))
+
+
 def open_pictures(path: FilePath, *, on_bad: str = "raise") -> tuple[Pictures, Pictures]:
     """The pictures to learn from and those that are held back (`sides`), each decoded once.
 
@@ -81,9 +96,10 @@ def feed(config: Mapping[str, Any], *, host: tuple[int, int] = (0, 1)) -> Stream
         say_left_out("own pictures", learnt)
         say_left_out("own pictures, held back", held)
         print(f"own pictures: {len(learnt)} to learn from, {len(held)} held back")
-    options = {**data["augment"], "scale": tuple(data["augment"]["scale"])}
+    bones = skeleton.of(model["skeleton"])
+    options = augmentation(data, bones)
     return Stream(
-        learnt,
+        learnt.to(bones),
         TrainPicture(tuple(model["size"]), model["stride"], model["max_people"], options),
         seed=config["seed"], batch_size=data["batch"], workers=data["workers"],
         host_index=host[0], host_count=host[1],

@@ -51,6 +51,10 @@ class StoredPictures:
         return self.made.fingerprint
 
     @property
+    def skeleton(self) -> Skeleton:
+        return self.made.skeleton
+
+    @property
     def heldout(self) -> np.ndarray:
         return self.made.heldout
 

@@ -9,24 +9,27 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from bodyjax import skeleton
 from bodyjax.contract import Source
 from bodyjax.data.clips.folder import ClipFolder
 from bodyjax.data.pictures.images import read_image
 from bodyjax.data.pictures.labelled import FilePath, Pictures, read_arrays
 from bodyjax.errors import DataError
+from bodyjax.skeleton import Skeleton
 
 Example = dict[str, Any]
 
 VERSION = "1.0.0"
 ROWS_FILE = "bodyjax_rows_{split}.npz"
 BYTES = ("image", "video")
-RAGGED = ("xy", "visible", "score", "boxes", "ignore", "numbers")
+RAGGED = ("xy", "visible", "score", "boxes", "ignore", "numbers", "xyz", "camera")
 """Arrays whose first dimensions differ between examples; stored flat, with their shape beside."""
 
 
@@ -106,10 +109,12 @@ class Prepared:
         self.labels, self.groups = _joined(tables, "labels"), _joined(tables, "groups")
         self.heldout = np.concatenate([table["heldout"] for table in tables])
         self.classes = tuple(str(label) for label in tables[0].get("classes", ()))
+        # Sets that were prepared before they said it are of BODY18.
+        words = json.loads(str(tables[0].get("skeleton", '"body18"')))
+        self.skeleton = self._stored_skeleton = skeleton.of(words)
         self.bad: tuple[str, ...] = ()  # what could not be used was left out while it was prepared
         self.left_out: dict[str, int] = {}
-        words = [str(table["fingerprint"]) for table in tables]
-        self.written = " ".join(words)
+        self.written = " ".join(str(table["fingerprint"]) for table in tables)
         self.fingerprint = hashlib.sha256(self.written.encode()).hexdigest()
         self._data: Any = None
 
@@ -128,6 +133,16 @@ class Prepared:
         other.fingerprint = hashlib.sha256(words.encode()).hexdigest()
         return other
 
+    def to(self, target: Skeleton) -> Prepared:
+        """Pictures in the joints of another skeleton, as data.pictures.labelled says."""
+        skeleton.check_convertible(self.skeleton, target, str(self.path))
+        other = copy.copy(self)
+        other.skeleton = target
+        if target.joints != self.skeleton.joints:
+            words = f"{self.fingerprint} {' '.join(target.joints)}"
+            other.fingerprint = hashlib.sha256(words.encode()).hexdigest()
+        return other
+
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_data": None}
 
@@ -144,7 +159,10 @@ class Prepared:
             record = data[row]
         except (RuntimeError, IndexError) as error:
             raise DataError(f"a damaged record ({error})", file=self.name(index)) from None
-        return _restored(record, dtypes, self.name(index))
+        example = _restored(record, dtypes, self.name(index))
+        if self.skeleton.joints == self._stored_skeleton.joints:
+            return example
+        return _moved(example, self._stored_skeleton, self.skeleton)
 
 
 def _joined(tables: list[dict[str, np.ndarray]], name: str) -> np.ndarray | None:
@@ -220,6 +238,19 @@ def _restored(record: Example, dtypes: dict[str, Any], name: str) -> dict[str, n
     return out
 
 
+def _moved(example: Example, source: Skeleton, target: Skeleton) -> Example:
+    """The example of a picture in the joints of another skeleton."""
+    flags = example["visible"]
+    moved: Example = {
+        name: skeleton.convert(example[name], flags, source, target)[0]
+        for name in ("xy", "xyz")
+        if name in example
+    }
+    moved["visible"] = skeleton.convert(example["xy"], flags, source, target)[1]
+    moved["joint_mask"] = skeleton.convert_mask(example["joint_mask"], source, target)
+    return {**example, **moved}
+
+
 def _write_rows(folder: Path, split: str, source: Source, data: Any) -> None:
     order = np.array([int(data[i]["row"]) for i in range(len(data))], np.int64)
     names = source.names
@@ -228,6 +259,8 @@ def _write_rows(folder: Path, split: str, source: Source, data: Any) -> None:
         "heldout": source.heldout[order],
         "classes": np.array([str(label) for label in source.classes], np.str_),
     }
+    if bones := getattr(source, "skeleton", None):
+        arrays["skeleton"] = np.array(json.dumps(skeleton.words(bones)))
     for key, values in (("labels", source.labels), ("groups", source.groups)):
         if values is not None:
             arrays[key] = np.asarray(values)[order]

@@ -1,6 +1,5 @@
 """People in pictures and videos: restore a detector once, then one compiled program a picture."""
 
-from bodyjax.detect.canvas import FILL as FILL
 from bodyjax.detect.canvas import Detections as Detections
 from bodyjax.detect.detector import TAKEN as TAKEN
 from bodyjax.detect.detector import Detector as Detector

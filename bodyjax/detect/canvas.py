@@ -17,6 +17,7 @@ import numpy as np
 from jax import export
 
 from bodyjax import codec, grouping
+from bodyjax.data import affine
 from bodyjax.detect import centers, open_joints, second_look
 from bodyjax.detect import person_score as ranking
 from bodyjax.detect.settings import Settings as Settings
@@ -26,9 +27,6 @@ from bodyjax.skeleton import Skeleton
 
 Array = jax.Array
 Variables = Any
-
-FILL = 128
-"""Grey of the canvas where the picture does not reach, as in training."""
 
 
 class Detections(NamedTuple):
@@ -188,7 +186,7 @@ def look_again(
     """`second_look.look` by the settings."""
     return second_look.look(
         see, levels, xy, score, there, size=settings.second_size, least=settings.second_size / 8,
-        fill=FILL, agree=settings.agree,
+        fill=affine.FILL, agree=settings.agree,
     )  # fmt: skip
 
 

@@ -20,7 +20,7 @@ from jax import export, lax
 from bodyjax import grouping
 from bodyjax.codec import cells_to_pixels
 from bodyjax.errors import ConfigError
-from bodyjax.skeleton import COCO17, COCO_SIGMAS, Skeleton, common_name
+from bodyjax.skeleton import AREA_OF_BOX, COCO17, COCO_SIGMAS, Skeleton, common_name
 
 Array = jax.Array
 
@@ -304,10 +304,10 @@ def distinct(same: Array, there: Array, order: Array) -> Array:
 def alike(xy: Array, skeleton: Skeleton) -> Array:
     """OKS between all pairs of people (P, J, 2), with the smaller one's area: (P, P).
 
-    Duplicates of one person are near 1; area: 0.53 x the joints' box, as for labels without one.
+    Duplicates of one person are near 1; area: that of the joints' box (AREA_OF_BOX).
     """
     size = xy.max(1) - xy.min(1)
-    area = jnp.maximum(0.53 * size[:, 0] * size[:, 1], 1.0)
+    area = jnp.maximum(AREA_OF_BOX * size[:, 0] * size[:, 1], 1.0)
     sigmas = jnp.asarray(joint_sigmas(skeleton))
     apart = jnp.sum(jnp.square(xy[:, None] - xy[None]), axis=-1)
     scale = 8 * jnp.square(sigmas) * jnp.minimum(area[:, None], area)[..., None]

@@ -22,19 +22,19 @@ from typing import Any, cast, overload
 import jax
 import numpy as np
 
-from bodyjax import systems
+from bodyjax import skeleton, systems
 from bodyjax.data import affine
 from bodyjax.data.pictures.images import any_picture
 from bodyjax.detect import canvas, programs
 from bodyjax.detect import person_score as ranking
-from bodyjax.detect.canvas import FILL, Detections, MapNetwork, Settings, Variables, merged
+from bodyjax.detect.canvas import Detections, MapNetwork, Settings, Variables, merged
 from bodyjax.detect.found import Found, checked_score
 from bodyjax.detect.results import PicturePeople, as_skeleton, coco_results
 from bodyjax.engine import checkpoint as checkpoints
 from bodyjax.engine.checkpoint import Checkpoint
 from bodyjax.errors import ConfigError
 from bodyjax.models.pose import CenterPose
-from bodyjax.skeleton import COCO17, Skeleton
+from bodyjax.skeleton import Skeleton
 
 Image = np.ndarray
 TAKEN = ranking.SECOND.index("taken")
@@ -207,7 +207,7 @@ def detect(detector: Detector, image: Any) -> PicturePeople:
 def on_canvas(detector: Detector, picture: Image) -> tuple[Image, np.ndarray]:
     """The detector's canvas of a picture, and the (2, 3) map from the picture to it."""
     matrix = canvas_map(picture.shape[:2], detector.side)
-    return affine.warp(picture, matrix, (detector.side, detector.side), fill=FILL), matrix
+    return affine.warp(picture, matrix, (detector.side, detector.side), fill=affine.FILL), matrix
 
 
 def in_picture(out: Any, matrix: np.ndarray) -> PicturePeople:
@@ -234,40 +234,51 @@ def people(detector: Detector, image: Any, *, image_id: Any = 0) -> list[dict[st
 
     image: a file's name, its bytes, a PIL picture or an array (data.images.any_picture). Each
     person: image_id, category_id 1, keypoints [x, y, score] * 17 in COCO's order and pixels of the
-    given picture, score, and beside COCO's fields found [bool] * 17: whether grouping attached the
-    joint. A joint that is not found has the place of the highest free value of its map near the
-    person (a guess, with that value as its score), or 0, 0, 0 where there is none. overflow: peaks
-    and people of the picture beyond max_peaks and max_people, which are not among the results.
+    given picture (of a detector of a skeleton of one's own, in its joints and their order), score,
+    and beside COCO's fields found [bool] * 17: whether grouping attached the joint. A joint that is
+    not found has the place of the highest free value of its map near the person (a guess, with that
+    value as its score), or 0, 0, 0 where there is none. overflow: peaks and people of the picture
+    beyond max_peaks and max_people, which are not among the results.
     """
     return coco_results(detect(detector, image), detector.skeleton, image_id)
 
 
 @overload
 def find(
-    detector: Detector, image: list[Any], *, min_score: float | None = ..., joints: Skeleton = ...
+    detector: Detector,
+    image: list[Any],
+    *,
+    min_score: float | None = ...,
+    joints: Skeleton | None = ...,
 ) -> list[Found]:
     """Of several pictures."""
 
 
 @overload
 def find(
-    detector: Detector, image: Any, *, min_score: float | None = ..., joints: Skeleton = ...
+    detector: Detector, image: Any, *, min_score: float | None = ..., joints: Skeleton | None = ...
 ) -> Found:
     """Of one picture."""
 
 
 def find(
-    detector: Detector, image: Any, *, min_score: float | None = None, joints: Skeleton = COCO17
+    detector: Detector,
+    image: Any,
+    *,
+    min_score: float | None = None,
+    joints: Skeleton | None = None,
 ) -> Found | list[Found]:
     """The people of a picture as one object, which counts, draws and saves itself (`found`).
 
     image: a file's name, its bytes, a PIL picture or an array (data.images.any_picture); a list of
     them gives a list. min_score: people below it are left out, and counted in `left_out`; by
-    default the detector's `settings.min_person`. joints: the skeleton of the result. Raises
+    default the detector's `settings.min_person`. joints: the skeleton of the result, by default
+    COCO17, of a detector of a skeleton of one's own this one. Raises
     DataError for what is no picture, ConfigError for a score outside 0 to 1.
     """
     chosen = detector.settings.min_person if min_score is None else min_score
     least = checked_score(chosen, "min_score")
+    joints = joints or skeleton.reported(detector.skeleton)
     several = isinstance(image, list | tuple)
     out = []
     for i, one in enumerate(image if several else [image]):

@@ -23,7 +23,7 @@ from PIL import Image
 
 from bodyjax import draw, files
 from bodyjax.errors import ConfigError, DataError, UserError
-from bodyjax.skeleton import COCO17, Skeleton
+from bodyjax.skeleton import COCO17, Skeleton, reported
 
 GROWN = 0.08
 """A box is this much of the longer side of its joints larger on each side: heads, hands and feet
@@ -126,8 +126,8 @@ class Found:
 
     def coco(self, image_id: Any = 0) -> list[dict[str, Any]]:
         """COCO results, as detect.people gives them, with the box: bbox [x, y, width, height].
-        ConfigError where the joints are not COCO's."""
-        if self.skeleton.joints != COCO17.joints:
+        ConfigError where the joints are another person's skeleton than COCO's."""
+        if self.skeleton.joints != reported(self.skeleton).joints:
             hint = "find them with COCO's 17 joints"
             raise ConfigError("COCO results have COCO's joints", place="skeleton", hint=hint)
         there = np.isfinite(self.xy).all(-1, keepdims=True)
@@ -182,9 +182,12 @@ def bbox(box: np.ndarray) -> list[float]:
 
 def with_boxes(people: list[dict[str, Any]], size: tuple[int, int]) -> list[dict[str, Any]]:
     """COCO results of a picture of (height, width) `size`, each with its bbox."""
-    tables = np.array([person["keypoints"] for person in people], float).reshape(-1, 17, 3)
+    if not people:
+        return []
+    tables = np.array([person["keypoints"] for person in people], float)
+    tables = tables.reshape(len(people), -1, 3)
     xy = np.where(tables[..., 2:] > 0, tables[..., :2], np.nan)
-    flags = np.array([person["found"] for person in people], bool).reshape(-1, 17)
+    flags = np.array([person["found"] for person in people], bool)
     around = boxes(xy, flags, size)
     return [person | {"bbox": bbox(box)} for person, box in zip(people, around, strict=True)]
 

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from bodyjax import skeleton
-from bodyjax.skeleton import COCO17, Skeleton
+from bodyjax.skeleton import Skeleton
 
 
 class PicturePeople(NamedTuple):
@@ -31,7 +31,7 @@ class PicturePeople(NamedTuple):
 
 def coco_results(found: PicturePeople, bones: Skeleton, image_id: Any = 0) -> list[dict[str, Any]]:
     """People of a picture as `people` gives them."""
-    xy, score, flags = as_skeleton(found, bones, COCO17)
+    xy, score, flags = as_skeleton(found, bones, skeleton.reported(bones))
     return [
         coco_result(*person, found.overflow, image_id)
         for person in zip(xy, score, flags, found.person_score.tolist(), strict=True)

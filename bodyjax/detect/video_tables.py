@@ -21,7 +21,7 @@ from bodyjax.data.video.files import Video, open_video
 from bodyjax.detect import videos
 from bodyjax.detect.detector import Detector
 from bodyjax.errors import ConfigError, DataError, VideoError
-from bodyjax.skeleton import COCO17, SEEN
+from bodyjax.skeleton import COCO17, SEEN, own
 
 EVERY = 6
 READ_AT_ONCE = 32
@@ -109,6 +109,9 @@ def write_tables(
     already is kept, so the same command goes on where it was stopped. Videos that can't be read and
     videos without people are named.
     """
+    if own(detector.skeleton):
+        what = f"joint tables are of people, the detector finds {detector.skeleton.name}"
+        raise ConfigError(what, place="--detect")
     found, bad = videos_of(Path(source), number)
     yield from bad
     for name, file in found:

@@ -9,12 +9,13 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from bodyjax import skeleton
 from bodyjax.data.pictures.images import any_picture
 from bodyjax.data.read_ahead import taken_ahead
 from bodyjax.detect import track
 from bodyjax.detect.detector import TAKEN, Detector, Image, detect, in_picture, on_canvas
 from bodyjax.detect.results import PicturePeople, as_skeleton, coco_result
-from bodyjax.skeleton import COCO17, Skeleton
+from bodyjax.skeleton import Skeleton
 
 EVERY = 5
 """With a second look the first network sees one in so many frames of a video."""
@@ -85,17 +86,19 @@ def tracked(
     detector: Detector,
     frames: Iterable[Any],
     times: Sequence[float] | np.ndarray,
-    joints: Skeleton = COCO17,
+    joints: Skeleton | None = None,
     *,
     tracking: track.Settings | None = None,
     every: int = EVERY,
 ) -> list[FramePeople]:
-    """The people of frames that follow each other, by identity, in the joints of a skeleton.
+    """The people of frames that follow each other, by identity, in the joints of a skeleton, by
+    default that of reports (skeleton.reported).
 
     times: seconds of the frames, rising. every: with a second look, how often the first network
     looks (`followed`). tracking: track.Settings, how identities last and how joints are smoothed.
     """
     people = list(followed(detector, frames, every))
+    joints = joints or skeleton.reported(detector.skeleton)
     each = [as_skeleton(found, detector.skeleton, joints) for found in people]
     places, scores = [xy for xy, _, _ in each], [score for _, score, _ in each]
     return [

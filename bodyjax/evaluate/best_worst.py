@@ -13,7 +13,7 @@ from bodyjax import detect, draw, metrics, skeleton
 from bodyjax.data import affine
 from bodyjax.data.pictures.labelled import Pictures
 from bodyjax.errors import DataError
-from bodyjax.skeleton import BODY18, COCO17
+from bodyjax.skeleton import AREA_OF_BOX
 
 if TYPE_CHECKING:
     from bodyjax.detect.detector import Detector
@@ -26,16 +26,17 @@ TILE = 240
 def similarity(detector: Detector, source: Pictures, found: Pass) -> np.ndarray:
     """For each picture of a pass the mean over its labelled people of the highest OKS that any
     found person has with them: (N,), NaN where nobody is labelled. Found people beyond the labelled
-    ones cost nothing here, unlike in AP. Area = 0.53 x box."""
+    ones cost nothing here, unlike in AP. Area = AREA_OF_BOX x box."""
     out = np.full(len(found.rows), np.nan)
-    sigmas = metrics.sigmas(COCO17)
+    bones = skeleton.reported(detector.skeleton)
+    sigmas = metrics.sigmas(bones)
     for i, (row, people) in enumerate(zip(found.rows, found.people, strict=True)):
         label = source.people[row]
         if not len(label.xy):
             continue
-        xy, visible = skeleton.convert(label.xy, label.visible, BODY18, COCO17)
-        ours, _, _ = detect.as_skeleton(people, detector.skeleton, COCO17)
-        area = 0.53 * np.prod(label.boxes[:, 2:] - label.boxes[:, :2], axis=-1)
+        xy, visible = skeleton.convert(label.xy, label.visible, source.skeleton, bones)
+        ours, _, _ = detect.as_skeleton(people, detector.skeleton, bones)
+        area = AREA_OF_BOX * np.prod(label.boxes[:, 2:] - label.boxes[:, :2], axis=-1)
         pairs = metrics.oks(ours[:, None], xy[None], visible[None], area[None], sigmas)
         out[i] = np.asarray(pairs).max(axis=0, initial=0.0).mean()
     return out
@@ -70,7 +71,7 @@ def _tile(detector: Detector, source: Pictures, found: Pass, i: int, alike: floa
     """A picture in a square, its people drawn in it, the similarity in the corner."""
     image = source.files.image(source.names[found.rows[i]])
     matrix = detect.canvas_map(image.shape[:2], TILE)
-    small = affine.warp(image, matrix, (TILE, TILE), fill=detect.FILL)
+    small = affine.warp(image, matrix, (TILE, TILE), fill=affine.FILL)
     people = found.people[i]
     xy = affine.move(people.xy, matrix)
     # A guess is drawn where the map says something there; `found` joints always are.

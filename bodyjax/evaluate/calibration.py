@@ -13,12 +13,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from bodyjax import detect, metrics, skeleton
+from bodyjax import detect, metrics
 from bodyjax.data.pictures.labelled import People, Pictures
 from bodyjax.detect import person_score
 from bodyjax.detect.detector import Detector
 from bodyjax.errors import DataError
-from bodyjax.skeleton import BODY18, COCO17
+from bodyjax.skeleton import AREA_OF_BOX, COCO17
 
 RIGHT = 0.5
 """Least OKS of a person that is right."""
@@ -43,13 +43,14 @@ class Report(NamedTuple):
 
 def calibrate(detector: Detector, source: Pictures, folds: int = 5) -> Report:
     """Fits the weights on the complete pictures of a source; see `Report`."""
+    people = source.to(COCO17).people
     complete = [row for row in range(len(source)) if source.people[row].complete]
     if len(complete) < folds:
         raise DataError(f"{len(complete)} complete pictures", file=source.files.path)
     evidence, quality, groups, labelled = [], [], [], 0
     for row in complete:
         found = detect.detect(detector, source.files.image(source.names[row]))
-        score, counted = best_oks(found, detector, source.people[row])
+        score, counted = best_oks(found, detector, people[row])
         evidence.append(found.evidence[counted])
         quality.append(score[counted])
         groups += [row] * int(counted.sum())
@@ -100,16 +101,17 @@ def best_oks(
     found: detect.PicturePeople, detector: Detector, people: People
 ) -> tuple[np.ndarray, np.ndarray]:
     """OKS (P,) of each person with the labelled one that it is matched to (best first, each once; 0
-    where none is), and whether it counts: those inside ignored boxes that match nobody don't."""
+    where none is), and whether it counts: those inside ignored boxes that match nobody don't.
+    people: in COCO17."""
     ours, _, _ = detect.as_skeleton(found, detector.skeleton, COCO17)
     count = len(ours)
     if not count:
         return np.zeros(0), np.zeros(0, bool)
     quality = np.zeros(count)
     if len(people.xy):
-        theirs, seen = skeleton.convert(people.xy, people.visible, BODY18, COCO17)
+        theirs, seen = people.xy, people.visible
         size = people.boxes[:, 2:] - people.boxes[:, :2]
-        area = 0.53 * size[:, 0] * size[:, 1]
+        area = AREA_OF_BOX * size[:, 0] * size[:, 1]
         every: Any = metrics.oks(
             np.nan_to_num(ours[:, None], nan=-1e4), theirs[None], seen[None] > 0,
             np.maximum(area, 1.0)[None], metrics.sigmas(COCO17),

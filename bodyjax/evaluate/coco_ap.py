@@ -21,8 +21,9 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from bodyjax import metrics
+from bodyjax.data.pictures.coco_keypoints import read_json
 from bodyjax.errors import DataError
-from bodyjax.evaluate.coco_labels import Annotations, Labels, read_json, read_labels
+from bodyjax.evaluate.coco_labels import Annotations, Labels, read_labels
 from bodyjax.metrics.intervals import Interval, PairedInterval, bootstrap, paired_bootstrap
 from bodyjax.skeleton import COCO17, Skeleton
 

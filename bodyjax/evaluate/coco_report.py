@@ -12,11 +12,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from bodyjax import metrics
-from bodyjax.data.pictures.coco_keypoints import is_id
+from bodyjax.data.pictures.coco_keypoints import is_id, read_json
+from bodyjax.detect.centers import joint_sigmas
 from bodyjax.errors import DataError
 from bodyjax.evaluate import coco_ap
-from bodyjax.evaluate.coco_labels import Labels, read_json, read_labels
-from bodyjax.skeleton import COCO17
+from bodyjax.evaluate.coco_labels import Labels, read_labels
+from bodyjax.skeleton import COCO17, Skeleton
 
 RIGHT = 0.5
 """Least OKS of a person that is right."""
@@ -40,11 +41,11 @@ class Judged(NamedTuple):
     persons: int
 
 
-def judge(labels: Labels, people: People) -> Judged:
+def judge(labels: Labels, people: People, skeleton: Skeleton = COCO17) -> Judged:
     """Judges a COCO results list; of a picture the 20 people of highest score count, as for AP."""
-    known, _ = coco_ap.read_results(people, labels, len(COCO17.joints))
+    known, _ = coco_ap.read_results(people, labels, len(skeleton.joints))
     complete = [i["id"] for i in labels.dataset["images"] if i.get("persons_complete", True)]
-    evaluation = coco_ap.match(labels, known, metrics.sigmas(COCO17), complete)
+    evaluation = coco_ap.match(labels, known, metrics.sigmas(skeleton), complete)
     score: list[float] = []
     right: list[bool] = []
     ignored: list[bool] = []
@@ -122,18 +123,21 @@ def origin(image: Mapping[str, Any]) -> str:
 
 
 def by_origin(
-    labels: Mapping[str, Any], people: People, on_bad: str = "raise"
+    labels: Mapping[str, Any],
+    people: People,
+    on_bad: str = "raise",
+    skeleton: Skeleton = COCO17,
 ) -> dict[str, dict[str, float | int | None]]:
     """{origin: {"AP", "n" complete pictures, "n_persons" labelled}}, most pictures first."""
     groups: dict[str, list[Any]] = {}
     for image in labels["images"]:
         if image.get("persons_complete", True):
             groups.setdefault(origin(image), []).append(image["id"])
-    checked = read_labels(labels, COCO17, on_bad=on_bad)
-    known, _ = coco_ap.read_results(people, checked, len(COCO17.joints))
+    checked = read_labels(labels, skeleton, on_bad=on_bad)
+    known, _ = coco_ap.read_results(people, checked, len(skeleton.joints))
     report = {}
     for name, ids in sorted(groups.items(), key=lambda group: (-len(group[1]), group[0])):
-        evaluation = coco_ap.match(checked, known, metrics.sigmas(COCO17), ids)
+        evaluation = coco_ap.match(checked, known, metrics.sigmas(skeleton), ids)
         persons, _ = coco_ap.persons(evaluation)
         ap = coco_ap.statistics(evaluation)["AP"]
         report[name] = {"AP": ap, "n": len(ids), "n_persons": persons}
@@ -141,18 +145,21 @@ def by_origin(
 
 
 def read_other(
-    file: str | PathLike[str], labels: Mapping[str, Any], on_bad: str = "raise"
+    file: str | PathLike[str],
+    labels: Mapping[str, Any],
+    on_bad: str = "raise",
+    skeleton: Skeleton = COCO17,
 ) -> list[dict[str, Any]]:
     """Another detector's COCO results, those on pictures of the labels; DataError where the file is
     no results list or none of its people is on these pictures."""
     content, _ = read_json(file)
     if not isinstance(content, list):
         raise DataError("results are a list of people", file=file)
-    checked = read_labels(labels, COCO17, on_bad=on_bad)
+    checked = read_labels(labels, skeleton, on_bad=on_bad)
     known = {image["id"] for image in checked.dataset["images"]}
     mine = [person for person in content if _on(person, known)]
     try:
-        coco_ap.read_results(mine, checked, len(COCO17.joints))
+        coco_ap.read_results(mine, checked, len(skeleton.joints))
     except DataError as error:
         raise DataError(error.message, file=file, place=error.place, hint=error.hint) from None
     if not mine:
@@ -174,6 +181,7 @@ def against(
     least: float,
     samples: int,
     on_bad: str = "raise",
+    skeleton: Skeleton = COCO17,
 ) -> dict[str, Any]:
     """A detector beside another one on the same complete pictures.
 
@@ -181,14 +189,16 @@ def against(
     bootstrap and "share_above", of the samples in which ours is better; "at_our_precision": the
     other's `at_score` where it is as precise as ours are at `least`, None where ours shows nobody.
     """
-    checked = read_labels(labels, COCO17, on_bad=on_bad)
-    theirs = judge(checked, other)
-    precision = at_score(judge(checked, people), least)["precision"]
-    report: dict[str, Any] = {"AP": coco_ap.evaluate(labels, other, on_bad=on_bad, samples=0)["AP"]}
+    checked = read_labels(labels, skeleton, on_bad=on_bad)
+    theirs = judge(checked, other, skeleton)
+    precision = at_score(judge(checked, people, skeleton), least)["precision"]
+    alone = coco_ap.evaluate(labels, other, skeleton=skeleton, on_bad=on_bad, samples=0)
+    report: dict[str, Any] = {"AP": alone["AP"]}
     if report["AP"] is not None:
         paired = coco_ap.compare(
-            labels, people, other, on_bad=on_bad, samples=max(samples, 1), level=LEVEL
-        )
+            labels, people, other, skeleton=skeleton, on_bad=on_bad, samples=max(samples, 1),
+            level=LEVEL,
+        )  # fmt: skip
         report["difference"] = paired.difference
         if samples:
             report["interval"] = {"difference": [paired.low, paired.high], "level": LEVEL}
@@ -198,15 +208,15 @@ def against(
 
 
 def joint_similarity(
-    labels: Mapping[str, Any], people: People, on_bad: str
+    labels: Mapping[str, Any], people: People, on_bad: str, skeleton: Skeleton = COCO17
 ) -> dict[str, float | None]:
     """Per joint the mean keypoint similarity of labelled joints (0 where the person was missed):
     each labelled person of the complete pictures with the result that pycocotools matched to it at
     OKS 0.5."""
-    sigmas = metrics.sigmas(COCO17)
+    sigmas = metrics.sigmas(skeleton)
     total, counted = np.zeros(len(sigmas)), np.zeros(len(sigmas))
     complete = [i["id"] for i in labels["images"] if i.get("persons_complete", True)]
-    for label, area, result in matched(labels, people, complete, on_bad):
+    for label, area, result in matched(labels, people, complete, on_bad, skeleton):
         labelled = label[:, 2] > 0
         counted += labelled
         if result is not None:
@@ -215,42 +225,62 @@ def joint_similarity(
             total += np.where(labelled, np.exp(-squared / scale), 0)
     return {
         name: float(total[j] / counted[j]) if counted[j] else None
-        for j, name in enumerate(COCO17.joints)
+        for j, name in enumerate(skeleton.joints)
     }
 
 
 def people_pck(
-    labels: Mapping[str, Any], people: People, on_bad: str
+    labels: Mapping[str, Any], people: People, on_bad: str, skeleton: Skeleton = COCO17
 ) -> dict[str, float | int | None]:
     """PCK@0.2 over the 12 limb joints of the labelled people of all pictures, each with the result
     that pycocotools matched to it at OKS 0.5: without one all its joints are wrong. People without
-    a labelled torso are left out."""
+    a labelled torso are left out. Of a skeleton without a torso (animals, hands) PCK is over all
+    joints, and the measure is the longer side of the labelled joints' box."""
     right = total = persons = 0
-    limbs = [i for i, j in enumerate(COCO17.joints) if j.split("_")[-1] in metrics.LIMB_PARTS]
-    first, second = (COCO17.index(joint) for joint in metrics.TORSO)
+    torso = metrics.torso_of(skeleton)
+    of_limbs = [i for i, j in enumerate(skeleton.joints) if j.split("_")[-1] in metrics.LIMB_PARTS]
+    counted = of_limbs if torso else list(range(len(skeleton.joints)))
     every = [image["id"] for image in labels["images"]]
-    for label, _, result in matched(labels, people, every, on_bad):
-        torso = float(np.linalg.norm(label[first, :2] - label[second, :2]))
-        if not (label[[first, second], 2] > 0).all() or torso < LEAST_TORSO:
+    for label, _, result in matched(labels, people, every, on_bad, skeleton):
+        length = _length(label, [skeleton.index(joint) for joint in torso or ()])
+        if length < LEAST_TORSO:
             continue
-        labelled = label[limbs, 2] > 0
+        labelled = label[counted, 2] > 0
         persons, total = persons + 1, total + int(labelled.sum())
         if result is not None:
-            away = np.linalg.norm((result - label)[limbs, :2], axis=-1)
-            right += int((labelled & (result[limbs, 2] > 0) & (away <= 0.2 * torso)).sum())
+            away = np.linalg.norm((result - label)[counted, :2], axis=-1)
+            right += int((labelled & (result[counted, 2] > 0) & (away <= 0.2 * length)).sum())
     return {"pck_people": right / total if total else None, "n_pck_people": persons}
 
 
+def _length(label: np.ndarray, torso: Sequence[int]) -> float:
+    """Pixels that PCK measures a person (J, 3) by: the torso, two joints, or without one the longer
+    side of the labelled joints' box; 0 where these are not labelled."""
+    there = label[:, 2] > 0
+    if not torso:
+        return float(np.ptp(label[there, :2], axis=0).max()) if there.any() else 0.0
+    first, second = torso
+    apart = float(np.linalg.norm(label[first, :2] - label[second, :2]))
+    return apart if there[[first, second]].all() else 0.0
+
+
 def matched(
-    labels: Mapping[str, Any], people: People, images: list[Any], on_bad: str
+    labels: Mapping[str, Any],
+    people: People,
+    images: list[Any],
+    on_bad: str,
+    skeleton: Skeleton = COCO17,
 ) -> Iterator[tuple[np.ndarray, float, np.ndarray | None]]:
-    """(label (17, 3), its area, result (17, 3)) of each labelled person that counts on the pictures
-    `images`; the result is what pycocotools matched to it at OKS 0.5, None where there is none."""
+    """(label (J, 3), its area, result (J, 3)) of each labelled person that counts on the pictures
+    `images`; the result is what pycocotools matched to it at OKS 0.5, None where there is none.
+    A skeleton without sigmas is matched by those of `joint_sigmas`: which result belongs to which
+    person hangs little on them."""
     if not images:
         return
-    checked = coco_ap.read_labels(labels, COCO17, on_bad=on_bad)
-    known, _ = coco_ap.read_results(people, checked, len(COCO17.joints))
-    evaluation = coco_ap.match(checked, known, metrics.sigmas(COCO17), images)
+    checked = coco_ap.read_labels(labels, skeleton, on_bad=on_bad)
+    known, _ = coco_ap.read_results(people, checked, len(skeleton.joints))
+    sigmas = metrics.sigmas(skeleton) if skeleton.sigmas else joint_sigmas(skeleton)
+    evaluation = coco_ap.match(checked, known, sigmas, images)
     for picture in evaluation.evalImgs[: len(evaluation.params.imgIds)]:
         if picture is None:
             continue

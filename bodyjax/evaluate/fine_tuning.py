@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from bodyjax import skeleton
 from bodyjax.data import own_pictures
 from bodyjax.data.pictures.coco_keypoints import coco
 from bodyjax.data.pictures.labelled import FilePath
@@ -14,16 +15,18 @@ from bodyjax.errors import DataError
 from bodyjax.evaluate import coco_ap
 from bodyjax.evaluate.coco_labels import read_labels
 from bodyjax.evaluate.pictures import LEVEL, coco_labels, evaluate
+from bodyjax.skeleton import Skeleton, reported
 
 SAMPLES = 200
 """Of the bootstrap: with a dozen pictures its interval is rough anyway."""
 FIGURES = {"AP": "AP", "AR": "AR", "pck_people": "PCK@0.2"}
 
 
-def check(data: FilePath, on_bad: str) -> None:
-    """DataError, before the training, where what is held back could not be measured after it."""
+def check(data: FilePath, on_bad: str, bones: Skeleton) -> None:
+    """DataError, before the training of a detector of `bones`, where what is held back could not be
+    measured after it."""
     try:
-        read_labels(_held(data), on_bad=on_bad)
+        read_labels(_held(data), reported(bones), on_bad=on_bad)
     except DataError as error:
         hint = error.hint or 'all 17 joints of COCO; those that you don\'t label are "0, 0, 0"'
         file = own_pictures.sides(data).file
@@ -53,9 +56,10 @@ def measure(start: str, result: FilePath, data: FilePath, workdir: Path) -> dict
         )  # fmt: skip
     gain = {}
     if reports["start"] and reports["result"]["AP"] is not None:
+        bones = skeleton.of(loaded["result"].config["model"]["skeleton"])
         difference = coco_ap.compare(
-            _held(data), files["result"], files["start"], on_bad="skip", samples=SAMPLES,
-            level=LEVEL,
+            _held(data), files["result"], files["start"], skeleton=reported(bones),
+            on_bad="skip", samples=SAMPLES, level=LEVEL,
         )  # fmt: skip
         gain["AP"] = [difference.low, difference.difference, difference.high]
     return plain(reports | {"gain": gain})
@@ -85,6 +89,8 @@ def lines(measures: dict[str, Any]) -> list[str]:
         low, value, high = gain
         chance = " (chance alone may do that)" if low <= 0 <= high else ""
         said.append(f"AP changed by {value:+.3f}, 80 % interval {low:+.3f} to {high:+.3f}{chance}")
+    if "refused" in result:
+        said.append(f"no AP: {result['refused']}")
     if not start:
         said.append("no detector was the start: there is nothing to compare with")
     elif fell:

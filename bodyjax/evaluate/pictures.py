@@ -27,9 +27,10 @@ from bodyjax.detect.detector import Detector, PicturePeople
 from bodyjax.engine.checkpoint import Checkpoint
 from bodyjax.errors import ConfigError, DataError
 from bodyjax.evaluate import best_worst, coco_ap, coco_report
+from bodyjax.evaluate.coco_labels import Labels
 from bodyjax.evaluate.coco_report import LEAST_TORSO, LEVEL
 from bodyjax.metrics import intervals
-from bodyjax.skeleton import BODY18, COCO17, LSP14, Skeleton
+from bodyjax.skeleton import COCO17, LSP14, Skeleton
 
 
 class Pass(NamedTuple):
@@ -79,8 +80,16 @@ def evaluate(
             raise ConfigError(what, place=name, hint="take a COCO set")
     source: Pictures = sets.PICTURES[kind](data, split or "all", on_bad=on_bad)
     labels = {} if kind == "lsp" else coco_labels(kind, data, source)
-    other = coco_report.read_other(against, labels, on_bad) if against is not None else None
     detector = _detector(checkpoint, settings)
+    bones = skeleton.reported(detector.skeleton)
+    if kind != "coco" and skeleton.own(detector.skeleton):
+        what = f"shows people, the detector finds {detector.skeleton.name}"
+        raise ConfigError(what, file=data, hint="take a COCO keypoint file of its joints")
+    if against is not None or pictures is not None:
+        metrics.sigmas(bones)
+    other = None
+    if against is not None:
+        other = coco_report.read_other(against, labels, on_bad, bones)
     found = run(detector, source, on_bad=on_bad, progress=progress)
     if kind == "lsp":
         report = lsp_report(detector, source, found, samples)
@@ -254,7 +263,7 @@ def _single_report(
     joints, seen = skeleton.convert(
         np.stack([label.xy[0] for label in labels]),
         np.stack([label.visible[0] for label in labels]),
-        BODY18,
+        source.skeleton,
         COCO17,
     )
     ours = predictions(detector, [found.people[i] for i in alone], COCO17)
@@ -275,18 +284,19 @@ def coco_labels(kind: str, data: str | PathLike[str], source: Pictures) -> dict[
     content = coco_keypoints.read_coco(coco_keypoints.coco_file(Path(data)))
     by_name = {str(image["file_name"]): image for image in content.images}
     images = [by_name[name] for name in source.names]
-    people = [person for image in images for person in content.annotations.get(image["id"], [])]
+    of_picture, _ = content.by_picture()
+    people = [person for image in images for person in of_picture.get(image["id"], [])]
     categories = list(content.categories.values())
     return {"images": images, "annotations": people, "categories": categories}
 
 
 def labels_of(source: Pictures) -> dict[str, Any]:
-    """COCO labels made of a source's own: area = 0.53 x box, ignored people without joints."""
+    """COCO labels made of a source's own: AREA_OF_BOX, ignored people without joints."""
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
     for row, (name, people) in enumerate(zip(source.names, source.people, strict=True)):
         images.append({"id": row + 1, "file_name": name, "persons_complete": people.complete})
-        xy, visible = skeleton.convert(people.xy, people.visible, BODY18, COCO17)
+        xy, visible = skeleton.convert(people.xy, people.visible, source.skeleton, COCO17)
         flat = np.concatenate([xy, visible[..., None]], axis=-1).reshape(len(xy), 51)
         none = np.zeros((len(people.ignore), 51))
         boxes = np.concatenate([people.boxes, people.ignore])
@@ -318,29 +328,63 @@ def people_report(
 ) -> dict[str, Any]:
     """AP and AR over complete pictures, also by origin, recall on the others, precision and recall
     of the people that are shown, the OKS of each joint alone, and with the COCO results of another
-    detector what `coco_report.against` tells."""
+    detector what `coco_report.against` tells. Of joints without sigmas PCK alone, and in "refused"
+    why there is no AP."""
+    bones = skeleton.reported(detector.skeleton)
     images = [labels["images"][row] for row in found.rows]
     read = {image["id"] for image in images}
     truth = [person for person in labels["annotations"] if person["image_id"] in read]
     labels = {**labels, "images": images, "annotations": truth}
-    category = coco_ap.read_labels(labels, COCO17, on_bad=on_bad).category
+    checked = coco_ap.read_labels(labels, bones, on_bad=on_bad)
+    category = checked.category
     people = []
     for image, picture in zip(images, found.people, strict=True):
         mine = detect.coco_results(picture, detector.skeleton, image["id"])
         people += [person | {"category_id": category} for person in mine]
     if results is not None:
         Path(results).write_text(json.dumps(people))
-    report = coco_ap.evaluate(labels, people, on_bad=on_bad, samples=samples, level=LEVEL)
+    if bones.sigmas is None:
+        return _without_sigmas(checked, labels, people, bones, on_bad)
+    report = coco_ap.evaluate(
+        labels, people, skeleton=bones, on_bad=on_bad, samples=samples, level=LEVEL
+    )
     if report["left_out"]:
         report["left_out_reasons"]["not complete, recall only"] = report["left_out"]
     report["results"] = len(people)
     report["overflow"] = sum(picture.overflow > 0 for picture in found.people)
-    least, checked = detector.settings.min_person, coco_ap.read_labels(labels, on_bad=on_bad)
-    report["shown"] = coco_report.at_score(coco_report.judge(checked, people), least)
-    report["by_origin"] = coco_report.by_origin(labels, people, on_bad)
+    least = detector.settings.min_person
+    report["shown"] = coco_report.at_score(coco_report.judge(checked, people, bones), least)
+    report["by_origin"] = coco_report.by_origin(labels, people, on_bad, bones)
     if other is not None:
         theirs = [person for person in other if person["image_id"] in read]
-        report["against"] = coco_report.against(labels, people, theirs, least, samples, on_bad)
-    report["per_joint"] = coco_report.joint_similarity(labels, people, on_bad)
-    report |= coco_report.people_pck(labels, people, on_bad)
+        report["against"] = coco_report.against(
+            labels, people, theirs, least, samples, on_bad, bones
+        )
+    report["per_joint"] = coco_report.joint_similarity(labels, people, on_bad, bones)
+    report |= coco_report.people_pck(labels, people, on_bad, bones)
     return report
+
+
+def _without_sigmas(
+    checked: Labels,
+    labels: dict[str, Any],
+    people: list[dict[str, Any]],
+    bones: Skeleton,
+    on_bad: str,
+) -> dict[str, Any]:
+    """The report on joints for which OKS is not defined."""
+    try:
+        metrics.sigmas(bones)
+    except ConfigError as error:
+        refused = str(error)
+    return {
+        "AP": None,
+        "AR": None,
+        "refused": refused,
+        "n": len(labels["images"]),
+        "left_out": 0,
+        "left_out_reasons": dict(checked.left_out),
+        "incomplete_pictures": None,
+        "results": len(people),
+        **coco_report.people_pck(labels, people, on_bad, bones),
+    }

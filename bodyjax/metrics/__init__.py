@@ -16,6 +16,7 @@ from bodyjax.metrics.pose import pck_counts as pck_counts
 from bodyjax.metrics.pose import pckh as pckh
 from bodyjax.metrics.pose import reference_length as reference_length
 from bodyjax.metrics.pose import sigmas as sigmas
+from bodyjax.metrics.pose import torso_of as torso_of
 from bodyjax.metrics.pose3d import Joints3D as Joints3D
 from bodyjax.metrics.pose3d import auc3d as auc3d
 from bodyjax.metrics.pose3d import mpjpe as mpjpe

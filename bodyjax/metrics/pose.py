@@ -28,6 +28,12 @@ TORSO = ("left_shoulder", "right_hip")
 """The two joints whose distance is the reference length of PCK."""
 
 
+def torso_of(skeleton: Skeleton) -> tuple[str, str] | None:
+    """TORSO where the skeleton has it; None for others (animals, hands), which PCK measures by the
+    longer side of the labelled joints' box."""
+    return TORSO if set(TORSO) <= set(skeleton.joints) else None
+
+
 class PckCounts(NamedTuple):
     """right, counted: (J,) int32; left_out, pictures: () int32, pictures without a usable length
     and all that had one."""
@@ -98,11 +104,20 @@ def pckh(
 
 
 def reference_length(
-    target: ArrayLike, visible: ArrayLike, skeleton: Skeleton, pair: tuple[str, str] = TORSO
+    target: ArrayLike,
+    visible: ArrayLike,
+    skeleton: Skeleton,
+    pair: tuple[str, str] | None = TORSO,
 ) -> Array:
-    """Distance of two labelled joints, (..., J, 2) -> (...,); NaN where one is not labelled."""
-    first, second = (skeleton.index(joint) for joint in pair)
+    """Distance of two labelled joints, (..., J, 2) -> (...,); NaN where one is not labelled.
+    Without a pair the longer side of the labelled joints' box; NaN where fewer than two are
+    labelled."""
     xy, labelled = jnp.asarray(target, jnp.float32), jnp.asarray(visible) > 0
+    if pair is None:
+        low = jnp.where(labelled[..., None], xy, jnp.inf).min(axis=-2)
+        high = jnp.where(labelled[..., None], xy, -jnp.inf).max(axis=-2)
+        return jnp.where(labelled.sum(axis=-1) > 1, (high - low).max(axis=-1), jnp.nan)
+    first, second = (skeleton.index(joint) for joint in pair)
     length = jnp.linalg.norm(xy[..., first, :] - xy[..., second, :], axis=-1)
     return jnp.where(labelled[..., first] & labelled[..., second], length, jnp.nan)
 
@@ -166,19 +181,20 @@ class Keypoints:
     """PCK of one person a picture, per joint, over all joints and over the 12 limb joints; PCKh
     where `head` names two joints; mean OKS where `with_oks` (needs sigmas and batch["area"]), over
     people with a labelled joint and an area above 0; `left_out_oks` counts the others.
+    torso: the pair whose distance is the measure; None: as `reference_length` without one.
 
     Reads outputs["xy"] (B, J, 2), NaN where missing; batch["xy"], batch["visible"], batch["mask"].
     """
 
     skeleton: Skeleton
     threshold: float = 0.2
-    torso: tuple[str, str] = TORSO
+    torso: tuple[str, str] | None = TORSO
     minimum: float = 10.0
     head: tuple[str, str] | None = None
     with_oks: bool = False
 
     def __post_init__(self) -> None:
-        for joint in (*self.torso, *(self.head or ())):
+        for joint in (*(self.torso or ()), *(self.head or ())):
             self.skeleton.index(joint)
         if self.with_oks:
             sigmas(self.skeleton)

@@ -1,7 +1,6 @@
 """Movements in videos: restore a classifier once, then one program from frames to class."""
 
 from bodyjax.recognize.folders import recognize_folder as recognize_folder
-from bodyjax.recognize.recognizer import FILL as FILL
 from bodyjax.recognize.recognizer import Recognizer as Recognizer
 from bodyjax.recognize.recognizer import Result as Result
 from bodyjax.recognize.recognizer import fit_frames as fit_frames

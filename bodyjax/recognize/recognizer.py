@@ -44,9 +44,6 @@ from bodyjax.recognize.sliding_windows import (
 Array = jax.Array
 FilePath = str | PathLike[str]
 
-FILL = 128
-"""Grey of the border where a frame does not fill the model's size, as in training."""
-
 
 class Result(NamedTuple):
     """What one clip, or each of B clips (a leading axis B), shows.
@@ -237,7 +234,7 @@ def fit_frames(frames: Array, size: tuple[int, int]) -> Array:
     scale = min(size[0] / height, size[1] / width)
     # scale_and_translate counts from the corner of the first pixel, not its centre.
     shift = [(new - scale * old) / 2 for new, old in zip(size, (height, width), strict=True)]
-    flat = frames.reshape(-1, height, width, 3).astype(jnp.float32) - FILL
+    flat = frames.reshape(-1, height, width, 3).astype(jnp.float32) - affine.FILL
     fitted = jax.image.scale_and_translate(
         flat,
         (len(flat), *size, 3),
@@ -246,7 +243,7 @@ def fit_frames(frames: Array, size: tuple[int, int]) -> Array:
         jnp.array(shift, jnp.float32),
         "linear",
     )
-    pixels = jnp.clip(jnp.round(fitted + FILL), 0, 255).astype(jnp.uint8)
+    pixels = jnp.clip(jnp.round(fitted + affine.FILL), 0, 255).astype(jnp.uint8)
     return pixels.reshape(*frames.shape[:-3], *size, 3)
 
 
@@ -348,7 +345,7 @@ def fitting(recognizer: Recognizer, video: Video) -> np.ndarray:
 
 def fitted(recognizer: Recognizer, frame: np.ndarray, matrix: np.ndarray) -> np.ndarray:
     """A frame as the model sees it, by Pillow as in training."""
-    return affine.warp(frame, matrix, recognizer.size, fill=FILL)
+    return affine.warp(frame, matrix, recognizer.size, fill=affine.FILL)
 
 
 # ---- long videos ----

@@ -23,7 +23,7 @@ import jax.numpy as jnp
 
 from bodyjax import codec, losses, skeleton
 from bodyjax.contract import ArraySpec, Aux, Batch, Variables
-from bodyjax.metrics.pose import Keypoints
+from bodyjax.metrics.pose import Keypoints, torso_of
 from bodyjax.models.pose import CenterPose, Maps, MultiStagePose
 from bodyjax.skeleton import Skeleton
 from bodyjax.systems.heads import head_losses, taught_losses
@@ -45,7 +45,8 @@ class Targets(NamedTuple):
 
 @dataclass(frozen=True)
 class SinglePerson:
-    """PCK@0.2 of the first person of each picture (LSP has one), the torso as measure."""
+    """PCK@0.2 of the first person of each picture (LSP has one), the torso as measure where the
+    skeleton has one."""
 
     keypoints: Keypoints
 
@@ -315,7 +316,7 @@ class Pose:
         }
 
     def metrics(self) -> SinglePerson:
-        return SinglePerson(Keypoints(self.bones))
+        return SinglePerson(Keypoints(self.bones, torso=torso_of(self.bones)))
 
 
 def split(variables: Any) -> Variables:

@@ -23,8 +23,10 @@ Network = MultiStagePose | CenterPose
 
 
 def network(model: Any, dtype: Any) -> tuple[Network, Skeleton]:
-    """The network that a `model` section names, and its skeleton."""
-    bones = skeleton.get(model["skeleton"])
+    """The network that a `model` section names, and its skeleton: a name of bodyjax.skeleton, or a
+    section of words (skeleton.of)."""
+    bones = skeleton.of(model["skeleton"])
+    check(bones.limbs != (), "skeleton", bones.name, "one with limbs: people are grouped by them")
     check(model["stride"] in (4, 8), "stride", model["stride"], "4 or 8")
     check(model["stages"] >= 1, "stages", model["stages"], "at least 1")
     heads = model.get("heads", "stages")
@@ -57,7 +59,8 @@ def center_pose(model: Any, bones: Skeleton, dtype: Any) -> CenterPose:
     check(model["stride"] == 4, "stride", model["stride"], "4 with heads = center")
     names, known = [skeleton.common_name(joint) for joint in bones.joints], list(COCO17.joints)
     missing = [name for name in names if name not in (*known, "neck")]
-    check(not missing, "skeleton", bones.name, "coco17 or body18 with heads = center")
+    wanted = "coco17 or body18 with heads = center; heads = stages take any"
+    check(not missing, "skeleton", bones.name, wanted)
     order = tuple(known.index(name) if name in known else -1 for name in names)
     between = known.index("left_shoulder"), known.index("right_shoulder")
     return CenterPose(

@@ -222,10 +222,10 @@ def joint_share(system: SequenceSystem, variables: Variables, batch: Batch, labe
 def build(config: Mapping[str, Any]) -> SequenceSystem:
     """A system from a config with the sections model, features, augment, test and loss.
 
-    `config.skeleton` is a name of `bodyjax.skeleton`, or a section of words as `skeleton.make`
+    `config.skeleton` is a name of `bodyjax.skeleton`, or a section of words as `skeleton.of`
     takes them (name, joints, limbs). ConfigError names the field that is wrong.
     """
-    body = skeleton_of(config["skeleton"])
+    body = skeleton.of(config["skeleton"])
     labels = tuple(map(str, config["labels"]))
     model = sequence_settings.model(config["model"])
     test = sequence_settings.test(config.get("test", {}))
@@ -261,10 +261,3 @@ def _parts(features: Any, body: Skeleton, dims: int) -> tuple[str, ...]:
         what = f"{body.name} has too few limbs for {', '.join(parts)}"
         raise ConfigError(what, place="features", hint="add position or raw")
     return parts
-
-
-def skeleton_of(value: Any) -> Skeleton:
-    """The skeleton that a config names, or the words of one (skeleton.make)."""
-    if isinstance(value, str):
-        return skeleton.get(value)
-    return skeleton.make(value["name"], value["joints"], value["limbs"])

@@ -11,9 +11,9 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from bodyjax import detect, files, systems
+from bodyjax import detect, files, skeleton, systems
 from bodyjax.contract import Prepared, Variables
-from bodyjax.data import own_pictures
+from bodyjax.data import feeds, own_pictures
 from bodyjax.detect import teacher_maps
 from bodyjax.engine import checkpoint
 from bodyjax.errors import ConfigError
@@ -28,15 +28,17 @@ COMPARED = ("small", "large", "tiny", "se", "cmu")
 
 
 def prepare(config: ConfigDict, host: tuple[int, int]) -> Prepared:
-    """What every system needs, and the frozen teacher; the form of stored teacher maps and, where
-    one's own pictures are trained on, the test-time settings of the start are filled in the config.
-    """
+    """What every system needs, and the frozen teacher. Filled in where the config leaves it open:
+    the skeleton of the data, the form of stored teacher maps and, where one's own pictures are
+    trained on, the test-time settings of the start."""
+    if not config.model.skeleton:
+        take_skeleton(config)
     if config.get("distill", {}).get("stored"):
         teacher_maps.take_form(config)
     prepared = run.prepare(config, host)
     prepared = prepared._replace(initial={**prepared.initial, **frozen_teacher(config)})
     if config.data.get("kind") == own_pictures.KIND:
-        fine_tuning.check(config.data.path, config.data.on_bad)
+        fine_tuning.check(config.data.path, config.data.on_bad, skeleton.of(config.model.skeleton))
         take_settings(config)
     return prepared
 
@@ -49,6 +51,20 @@ def frozen_teacher(config: ConfigDict) -> Variables:
         return {}
     loaded = checkpoint.load(distill["teacher"], system="pose")
     return {"frozen": {"teacher": of_network(loaded.variables)}}
+
+
+def take_skeleton(config: ConfigDict) -> None:
+    """Fills in `model.skeleton`, so that a checkpoint says it by itself: of one's own pictures,
+    or of the first of `data.sets`."""
+    data = config.data
+    if data.get("kind") == own_pictures.KIND:
+        bones = own_pictures.skeleton_of(data.path)
+    else:
+        first = next((name for name, share in data.sets.items() if share), "")
+        bones = feeds.picture_source(first, Path(data.path), "train", on_bad=data.on_bad).skeleton
+    words = skeleton.words(bones)
+    with config.unlocked(), config.ignore_type():
+        config.model.skeleton = words if isinstance(words, str) else ConfigDict(words)
 
 
 def take_settings(config: ConfigDict) -> None:

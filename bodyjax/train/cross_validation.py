@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from bodyjax import config_history, files
+from bodyjax import config_history, files, skeleton
 from bodyjax.contract import System
 from bodyjax.data import folds as folding
 from bodyjax.data.folds import Fold
@@ -24,7 +24,7 @@ from bodyjax.engine import settings
 from bodyjax.errors import ConfigError
 from bodyjax.metrics.pooled import interval, pooled, scores, show, table
 from bodyjax.sections import check
-from bodyjax.systems.sequence import build, skeleton_of
+from bodyjax.systems.sequence import build
 from bodyjax.train import fold_settings, parallel_runs
 from bodyjax.train.fold_settings import Folds
 
@@ -79,7 +79,7 @@ def complete(config: Mapping[str, Any], data: Sequences) -> dict[str, Any]:
         hint = "tables say it in the columns width, height; or take position"
         raise ConfigError(what, place="features", hint=hint)
     body = data.skeleton
-    if values.get("skeleton") and skeleton_of(values["skeleton"]).joints != body.joints:
+    if values.get("skeleton") and skeleton.of(values["skeleton"]).joints != body.joints:
         what = f"the joints of the data are {body.name}'s: {', '.join(body.joints)}"
         raise ConfigError(what, place="skeleton", hint="leave it empty")
     limbs = " ".join(f"{body.joints[a]}-{body.joints[b]}" for a, b in body.limbs)

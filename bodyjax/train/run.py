@@ -79,7 +79,8 @@ def prepare(config: ConfigDict, host: tuple[int, int]) -> Prepared:
     """The system and feed that a config names, and its start."""
     system = systems.build(config)
     feed = feeds.open_feed(config, host=host)
-    meta = {"skeleton": config.get("model", {}).get("skeleton", "")}
+    bones = config.get("model", {}).get("skeleton", "")
+    meta = {"skeleton": bones if isinstance(bones, str) else bones["name"]}
     return Prepared(system, feed, start.variables(config, system), meta)
 
 

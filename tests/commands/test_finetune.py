@@ -82,7 +82,7 @@ def test_start_and_result_are_compared_on_what_is_held_back(tmp_path, monkeypatc
     right = {row: [body(table) for table in two] for row, two in enumerate(people)}
     some = {row: poses[: 1 + row % 2] for row, poses in right.items()}
     detectors = {"first": knowing(some), "second": knowing(right)}
-    config = ConfigDict({"detect": {}})
+    config = ConfigDict({"detect": {}, "model": {"skeleton": "body18"}})
 
     def load(name, **_):
         return SimpleNamespace(config=config, detector=detectors[name])

@@ -10,9 +10,9 @@ from PIL import Image
 
 from bodyjax import skeleton
 from bodyjax.data import affine, feeds
-from bodyjax.data.pictures.labelled import BODY18
 from bodyjax.data.pictures.teacher import Taught, with_teacher
 from bodyjax.errors import ConfigError, DataError
+from bodyjax.skeleton import BODY18
 from bodyjax.systems import build
 from configs.pose import get_config
 
@@ -200,8 +200,8 @@ def test_stored_joints_come_with_the_pictures_that_have_them(config):
 
 def test_stored_joints_are_scored_moved_and_mirrored(tmp_path):
     write_lsp(tmp_path / "set", [2, 4], teacher=[2])
-    source = feeds.picture_source("set", tmp_path, "train", teacher=True)
-    plain = feeds.picture_source("set", tmp_path, "train")
+    source = feeds.picture_source("set", tmp_path, "train", bones=BODY18, teacher=True)
+    plain = feeds.picture_source("set", tmp_path, "train", bones=BODY18)
     assert source.fingerprint != plain.fingerprint
     crop = feeds.TrainPicture((64, 64), 8, 1, {"flip": 0.0})
     flipped = feeds.TrainPicture((64, 64), 8, 1, {"flip": 1.0})

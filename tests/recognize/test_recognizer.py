@@ -152,7 +152,7 @@ def test_frames_of_other_sizes_are_fitted_on_the_device_as_on_the_host(size):
     image = (127 + 100 * np.stack(waves, -1)).astype(np.uint8)
     ours = np.asarray(recognize.fit_frames(jnp.asarray(image)[None], tiny.SIZE))[0]
     matrix = affine.fit(size, tiny.SIZE)
-    theirs = affine.warp(image, matrix, tiny.SIZE, fill=recognize.FILL)
+    theirs = affine.warp(image, matrix, tiny.SIZE, fill=affine.FILL)
     assert np.abs(ours.astype(int) - theirs).max() <= 3
 
 

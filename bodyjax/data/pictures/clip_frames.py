@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,9 +17,10 @@ import numpy as np
 from bodyjax import skeleton
 from bodyjax.data import video
 from bodyjax.data.clips.folder import ClipFolder, clips
-from bodyjax.data.pictures.labelled import BODY18, FilePath, NoPictures, seeded_share
+from bodyjax.data.pictures.labelled import FilePath, NoPictures, seeded_share
 from bodyjax.data.sequences.joint_tables import COCO17, Teacher
 from bodyjax.errors import ConfigError, DataError
+from bodyjax.skeleton import Skeleton
 
 EVERY = 8
 """Of the frames between, a detector learns little more: at 30 a second they nearly are the same."""
@@ -35,7 +36,7 @@ class ClipPictures:
     """A source of single frames; a frame is decoded when asked for, from any thread.
 
     clip (N,) is the row of `clips`, frame (N,) the number in it, ids (N,) the row of teacher.npz;
-    xy (N, 18, 2), visible (N, 18) and boxes (N, 4) are of the one labelled person. `bad` names
+    xy (N, J, 2), visible (N, J) and boxes (N, 4) are of the one labelled person. `bad` names
     what can't be used, `left_out` counts what was left out by reason.
     """
 
@@ -46,6 +47,7 @@ class ClipPictures:
     xy: np.ndarray
     visible: np.ndarray
     boxes: np.ndarray
+    skeleton: Skeleton = COCO17
     bad: tuple[str, ...] = ()
     left_out: dict[str, int] = field(default_factory=dict)
     labels: np.ndarray | None = None
@@ -74,6 +76,14 @@ class ClipPictures:
         pairs = zip(self.clip, self.frame, strict=True)
         return tuple(f"{self.clips.names[clip]}, frame {frame}" for clip, frame in pairs)
 
+    def to(self, target: Skeleton) -> ClipPictures:
+        """The source in the joints of another skeleton, as data.pictures.labelled says."""
+        if target.joints == self.skeleton.joints:
+            return replace(self, skeleton=target)
+        skeleton.check_convertible(self.skeleton, target, str(self.clips.root))
+        xy, visible = skeleton.convert(self.xy, self.visible, self.skeleton, target)
+        return replace(self, xy=xy, visible=visible, skeleton=target)
+
     def name(self, index: int) -> str:
         """What errors call an example."""
         return f"{self.clips.files[self.clip[index]]}, frame {self.frame[index]}"
@@ -98,12 +108,11 @@ def clip_pictures(path: FilePath, part: str, *, on_bad: str = "raise") -> ClipPi
     and teacher.npz (COCO-17 joints of every frame), as JHMDB's.
 
     part: "train", "valid" (a tenth of the source videos, by name) or "trainvalid". A joint with a
-    score below 0.3 is not known: `joint_mask` is False for it in that picture; the neck is known
-    where both shoulders are. Frames with fewer than four known joints are left out and counted.
-    Nobody else is labelled, so `complete` is False.
-    Raises DataError where splits.json or teacher.npz is missing, damaged or of other clips, and
-    ConfigError for another part. With on_bad="skip" clips that can't be read, or whose number of
-    frames is not that of their joints, are left out, named and counted; all frames that are used
+    score below 0.3 is not known: `joint_mask` is False for it in that picture. Frames with fewer
+    than four known joints are left out and counted. Nobody else is labelled, so `complete` is
+    False. Raises DataError where splits.json or teacher.npz is missing, damaged or of other clips,
+    and ConfigError for another part. With on_bad="skip" clips that can't be read, or whose number
+    of frames is not that of their joints, are left out, named and counted; all frames that are used
     are decoded once for it.
     """
     root = Path(path)
@@ -140,17 +149,17 @@ def clip_pictures(path: FilePath, part: str, *, on_bad: str = "raise") -> ClipPi
         raise NoPictures("no frames are left", file=root)
     clip, frame, ids, known = clip[~few], frame[~few], ids[~few], known[~few]
     seen = (known * skeleton.SEEN).astype(np.uint8)
-    xy, visible = skeleton.convert(opened.teacher.xy[ids], seen, COCO17, BODY18)
+    xy = np.where(known[..., None], opened.teacher.xy[ids], np.float32(0))
     return ClipPictures(
         opened,
         clip,
         frame,
         ids,
         xy,
-        visible,
-        _boxes(xy, visible > 0),
-        tuple(bad),
-        {reason: n for reason, n in left_out.items() if n},
+        seen,
+        _boxes(xy, known),
+        bad=tuple(bad),
+        left_out={reason: n for reason, n in left_out.items() if n},
     )
 
 

@@ -1,11 +1,16 @@
-"""COCO keypoint files: many people a picture, any joints that BODY18 knows by name."""
+"""COCO keypoint files: many people (or animals, or hands) a picture, with joints of any names.
+
+The rules of what a file, a label and a box must be stand here; evaluation (evaluate.coco_labels)
+reads by the same.
+"""
 
 from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import replace
+from os import PathLike
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,7 +18,6 @@ import numpy as np
 
 from bodyjax import skeleton
 from bodyjax.data.pictures.labelled import (
-    BODY18,
     FilePath,
     Manifest,
     People,
@@ -22,10 +26,13 @@ from bodyjax.data.pictures.labelled import (
     named_part,
     open_files,
 )
-from bodyjax.errors import DataError
+from bodyjax.errors import ConfigError, DataError
+from bodyjax.skeleton import SKELETONS, Skeleton
 
 VALID = ("val", "valid")
 """Names of the split for validation."""
+NO_OBJECT = "an annotation is not an object"
+NOT_LISTED = "the picture is not listed"
 
 
 def coco(
@@ -33,7 +40,10 @@ def coco(
 ) -> Pictures:
     """COCO keypoints: a folder with images.zip (or pictures) and annotations.json or one *.json.
 
-    PATH may also be the JSON file itself. Crowds and people without joints become `ignore` boxes;
+    PATH may also be the JSON file itself. The skeleton is what the category says in `keypoints`,
+    `skeleton` (pairs of joint numbers from 1 on) and, which is ours, `sigmas` (of OKS); bodyjax's
+    own where the joints are those of one. Joints of one name in several categories are the same.
+    Crowds and people without joints become `ignore` boxes;
     `complete` is the picture's `persons_complete` (absent: True); joints that a `source` of
     pictures hardly ever labels are masked for it. A picture's `split` is "train" (or absent),
     "test", or "val" ("valid"); without the last, "valid" is a fixed tenth of the training side, a
@@ -47,12 +57,13 @@ def coco(
     every picture once while the manifest is made; else a broken one raises when it is read.
     """
     file = coco_file(Path(path))
-    images, of_picture, categories, astray = read_coco(file)
+    content = read_coco(file)
+    images = content.images
+    if any("file_name" not in image for image in images):
+        raise DataError("not a COCO keypoint file (there is no 'file_name')", file=file)
     names = [str(image["file_name"]) for image in images]
-    order = {key: category.get("keypoints") for key, category in categories.items()}
-    joints = {key: _coco_skeleton(called, file) for key, called in order.items() if called}
-    if not joints:
-        raise DataError("no category has keypoints", file=file, hint="give a keypoint file")
+    joints = joints_of(content)
+    bones = joined(list(joints.values()))
     splits = splits_of(images)
     strange = sorted(set(splits) - {"train", "test", *VALID})
     if strange and part != "all":
@@ -64,6 +75,7 @@ def coco(
     wanted = np.flatnonzero(named_part(part, names, heldout_all, valid))
     files = open_files(file.parent)
     manifest = Manifest(file, on_bad)
+    of_picture, astray = content.by_picture()
     for place, reason in astray:
         manifest.bad(place, reason)
     decoded = decoded_sizes(files, [names[row] for row in wanted]) if check_pictures else {}
@@ -72,28 +84,45 @@ def coco(
         reason = "" if names[row] in files else "no such picture"
         reason = reason or _picture_fault(images[row], decoded.get(names[row]))
         mine = [] if reason else of_picture.get(images[row]["id"], [])
-        reason = reason or _coco_fault(mine, images[row], order, joints)
+        reason = reason or _labels_fault(mine, images[row], content.categories, joints)
         if reason:
             manifest.bad(names[row], reason)
         else:
             rows.append(row)
-            labels.append(_coco_people(mine, joints, bool(images[row].get("persons_complete", 1))))
+            complete = bool(images[row].get("persons_complete", 1))
+            labels.append(_people(mine, joints, bones, complete))
     labels = _mask_untaught(labels, [str(images[row].get("source", "")) for row in rows])
     try:
         ids = np.array([int(images[row]["id"]) for row in rows], np.int64)
     except (ValueError, OverflowError):
         ids = np.arange(len(rows), dtype=np.int64)
-    return manifest.source(files, [names[row] for row in rows], ids, labels, heldout_all[rows])
+    there = [names[row] for row in rows]
+    return manifest.source(files, there, ids, labels, heldout_all[rows], bones)
 
 
 class CocoFile(NamedTuple):
-    """The content of a keypoint file: its pictures, the annotations by picture id, the categories
-    by id, and (place, reason) of annotations that belong to no picture."""
+    """The content of a keypoint file: its pictures, its annotations in their order (not looked at),
+    and the categories by id; file: its name, None of a content without one."""
 
     images: list[dict[str, Any]]
-    annotations: dict[Any, list[dict[str, Any]]]
+    annotations: list[Any]
     categories: dict[Any, dict[str, Any]]
-    astray: list[tuple[str, str]]
+    file: str | None
+
+    def by_picture(self) -> tuple[dict[Any, list[dict[str, Any]]], list[tuple[str, str]]]:
+        """The annotations by picture id, and (place, reason) of those that belong to no picture."""
+        known = {image["id"] for image in self.images}
+        of_picture: dict[Any, list[dict[str, Any]]] = {}
+        astray = {}
+        for number, annotation in enumerate(self.annotations):
+            reason = misplaced(annotation, known)
+            if reason == NO_OBJECT:
+                astray[f"annotation {number}"] = reason
+            elif reason:
+                astray[f"annotations of picture {annotation.get('image_id')}"] = reason
+            else:
+                of_picture.setdefault(annotation["image_id"], []).append(annotation)
+        return of_picture, sorted(astray.items())
 
 
 def splits_of(images: list[dict[str, Any]]) -> list[str]:
@@ -101,42 +130,38 @@ def splits_of(images: list[dict[str, Any]]) -> list[str]:
     return [str(image.get("split", "train")) for image in images]
 
 
-def read_coco(file: Path) -> CocoFile:
-    """Reads a keypoint file; DataError where it is not one."""
+def read_json(source: Any) -> tuple[Any, str | None]:
+    """The content of a JSON file, or what was given, and the file's name."""
+    if not isinstance(source, str | PathLike):
+        return source, None
     try:
-        content = json.loads(file.read_text())
+        return json.loads(Path(source).read_text()), str(source)
+    except (OSError, ValueError) as error:
+        what = getattr(error, "strerror", None) or error  # not the file's name twice
+        raise DataError(f"can't be read as JSON ({what})", file=source) from None
+
+
+def read_coco(source: FilePath | Mapping[str, Any]) -> CocoFile:
+    """Reads a keypoint file, or takes its content; DataError where it is not one."""
+    content, file = read_json(source)
+    try:
         images = [dict(image) for image in content["images"]]
         categories = {category["id"]: dict(category) for category in content["categories"]}
         annotations = list(content["annotations"])
-        listed = {image["id"]: image["file_name"] for image in images}
-    except OSError as error:
-        raise DataError(f"can't be read ({error.strerror})", file=file) from None
+        listed = Counter(image["id"] for image in images)
     except (ValueError, KeyError, TypeError) as error:
         raise DataError(f"not a COCO keypoint file ({structure(error)})", file=file) from None
     if len(listed) < len(images):
-        twice, _ = Counter(image["id"] for image in images).most_common(1)[0]
+        twice, _ = listed.most_common(1)[0]
         raise DataError(f"picture id {twice!r} is listed more than once", file=file)
-    of_picture: dict[Any, list[dict[str, Any]]] = {}
-    astray = {}
-    for number, annotation in enumerate(annotations):
-        if not isinstance(annotation, dict):
-            astray[f"annotation {number}"] = "an annotation is not an object"
-            continue
-        key = annotation.get("image_id")
-        if is_id(key) and key in listed:
-            of_picture.setdefault(key, []).append(annotation)
-        else:
-            astray[f"annotations of picture {key}"] = "the picture is not listed"
-    return CocoFile(images, of_picture, categories, sorted(astray.items()))
+    return CocoFile(images, annotations, categories, file)
 
 
 def structure(error: Exception) -> str:
     """What a COCO file lacks, by the error that reading it gave."""
     if isinstance(error, KeyError):
         return f"there is no {error}"
-    if isinstance(error, TypeError):  # another type where a list or an object should be
-        return "images, annotations and categories are not lists of objects"
-    return f"not JSON: {error}"
+    return "images, annotations and categories are not lists of objects"
 
 
 def is_id(value: Any) -> bool:
@@ -169,18 +194,100 @@ def coco_file(path: Path) -> Path:
     return found[0]
 
 
-def _coco_skeleton(names: Any, file: Path) -> skeleton.Skeleton:
-    known = skeleton.get("coco17")
-    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise DataError("keypoints is not a list of names", file=file, place="categories")
-    if len(set(names)) < len(names):
-        raise DataError("a joint is named twice", file=file, place="categories")
-    if tuple(names) == known.joints:
-        return known
-    strange = sorted(set(names) - set(BODY18.joints))
-    if strange:
-        raise DataError(f"unknown joints {', '.join(strange)}", file=file, place="categories")
-    return skeleton.Skeleton("custom", tuple(names), (), (), None, {})
+# ---- skeletons ----
+
+
+def joints_of(content: CocoFile) -> dict[Any, Skeleton]:
+    """The skeleton of each category that has keypoints; DataError where none has, or where it is
+    none."""
+    found = {
+        key: category_skeleton(category, content.file)
+        for key, category in content.categories.items()
+        if category.get("keypoints")
+    }
+    if not found:
+        hint = "give a keypoint file"
+        raise DataError("no category has keypoints", file=content.file, hint=hint)
+    return found
+
+
+def category_skeleton(category: Mapping[str, Any], file: str | None) -> Skeleton:
+    """What a category says in `keypoints`, `skeleton` and `sigmas`: one that bodyjax knows where
+    the joints are the same in the same order."""
+    names, place = category["keypoints"], f"categories, {category.get('name', category['id'])}"
+    if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
+        raise DataError("keypoints is not a list of names", file=file, place=place)
+    pairs = numbers(category.get("skeleton") or np.zeros((0, 2)))
+    if pairs is None or pairs.shape != (len(pairs), 2) or not _are_joints(pairs, len(names)):
+        what = f"skeleton is not a list of pairs of joint numbers from 1 to {len(names)}"
+        raise DataError(what, file=file, place=place)
+    try:
+        known = [bones for bones in SKELETONS.values() if bones.joints == tuple(names)]
+        limbs = [(names[a], names[b]) for a, b in pairs.astype(int) - 1]
+        made = known[0] if known else skeleton.make(str(category.get("name", "own")), names, limbs)
+        sigmas = category.get("sigmas")
+        return made if sigmas is None else skeleton.with_sigmas(made, sigmas)
+    except (ConfigError, TypeError) as error:
+        what = error.message if isinstance(error, ConfigError) else "sigmas is not a list"
+        raise DataError(what, file=file, place=place) from None
+
+
+def _are_joints(pairs: np.ndarray, count: int) -> bool:
+    return bool(((pairs >= 1) & (pairs <= count) & (pairs == np.round(pairs))).all())
+
+
+def joined(parts: Sequence[Skeleton]) -> Skeleton:
+    """One skeleton of all joints and limbs; the first where all have the same joints."""
+    if all(part.joints == parts[0].joints for part in parts):
+        return parts[0]
+    joints = tuple(dict.fromkeys(joint for part in parts for joint in part.joints))
+    limbs = dict.fromkeys((p.joints[a], p.joints[b]) for p in parts for a, b in p.limbs)
+    name = "+".join(dict.fromkeys(part.name for part in parts))
+    known = [bones for bones in SKELETONS.values() if bones.joints == joints]
+    return known[0] if known else skeleton.make(name, joints, list(limbs))
+
+
+# ---- faults ----
+
+
+def misplaced(annotation: Any, known: set[Any]) -> str:
+    """Why an annotation belongs to none of the pictures whose ids are `known`, or ""."""
+    if not isinstance(annotation, Mapping):
+        return NO_OBJECT
+    image = annotation.get("image_id")
+    return "" if is_id(image) and image in known else NOT_LISTED
+
+
+def unknown_category(annotation: Mapping[str, Any], categories: Mapping[Any, Any]) -> str:
+    """Why an annotation is of no category, or ""."""
+    category = annotation.get("category_id")
+    there = isinstance(category, Hashable) and category in categories
+    return "" if there else f"unknown category {category!r}"
+
+
+def label_fault(annotation: Mapping[str, Any], joints: int, image: Mapping[str, Any]) -> str:
+    """What is wrong with the label of a person with so many joints in a picture, or ""."""
+    if annotation.get("iscrowd") not in (None, 0, 1):
+        return "iscrowd other than 0, 1"
+    box = numbers(annotation.get("bbox"))
+    if box is None or box.shape != (4,) or not np.isfinite(box).all() or (box[2:] <= 0).any():
+        return "invalid bounding box"
+    edge = (image.get("width", np.inf), image.get("height", np.inf))
+    if (box[:2] >= edge).any() or (box[:2] + box[2:] <= 0).any():
+        return "a box outside the picture"
+    values = annotation.get("keypoints")
+    if values in (None, []) and not annotation.get("num_keypoints"):
+        return ""
+    points = numbers(values)
+    if points is None:
+        return "joints that are not numbers"
+    if points.shape != (3 * joints,):
+        return f"{points.size} joint values instead of {3 * joints}"
+    if not np.isfinite(points).all():
+        return "joints that are not numbers"
+    if not np.isin(points[2::3], (0, 1, 2)).all():
+        return "a joint flag other than 0, 1, 2"
+    return ""
 
 
 def _picture_fault(image: dict, decoded: tuple[int, int] | str | None) -> str:
@@ -199,42 +306,27 @@ def _picture_fault(image: dict, decoded: tuple[int, int] | str | None) -> str:
     return "" if same else f"is {width} x {height}, not as the file says"
 
 
-def _coco_fault(annotations: list[dict], image: dict, order: dict, joints: dict) -> str:
+def _labels_fault(
+    annotations: list[dict], image: dict, categories: dict, joints: dict[Any, Skeleton]
+) -> str:
     """What is wrong with the labels of one picture, or ""."""
     for annotation in annotations:
-        category = annotation.get("category_id")
-        if not isinstance(category, Hashable) or category not in order:
-            return f"unknown category {category!r}"
-        if category not in joints:
-            continue
-        if annotation.get("iscrowd") not in (None, 0, 1):
-            return "iscrowd other than 0, 1"
-        box = numbers(annotation.get("bbox"))
-        if box is None or box.shape != (4,) or not np.isfinite(box).all() or (box[2:] <= 0).any():
-            return "invalid bounding box"
-        edge = (image.get("width", np.inf), image.get("height", np.inf))
-        if (box[:2] >= edge).any() or (box[:2] + box[2:] <= 0).any():
-            return "a box outside the picture"
-        values = annotation.get("keypoints")
-        if values is None and not annotation.get("num_keypoints"):
-            continue
-        count = len(joints[category].joints)
-        points = numbers(values)
-        if points is None:
-            return "joints that are not numbers"
-        if points.shape != (3 * count,):
-            return f"{points.size} joint values instead of {3 * count}"
-        if not np.isfinite(points).all():
-            return "joints that are not numbers"
-        if not np.isin(points[2::3], (0, 1, 2)).all():
-            return "a joint flag other than 0, 1, 2"
+        fault = unknown_category(annotation, categories)
+        if not fault and annotation["category_id"] in joints:
+            fault = label_fault(annotation, len(joints[annotation["category_id"]].joints), image)
+        if fault:
+            return fault
     return ""
 
 
-def _coco_people(annotations: list[dict], joints: dict, complete: bool) -> People:
+def _people(
+    annotations: list[dict], joints: dict[Any, Skeleton], bones: Skeleton, complete: bool
+) -> People:
+    """The labels of one picture in the joints of `bones`."""
     boxes: list[list[float]] = []
     ignore: list[list[float]] = []
-    xy, visible = [np.zeros((0, 18, 2), np.float32)], [np.zeros((0, 18), np.uint8)]
+    count = len(bones.joints)
+    xy, visible = [np.zeros((0, count, 2), np.float32)], [np.zeros((0, count), np.uint8)]
     for category, mine in joints.items():
         points = []
         for annotation in annotations:
@@ -250,15 +342,15 @@ def _coco_people(annotations: list[dict], joints: dict, complete: bool) -> Peopl
         if points:
             every = np.stack(points)
             flags = every[..., 2].astype(np.uint8)
-            body, seen = skeleton.convert(every[..., :2], flags, mine, BODY18)
-            xy.append(body)
+            places, seen = skeleton.convert(every[..., :2], flags, mine, bones)
+            xy.append(places)
             visible.append(seen)
     return People(
         np.concatenate(xy),
         np.concatenate(visible),
         np.array(boxes, np.float32).reshape(-1, 4),
         np.array(ignore, np.float32).reshape(-1, 4),
-        np.ones(18, bool),
+        np.ones(count, bool),
         complete,
     )
 
@@ -269,7 +361,7 @@ def _mask_untaught(labels: list[People], sources: list[str], share: float = 0.05
     for source in sorted(set(sources)):
         mine = [people for people, s in zip(labels, sources, strict=True) if s == source]
         have = np.concatenate([people.visible for people in mine]) > 0
-        masks[source] = have.mean(0) >= share if len(have) else np.ones(18, bool)
+        masks[source] = have.mean(0) >= share if len(have) else np.ones(have.shape[1], bool)
     return [
         replace(people, joint_mask=masks[source])
         for people, source in zip(labels, sources, strict=True)

@@ -1,13 +1,17 @@
 """What labelled pictures of people look like as a source, whatever file they come from.
 
-Every source gives examples of one form, in BODY18 joints and in pixels of the stored picture
-(centre of the first pixel = (0, 0)):
+Every source has a `skeleton` and a method `to(target)`, the same source in another skeleton's
+joints. Its examples are of one form, in the J joints of its skeleton and in pixels of the stored
+picture (centre of the first pixel = (0, 0)):
 
-image (H, W, 3) uint8; xy (P, 18, 2) float32; visible (P, 18) uint8 in {0, 1, 2};
+image (H, W, 3) uint8; xy (P, J, 2) float32; visible (P, J) uint8 in {0, 1, 2};
 boxes (P, 4) float32, the labelled people as x0, y0, x1, y1; ignore (K, 4) float32, crowds and
-people without joints: nothing is taught there; joint_mask (18,) bool: False where this picture
+people without joints: nothing is taught there; joint_mask (J,) bool: False where this picture
 says nothing about a joint (an absent joint of a person with joint_mask True is not to be seen);
-complete bool: False where there may be people without any label; id int64.
+complete bool: False where there may be people without any label; id int64. Where the set has them,
+xyz (P, J, 3) float32, the joints in mm in the camera's frame (x right, y down, z forward), where
+`visible` is above 0; and camera (P, 4) float32, the camera that saw each person: focal lengths x, y
+and principal point x, y in pixels.
 
 Parts: "train", "valid" (a tenth of the training side, a third where that has fewer than 1,000
 pictures; never trained on while choosing), "trainvalid" (both), "test" (held out), "all".
@@ -17,6 +21,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from os import PathLike
@@ -27,9 +32,9 @@ import numpy as np
 from bodyjax import skeleton
 from bodyjax.data.pictures.images import Archive, Folder
 from bodyjax.errors import ConfigError, DataError
+from bodyjax.skeleton import Skeleton
 
 PARTS = ("train", "valid", "trainvalid", "test", "all")
-BODY18 = skeleton.get("body18")
 
 FilePath = str | PathLike[str]
 
@@ -40,7 +45,8 @@ class NoPictures(DataError):
 
 @dataclass(frozen=True)
 class People:
-    """The labels of one picture, as the module's docstring says."""
+    """The labels of one picture, as the module's docstring says; xyz and camera are None where the
+    set does not have them."""
 
     xy: np.ndarray
     visible: np.ndarray
@@ -48,15 +54,18 @@ class People:
     ignore: np.ndarray
     joint_mask: np.ndarray
     complete: bool
+    xyz: np.ndarray | None = None
+    camera: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
 class Pictures:
     """A source of labelled pictures; pictures are read when asked for, from any thread.
 
-    `heldout` (N,) marks rows that must train nothing. `bad` names each picture that was left out
-    because it or its labels can't be used, `left_out` counts what was left out or cut, by reason.
-    `extra` holds more arrays with one row a picture, given with each example.
+    `skeleton`: of all joints. `heldout` (N,) marks rows that must train nothing. `bad` names each
+    picture that was left out because it or its labels can't be used, `left_out` counts what was
+    left out or cut, by reason. `extra` holds more arrays with one row a picture, given with each
+    example.
     """
 
     files: Archive | Folder
@@ -64,6 +73,7 @@ class Pictures:
     ids: np.ndarray
     people: tuple[People, ...]
     heldout: np.ndarray
+    skeleton: Skeleton
     bad: tuple[str, ...] = ()
     left_out: dict[str, int] = field(default_factory=dict)
     extra: dict[str, np.ndarray] = field(default_factory=dict)
@@ -99,8 +109,19 @@ class Pictures:
             "joint_mask": people.joint_mask,
             "complete": np.asarray(people.complete),
             "id": self.ids[index],
+            **({} if people.xyz is None else {"xyz": people.xyz}),
+            **({} if people.camera is None else {"camera": people.camera}),
             **{name: rows[index] for name, rows in self.extra.items()},
         }
+
+    def to(self, target: Skeleton) -> Pictures:
+        """The source in the joints of another skeleton, what it does not have masked; ConfigError
+        where it has none of them. `extra` stays as it is."""
+        if target.joints == self.skeleton.joints:
+            return replace(self, skeleton=target)
+        skeleton.check_convertible(self.skeleton, target, str(self.files.path))
+        people = _converted(self.people, self.skeleton, target)
+        return replace(self, people=people, skeleton=target, fingerprint="")
 
     def take(self, rows: np.ndarray) -> Pictures:
         """The source of these rows only."""
@@ -140,6 +161,7 @@ class Manifest:
         ids: np.ndarray,
         labels: list[People],
         heldout: np.ndarray,
+        skeleton: Skeleton,
         extra: dict[str, np.ndarray] | None = None,
     ) -> Pictures:
         """The source of the rows that are good."""
@@ -150,6 +172,7 @@ class Manifest:
             ids,
             tuple(labels),
             heldout,
+            skeleton,
             tuple(self.names),
             counts,
             extra or {},
@@ -230,6 +253,27 @@ def decoded_sizes(files: Archive | Folder, names: list[str]) -> dict[str, tuple[
         return dict(zip(there, pool.map(look, there), strict=True))
 
 
+def _converted(people: Sequence[People], source: Skeleton, target: Skeleton) -> tuple[People, ...]:
+    """The labels of many pictures in the joints of another skeleton, all at once."""
+    ends = np.cumsum([len(one.xy) for one in people])[:-1]
+    flags = np.concatenate([one.visible for one in people])
+
+    def moved(places: list[np.ndarray]) -> tuple[list[np.ndarray], list[np.ndarray]]:
+        parts = skeleton.convert(np.concatenate(places), flags, source, target)
+        return np.split(parts[0], ends), np.split(parts[1], ends)
+
+    xy, visible = moved([one.xy for one in people])
+    masks = skeleton.convert_mask(np.stack([one.joint_mask for one in people]), source, target)
+    xyz: Sequence[np.ndarray | None] = [None] * len(people)
+    deep = [one.xyz for one in people if one.xyz is not None]
+    if len(deep) == len(people):
+        xyz, _ = moved(deep)
+    return tuple(
+        replace(one, xy=a, visible=b, joint_mask=mask, xyz=c)
+        for one, a, b, mask, c in zip(people, xy, visible, masks, xyz, strict=True)
+    )
+
+
 def _fingerprint(source: Pictures) -> str:
     digest = hashlib.sha256(b"pictures 1")
     for name, labels in zip(source.names, source.people, strict=True):
@@ -239,6 +283,8 @@ def _fingerprint(source: Pictures) -> str:
             else (source.files.path / name).stat().st_size
         )
         digest.update(f"{name} {size} {labels.complete}".encode())
-        for array in (labels.xy, labels.visible, labels.boxes, labels.ignore, labels.joint_mask):
-            digest.update(np.ascontiguousarray(array).tobytes())
+        arrays = labels.xy, labels.visible, labels.boxes, labels.ignore, labels.joint_mask
+        for array in (*arrays, labels.xyz, labels.camera):
+            if array is not None:
+                digest.update(np.ascontiguousarray(array).tobytes())
     return digest.hexdigest()

@@ -6,16 +6,17 @@ The form of their examples: bodyjax.data.pictures.labelled.
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from bodyjax import skeleton
 from bodyjax.data.pictures import labelled
 from bodyjax.data.pictures.coco_keypoints import coco as coco
 from bodyjax.data.pictures.images import read_image as read_image
 from bodyjax.data.pictures.lsp_arrays import lsp as lsp
 from bodyjax.errors import DataError
+from bodyjax.skeleton import COCO17
 
 
 def people(
@@ -26,7 +27,8 @@ def people(
     on_bad: str = "raise",
     check_pictures: bool = False,
 ) -> labelled.Pictures:
-    """Rendered people: PATH/labels.npz and PATH/images.zip as data/people has them.
+    """Rendered people: PATH/labels.npz and PATH/images.zip as data/people has them, in COCO's
+    joints; with xyz and camera where the file has coco_3d (M, 17, 3) and image_K (N, 4).
 
     Half a pixel is taken off the stored joints and boxes (their first pixel's centre is 0.5).
     People of whom less than `least_area` pixels are to be seen become `ignore` boxes.
@@ -43,12 +45,13 @@ def people(
     names = [str(name) for name in table["image_name"]]
     names = [name if name in files else f"{name}.webp" for name in names]
     heldout = table["image_split"] == "test"
-    xy, visible = skeleton.convert(
-        table["coco_2d"].astype(np.float32) - np.float32(0.5),
-        table["coco_vis"].astype(np.uint8),
-        skeleton.get("coco17"),
-        labelled.BODY18,
-    )
+    visible = table["coco_vis"].astype(np.uint8)
+    there = visible[..., None] > 0
+    xy = np.where(there, table["coco_2d"].astype(np.float32) - np.float32(0.5), np.float32(0))
+    xyz = camera = None
+    if "coco_3d" in table and "image_K" in table:
+        xyz = np.where(there, table["coco_3d"].astype(np.float32), np.float32(0))
+        camera = table["image_K"].astype(np.float32) - np.array([0, 0, 0.5, 0.5], np.float32)
     boxes = table["person_box"].astype(np.float32) - np.float32(0.5)
     seen = (table["person_area"] >= least_area) & (visible > 0).any(1)
     manifest = labelled.Manifest(folder / "labels.npz", on_bad)
@@ -69,11 +72,15 @@ def people(
         elif not np.isfinite(boxes[mine]).all():
             manifest.bad(names[row], "invalid bounding box")
         else:
-            yes, no, mask = mine & seen, mine & ~seen, np.ones(18, bool)
+            yes, no, mask = mine & seen, mine & ~seen, np.ones(len(COCO17.joints), bool)
             rows.append(row)
-            labels.append(labelled.People(xy[yes], visible[yes], boxes[yes], boxes[no], mask, True))
+            people = labelled.People(xy[yes], visible[yes], boxes[yes], boxes[no], mask, True)
+            if xyz is not None and camera is not None:
+                each = np.repeat(camera[row, None], int(yes.sum()), axis=0)
+                people = replace(people, xyz=xyz[yes], camera=each)
+            labels.append(people)
     left = [names[row] for row in rows]
-    return manifest.source(files, left, _numbers_in(left), labels, heldout[rows])
+    return manifest.source(files, left, _numbers_in(left), labels, heldout[rows], COCO17)
 
 
 def _check_shapes(table: dict[str, np.ndarray], file: Path) -> None:
@@ -85,9 +92,11 @@ def _check_shapes(table: dict[str, np.ndarray], file: Path) -> None:
         "coco_vis": (people, 17),
         "person_box": (people, 4),
         "person_area": (people,),
+        "coco_3d": (people, 17, 3),
+        "image_K": (pictures, 4),
     }
     for name, shape in shapes.items():
-        if table[name].shape != shape:
+        if name in table and table[name].shape != shape:
             raise DataError(f"want {name} {shape}, got {table[name].shape}", file=file)
 
 

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from bodyjax import skeleton
 from bodyjax.data.pictures.labelled import check_part
 from bodyjax.simulate import clips
-
-COCO17, BODY18 = skeleton.COCO17, skeleton.BODY18
+from bodyjax.skeleton import COCO17, Skeleton
 
 FIRST = {"train": 0, "trainvalid": 0, "valid": 10_000_000, "test": 20_000_000}
 """Seeds of the parts lie apart, so that no body or place is in two of them."""
@@ -24,6 +23,7 @@ class SimulatedPictures:
     part: str
     count: int = 20_000
     size: tuple[int, int] = (160, 160)
+    skeleton: Skeleton = COCO17
     labels: None = None
     groups: None = None
     classes: tuple[str, ...] = ()
@@ -56,6 +56,11 @@ class SimulatedPictures:
         """What errors call an example."""
         return f"simulated {self.part} picture {index}"
 
+    def to(self, target: Skeleton) -> SimulatedPictures:
+        """The source in the joints of another skeleton, as `labelled` says."""
+        skeleton.check_convertible(COCO17, target, "simulated")
+        return replace(self, skeleton=target)
+
     def __len__(self) -> int:
         return self.count
 
@@ -64,21 +69,22 @@ class SimulatedPictures:
         people = 1 + (index % 4 == 3) + (index % 8 == 7)
         made = clips.picture(seed, (self.size[1], self.size[0]), people)
         visible = made["visible"].astype(np.uint8)
-        xy, visible = skeleton.convert(made["xy"].astype(np.float32), visible, COCO17, BODY18)
         seen = (visible > 0).any(1)
-        xy, visible = xy[seen], visible[seen]
+        xy, visible = made["xy"].astype(np.float32)[seen], visible[seen]
         inf = np.where(visible[..., None] > 0, xy, np.inf)
         low = inf.min(1)
         high = np.where(visible[..., None] > 0, xy, -np.inf).max(1)
         margin = 0.1 * (high - low).max(1, keepdims=True)
         boxes = np.concatenate([low - margin, high + margin], 1).astype(np.float32)
+        known = np.ones(len(COCO17.joints), bool)
+        xy, visible = skeleton.convert(xy, visible, COCO17, self.skeleton)
         return {
             "image": made["image"],
             "xy": xy,
             "visible": visible,
             "boxes": boxes.reshape(-1, 4),
             "ignore": np.zeros((0, 4), np.float32),
-            "joint_mask": np.ones(len(BODY18.joints), bool),
+            "joint_mask": skeleton.convert_mask(known, COCO17, self.skeleton),
             "complete": np.asarray(True),
             "id": np.asarray(seed, np.int64),
         }

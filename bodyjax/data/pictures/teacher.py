@@ -13,11 +13,11 @@ import numpy as np
 from bodyjax import skeleton
 from bodyjax.contract import Source
 from bodyjax.data import affine
-from bodyjax.data.augment import MIRROR
-from bodyjax.data.pictures.labelled import BODY18, FilePath, Pictures, read_arrays
+from bodyjax.data.pictures.labelled import FilePath, Pictures, read_arrays
 from bodyjax.data.pictures.map_store import Form, MapStore, pictures_of
 from bodyjax.data.stream import Transform
 from bodyjax.errors import DataError
+from bodyjax.skeleton import BODY18, COCO17
 
 Example = dict[str, Any]
 
@@ -26,7 +26,8 @@ def with_teacher(source: Pictures, path: FilePath) -> Pictures:
     """`source` with stored joints: an .npz of ids (M,), xy (M, 17, 2) COCO joints in stored pixels
     and score (M, 17).
 
-    Examples get teacher_xy (18, 2) and teacher_score (18,), NaN where no row has the picture's id.
+    Examples get teacher_xy (J, 2) and teacher_score (J,) in the source's skeleton, NaN where no row
+    has the picture's id.
     Raises DataError for missing or misshapen arrays, or where no picture has a row.
     """
     table = read_arrays(path, ("ids", "xy", "score"))
@@ -34,7 +35,7 @@ def with_teacher(source: Pictures, path: FilePath) -> Pictures:
     if found.shape != (len(ids), 17, 3):
         raise DataError(f"want xy (M, 17, 2) and score (M, 17), got {found.shape}", file=path)
     every = np.ones(found.shape[:2], np.uint8)
-    joints, _ = skeleton.convert(found.astype(np.float32), every, skeleton.get("coco17"), BODY18)
+    joints, _ = skeleton.convert(found.astype(np.float32), every, COCO17, source.skeleton)
     rows = {int(number): row for row, number in enumerate(ids)}
     given = np.full((len(source), *joints.shape[1:]), np.nan, np.float32)
     for i, number in enumerate(source.ids):
@@ -56,21 +57,23 @@ class Taught:
 
     Joints with a score of `least` or more are seen; those under a third of it are not to be seen;
     about those between, and pictures without stored joints, the teacher says nothing. Adds
-    teacher_xy (18, 2), teacher_visible (18,) and teacher_mask (18,) to what `transform` gives.
+    teacher_xy (J, 2), teacher_visible (J,) and teacher_mask (J,) to what `transform` gives. mirror:
+    of the examples' skeleton.
     """
 
     transform: Transform
+    mirror: tuple[int, ...] = BODY18.mirror
     least: float = 0.3
 
     def __call__(self, example: Example, rng: np.random.Generator) -> Example:
         out = self.transform(example, rng)
-        joints = len(BODY18.joints)
+        joints, mirror = len(self.mirror), np.array(self.mirror)
         xy = example.get("teacher_xy", np.zeros((joints, 2), np.float32))
         score = example.get("teacher_score", np.full(joints, np.nan, np.float32))
         matrix = np.asarray(out["matrix"], np.float64)
         xy = affine.move(xy, matrix)
         if np.linalg.det(matrix[:, :2]) < 0:
-            xy, score = xy[MIRROR], score[MIRROR]
+            xy, score = xy[mirror], score[mirror]
         seen = score >= self.least
         out["teacher_xy"] = np.where(seen[:, None], xy, np.float32(0))
         out["teacher_visible"] = np.where(seen, skeleton.SEEN, skeleton.ABSENT).astype(np.uint8)

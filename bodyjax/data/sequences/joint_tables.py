@@ -18,8 +18,9 @@ from typing import NamedTuple
 import numpy as np
 
 from bodyjax import skeleton
-from bodyjax.data.pictures.labelled import BODY18, FilePath, read_arrays
+from bodyjax.data.pictures.labelled import FilePath, read_arrays
 from bodyjax.errors import DataError
+from bodyjax.skeleton import BODY18
 
 Example = dict[str, np.ndarray]
 

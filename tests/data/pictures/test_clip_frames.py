@@ -10,8 +10,8 @@ from bodyjax import skeleton
 from bodyjax.data import feeds, video
 from bodyjax.data.clips.folder import group
 from bodyjax.data.pictures.clip_frames import clip_pictures
-from bodyjax.data.pictures.labelled import BODY18
 from bodyjax.errors import ConfigError, DataError
+from bodyjax.skeleton import BODY18
 from configs.pose import get_config
 from tests.shared import shared
 
@@ -62,7 +62,7 @@ def root(tmp_path, clip):
 
 
 def test_joints_are_the_stored_ones_that_are_sure(root):
-    source = clip_pictures(root, "trainvalid")
+    source = clip_pictures(root, "trainvalid").to(BODY18)
     table = np.load(root / "teacher.npz")
     known = table["score"] >= 0.3
     shoulders = [COCO17.index("left_shoulder"), COCO17.index("right_shoulder")]

@@ -47,7 +47,10 @@ def test_coco_people_crowds_and_unlabelled(tmp_path):
     crowd = person(30, iscrowd=1)
     nobody = person(50, keypoints=[0] * 51, num_keypoints=0, bbox=[50, 20, 5, 5])
     write_coco(tmp_path, [person(), crowd, nobody])
-    example = pictures.coco(tmp_path, "all")[0]
+    source = pictures.coco(tmp_path, "all")
+    assert source.skeleton is COCO17
+    assert source[0]["xy"].shape == (1, 17, 2)
+    example = source.to(BODY18)[0]
     assert example["image"].shape == (60, 80, 3)
     assert example["xy"].shape == (1, 18, 2)
     np.testing.assert_array_equal(example["boxes"], [[10, 20, 27, 54]])
@@ -182,22 +185,17 @@ def test_coco_files_that_are_none(tmp_path):
         pictures.coco(tmp_path, "all")
     write_coco(tmp_path, [])
     (tmp_path / "a.json").unlink()
-    text = (tmp_path / "labels.json").read_text().replace('"nose"', '"beak"')
-    (tmp_path / "labels.json").write_text(text)
-    with pytest.raises(DataError, match="unknown joints beak"):
-        pictures.coco(tmp_path, "all")
     for names in ('"nose"', '["nose", "nose"]', "[1, 2]"):
         category = f'{{"id": 1, "keypoints": {names}}}'
         content = f'{{"images": [], "annotations": [], "categories": [{category}]}}'
         (tmp_path / "labels.json").write_text(content)
-        with pytest.raises(DataError, match=r"categories: .*(named twice|not a list of names)"):
+        with pytest.raises(DataError, match=r"categories, 1: .*(named twice|not a list of names)"):
             pictures.coco(tmp_path, "all")
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("", "not JSON: Expecting value"),
         ("[]", "not lists of objects"),
         ('{"images": null, "annotations": [], "categories": []}', "not lists of objects"),
         ("{}", "there is no 'images'"),
@@ -237,16 +235,92 @@ def test_coco_pictures_with_wrong_fields(tmp_path, image, message):
 
 def test_coco_pictures_without_people_and_other_joint_orders(tmp_path):
     write_coco(tmp_path, [])
-    assert pictures.coco(tmp_path, "all")[0]["xy"].shape == (0, 18, 2)
+    assert pictures.coco(tmp_path, "all").to(BODY18)[0]["xy"].shape == (0, 18, 2)
     content = json.loads((tmp_path / "labels.json").read_text())
     content["categories"][0]["keypoints"] = ["right_knee", "nose"]
     content["annotations"] = [person(keypoints=[11, 12, 2, 13, 14, 1], num_keypoints=2)]
     (tmp_path / "labels.json").write_text(json.dumps(content))
-    example = pictures.coco(tmp_path, "all")[0]
+    source = pictures.coco(tmp_path, "all")
+    assert source.skeleton.joints == ("right_knee", "nose")
+    example = source.to(BODY18)[0]
     np.testing.assert_array_equal(example["xy"][0, BODY18.index("right_knee")], (11, 12))
     assert example["visible"][0, BODY18.index("nose")] == 1
     taught = {BODY18.joints[j] for j in np.flatnonzero(example["joint_mask"])}
     assert taught == {"right_knee", "nose"}
+
+
+DOG = {
+    "id": 1,
+    "name": "dog",
+    "keypoints": ["nose", "L_Eye", "R_Eye", "tail"],
+    "skeleton": [[1, 2], [1, 3], [1, 4]],
+}
+
+
+def dog(**changes) -> dict:
+    points = [11, 12, 2, 13, 14, 1, 0, 0, 0, 30, 31, 2]
+    return person(keypoints=points, num_keypoints=3, **changes)
+
+
+def write_categories(folder, categories: list[dict], annotations: list[dict]) -> None:
+    write_coco(folder, annotations)
+    content = json.loads((folder / "labels.json").read_text())
+    content["categories"] = categories
+    (folder / "labels.json").write_text(json.dumps(content))
+
+
+def test_categories_of_their_own_joints_are_read_as_they_are(tmp_path):
+    write_categories(tmp_path, [DOG], [dog()])
+    source = pictures.coco(tmp_path, "all")
+    bones = source.skeleton
+    assert (bones.name, bones.joints) == ("dog", ("nose", "L_Eye", "R_Eye", "tail"))
+    assert bones.limbs == ((0, 1), (0, 2), (0, 3))
+    assert bones.mirror == (0, 2, 1, 3)
+    assert bones.sigmas is None
+    example = source[0]
+    np.testing.assert_array_equal(example["xy"], [[[11, 12], [13, 14], [0, 0], [30, 31]]])
+    np.testing.assert_array_equal(example["visible"], [[2, 1, 0, 2]])
+    np.testing.assert_array_equal(example["joint_mask"], [True, True, False, True])
+    with_sigmas = {**DOG, "sigmas": [0.1, 0.2, 0.2, 0.3]}
+    write_categories(tmp_path, [with_sigmas], [dog()])
+    assert pictures.coco(tmp_path, "all").skeleton.sigmas == (0.1, 0.2, 0.2, 0.3)
+    with pytest.raises(ConfigError, match=r"none of which is a joint of uiprmd22.*nose, L_Eye"):
+        source.to(skeleton.get("uiprmd22"))
+
+
+def test_joints_of_several_categories_are_one_skeleton(tmp_path):
+    cat = {**DOG, "id": 2, "name": "cat"}
+    write_categories(tmp_path, [DOG, cat], [dog(), dog(category_id=2)])
+    source = pictures.coco(tmp_path, "all")
+    assert source.skeleton.name == "dog"
+    assert source.people[0].xy.shape == (2, 4, 2)
+    paw = {"id": 3, "name": "paw", "keypoints": ["claw", "nose"], "skeleton": [[2, 1]]}
+    claw = person(category_id=3, keypoints=[50, 51, 2, 52, 53, 2], num_keypoints=2)
+    write_categories(tmp_path, [DOG, paw], [claw, dog()])
+    source = pictures.coco(tmp_path, "all")
+    assert source.skeleton.joints == ("nose", "L_Eye", "R_Eye", "tail", "claw")
+    assert source.skeleton.limbs == ((0, 1), (0, 2), (0, 3), (0, 4))
+    np.testing.assert_array_equal(source.people[0].xy[1, [0, 4]], [[52, 53], [50, 51]])
+    np.testing.assert_array_equal(source.people[0].visible, [[2, 1, 0, 2, 0], [2, 0, 0, 0, 2]])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"skeleton": [[0, 1]]}, "pairs of joint numbers from 1 to 4"),
+        ({"skeleton": [[1, 5]]}, "pairs of joint numbers from 1 to 4"),
+        ({"skeleton": [1, 2]}, "pairs of joint numbers from 1 to 4"),
+        ({"skeleton": "nose-tail"}, "pairs of joint numbers from 1 to 4"),
+        ({"sigmas": [0.1]}, "1 sigmas for 4 joints"),
+        ({"sigmas": 0.1}, "sigmas is not a list"),
+        ({"sigmas": ["a"] * 4}, "numbers above 0"),
+    ],
+)
+def test_skeletons_that_are_none(tmp_path, change, message):
+    write_categories(tmp_path, [{**DOG, **change}], [dog()])
+    with pytest.raises(DataError, match=rf"labels\.json: categories, dog: .*{message}") as caught:
+        pictures.coco(tmp_path, "all")
+    assert "\n" not in str(caught.value)
 
 
 def test_parts_that_are_not_there(tmp_path):

@@ -1,5 +1,6 @@
 """Labelled pictures: what a set holds, what is held out, and what is refused or left out."""
 
+import hashlib
 import pickle
 
 import numpy as np
@@ -8,6 +9,7 @@ from PIL import Image
 
 from bodyjax import skeleton
 from bodyjax.data import pictures, sets
+from bodyjax.data.pictures import lsp_arrays
 from bodyjax.data.pictures.labelled import PARTS, named_part
 from bodyjax.data.stream import Stream
 from bodyjax.errors import ConfigError, DataError
@@ -28,14 +30,18 @@ def write_lsp(folder, count: int = 12, **changes) -> None:
     arrays = {"ids": ids, "joints": joints, "labelled": labelled, **changes}
     np.savez(folder / "labels.npz", **arrays)
     (folder / "images").mkdir(exist_ok=True)
-    for number in ids:
+    for number in arrays["ids"]:
         Image.new("RGB", (60, 56)).save(folder / "images" / f"im{number:04}.png")
 
 
-def test_lsp_labels_become_body18_and_what_is_not_labelled_is_masked(tmp_path):
+def test_lsp_labels_and_what_is_not_labelled_is_masked(tmp_path):
     write_lsp(tmp_path)
     source = pictures.lsp(tmp_path, "all")
-    example = source[0]
+    assert source.skeleton is LSP14
+    own = source[0]
+    np.testing.assert_array_equal(own["xy"][0], own["lsp_xy"])
+    np.testing.assert_array_equal(own["joint_mask"], own["lsp_visible"] > 0)
+    example = source.to(BODY18)[0]
     table = np.load(tmp_path / "labels.npz")
     for name in ("left_hip", "right_ankle", "right_wrist"):
         stored = table["joints"][0, LSP14.index(name)]
@@ -59,6 +65,9 @@ def test_lsp_faces_come_from_a_teacher_that_saw_the_same_person(tmp_path):
     body[3] = body[3, swapped]  # left for right
     np.savez(tmp_path / "teacher.npz", ids=table["ids"], xy=body, score=score)
     source = pictures.lsp(tmp_path, "all")
+    assert source.skeleton.joints[:14] == LSP14.joints
+    assert "head_top" in source.skeleton.joints
+    source = source.to(BODY18)
     nose = BODY18.index("nose")
     said = [(int(p.visible[0, nose]), bool(p.joint_mask[nose])) for p in source.people[:4]]
     assert said == [(2, True), (0, False), (0, True), (0, False)]
@@ -86,6 +95,21 @@ def test_lsp_faults(tmp_path):
     np.savez(tmp_path / "labels.npz", ids=np.array([{}], object), joints=bad)
     with pytest.raises(DataError, match=r"not a readable \.npz"):
         pictures.lsp(tmp_path, "all")
+
+
+def test_near_copies_are_left_out_of_the_set_that_has_them_alone(tmp_path, monkeypatch):
+    numbers = (457, 1672, 4433, 7354)
+    write_lsp(tmp_path, 4, ids=np.array(numbers))
+    own = pictures.lsp(tmp_path, "trainvalid")
+    assert tuple(own.ids.tolist()) == numbers
+    assert own.left_out == {}
+    joints = np.load(tmp_path / "labels.npz")["joints"]
+    known = {hashlib.sha256(joints.tobytes()).hexdigest(): (457,)}
+    monkeypatch.setattr(lsp_arrays, "NEAR_COPIES", known)
+    one_less = pictures.lsp(tmp_path, "trainvalid")
+    assert tuple(one_less.ids.tolist()) == numbers[1:]
+    assert one_less.left_out == {"near copies of held-out pictures": 1}
+    assert len(pictures.lsp(tmp_path, "all")) == 4
 
 
 # -------------------------------------------------------------------------------- rendered people
@@ -137,6 +161,27 @@ def test_broken_pictures_are_found_where_every_picture_is_checked(tmp_path, kind
     source = read(tmp_path, "all", on_bad="skip", check_pictures=True)
     assert set(names) - set(source.names) == {names[1]}
     assert len(source.bad) == 1
+
+
+def test_joints_in_space_go_with_those_in_the_picture(tmp_path):
+    rng = np.random.default_rng(1)
+    xyz, lens = rng.normal(size=(4, 17, 3)), np.tile([50.0, 50.0, 25.5, 20.5], (4, 1))
+    people_set(tmp_path, coco_3d=xyz, image_K=lens)
+    source = pictures.people(tmp_path, "all")
+    example = source[1]
+    np.testing.assert_array_equal(example["xyz"][0], xyz[1].astype(np.float32))
+    np.testing.assert_array_equal(example["camera"], [[50, 50, 25, 20]])
+    moved = source.to(BODY18)[1]
+    shoulders = [COCO17.index(f"{side}_shoulder") for side in ("left", "right")]
+    middle = xyz[1, shoulders].mean(0)
+    np.testing.assert_allclose(moved["xyz"][0, BODY18.index("neck")], middle, atol=1e-6)
+    people_set(tmp_path)
+    flat = pictures.people(tmp_path, "all")
+    assert "xyz" not in flat[1]
+    assert flat.fingerprint != source.fingerprint
+    people_set(tmp_path, coco_3d=xyz[:2], image_K=lens)
+    with pytest.raises(DataError, match=r"want coco_3d \(4, 17, 3\), got \(2, 17, 3\)"):
+        pictures.people(tmp_path, "all")
 
 
 def test_held_out_rows_train_nothing(tmp_path):
@@ -208,6 +253,15 @@ def test_multi_as_its_readme_has_it():
 def test_people_as_its_readme_has_it():
     folder = shared("data/people")
     test = pictures.people(folder, "test")
+    for people in test.people[
+        :50
+    ]:  # the camera sees the joints in space where the picture has them
+        assert people.xyz is not None
+        assert people.camera is not None
+        seen = people.visible > 0
+        flat = people.xyz[..., :2] / np.where(seen, people.xyz[..., 2], 1)[..., None]
+        drawn = flat * people.camera[:, None, :2] + people.camera[:, None, 2:]
+        np.testing.assert_allclose(drawn[seen], people.xy[seen], atol=0.01)
     everything = pictures.people(folder, "all", least_area=0)
     assert (len(test), len(everything)) == (400, 4000)
     boxes = sum(len(people.boxes) + len(people.ignore) for people in everything.people)
@@ -218,7 +272,9 @@ def test_people_as_its_readme_has_it():
     joint = COCO17.index("left_knee")
     stored = table["coco_2d"][row, joint] - 0.5
     assert table["coco_vis"][row, joint] == 2
-    np.testing.assert_allclose(test.people[0].xy[0, BODY18.index("left_knee")], stored, atol=1e-4)
+    np.testing.assert_allclose(
+        test.to(BODY18).people[0].xy[0, BODY18.index("left_knee")], stored, atol=1e-4
+    )
     assert test[0]["image"].shape == (256, 256, 3)
 
 
