@@ -6,10 +6,10 @@ import jax
 import pytest
 
 from bodyjax import config_history, systems
+from bodyjax.commands import flags
 from bodyjax.engine import checkpoint, settings
 from bodyjax.errors import ConfigError
 from configs.sequence import get_config
-from launch import flags
 
 SHIPPED = sorted(path.parent.name for path in checkpoint.WEIGHTS.glob("*/config.json"))
 OLD = {"system": "sequence", "data": {"batch_size": 64, "set": "pushfit", "steps": 64}}

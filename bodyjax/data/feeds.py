@@ -30,7 +30,8 @@ Example = dict[str, Any]
 @dataclass(frozen=True)
 class TrainPicture:
     """The training transform of pictures: one random crop, of fixed shapes. `options`: fields of
-    augment.PictureChanges, plain, as they stand in the stream's fingerprint."""
+    augment.PictureChanges, plain, as they stand in the stream's fingerprint, and `mirror` of a
+    skeleton of one's own."""
 
     size: tuple[int, int]
     stride: int
@@ -38,10 +39,13 @@ class TrainPicture:
     options: dict[str, Any]
 
     def __call__(self, example: Example, rng: np.random.Generator) -> Example:
-        changes = augment.PictureChanges(**self.options)
+        options = dict(self.options)
+        mirror = options.pop("mirror", BODY18.mirror)
+        changes = augment.PictureChanges(**options)
         return augment.augment_picture(
-            example, self.size, rng, changes, max_people=self.people, stride=self.stride
-        )
+            example, self.size, rng, changes, max_people=self.people, stride=self.stride,
+            mirror=mirror,
+        )  # fmt: skip
 
 
 @dataclass(frozen=True)

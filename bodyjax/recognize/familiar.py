@@ -9,6 +9,7 @@ on training clips of JHMDB's split 1, which show none of the nine commands.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,6 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from bodyjax.contract import Variables
 from bodyjax.errors import CheckpointError
 from bodyjax.files import temporary_name
 
@@ -28,6 +30,10 @@ DISTANCE, SCORE = 0.6, 0.4
 """Weights of the two, in deviations."""
 KEPT = 0.95
 """The share of rightly recognised validation clips that are familiar."""
+
+NOBODY, UNLIKE = "nobody is found", "unlike the clips of training"
+SEEN, LEAST_JOINTS = 0.3, 4
+"""Somebody is found where on the mean of the frames so many joints of 18 have this score."""
 
 
 class Familiar(NamedTuple):
@@ -48,6 +54,21 @@ def strangeness(known: Familiar, summary: Array, score: Array) -> Array:
     total = DISTANCE * z[..., 0] - SCORE * z[..., 1]
     # From the usual 0 to the limit; below that, more usual than usual.
     return jnp.maximum(total / known.limit, 0.0)
+
+
+def strange_of(variables: Variables, out: Mapping[str, Array]) -> Array:
+    """(B,) strangeness of what `system.predict` gave; 0 where nothing is known to compare with."""
+    if "familiar" not in variables:
+        return jnp.zeros(len(out["logits"]))
+    known = Familiar(**variables["familiar"])
+    return strangeness(known, out["summary"], out["score"])
+
+
+def unrecognised(score: Any, strange: Any) -> str:
+    """Why a clip says nothing, "" where it does. score (T, J) of its joints, its strangeness."""
+    if (np.asarray(score) >= SEEN).sum(-1).mean() < LEAST_JOINTS:
+        return NOBODY
+    return UNLIKE if float(strange) > 1 else ""
 
 
 def features(known: Familiar, summary: Array, score: Array) -> Array:

@@ -195,31 +195,11 @@ def predictor(system: Any, samples: int = 1) -> Callable[[Variables, Any], Resul
             out["logits"],
             out["xy"] @ back[:, :2].T + back[:, 2],
             out["score"],
-            strange_of(variables, out),
+            familiar.strange_of(variables, out),
         )
         return result if frames.ndim == 5 else jax.tree.map(lambda leaf: leaf[0], result)
 
     return predict
-
-
-def strange_of(variables: Variables, out: Mapping[str, Array]) -> Array:
-    """(B,) strangeness of what `system.predict` gave; 0 where nothing is known to compare with."""
-    if "familiar" not in variables:
-        return jnp.zeros(len(out["logits"]))
-    known = familiar.Familiar(**variables["familiar"])
-    return familiar.strangeness(known, out["summary"], out["score"])
-
-
-NOBODY, UNLIKE = "nobody is found", "unlike the clips of training"
-SEEN, LEAST_JOINTS = 0.3, 4
-"""Somebody is found where on the mean of the frames so many joints of 18 have this score."""
-
-
-def unrecognised(found: Result) -> str:
-    """Why a clip says nothing, "" where it does."""
-    if (np.asarray(found.score) >= SEEN).sum(-1).mean() < LEAST_JOINTS:
-        return NOBODY
-    return UNLIKE if float(found.strange) > 1 else ""
 
 
 def fit_frames(frames: Array, size: tuple[int, int]) -> Array:
@@ -291,7 +271,9 @@ def _sampled(recognizer: Recognizer, count: int) -> np.ndarray:
 def of_clip(recognizer: Recognizer, clip: Clip) -> dict[str, Any]:
     """What `recognize_video` gives of a video that was read."""
     found = recognizer.predict(recognizer.variables, clip.frames)
-    described = _described(recognizer, np.asarray(found.probability), unrecognised(found))
+    described = _described(
+        recognizer, np.asarray(found.probability), familiar.unrecognised(found.score, found.strange)
+    )
     entry = recognizer.operations.get(described["movement"])
     sure = entry is not None and described["probability"] >= entry.probability
     return {
@@ -411,7 +393,9 @@ def _each_window(
     for span, numbers, frames in taken_ahead(_read_windows(recognizer, video, spans)):
         shown = recognizer.predict(recognizer.variables, frames)
         probability = np.asarray(shown.probability)
-        described = _described(recognizer, probability, unrecognised(shown))
+        described = _described(
+            recognizer, probability, familiar.unrecognised(shown.score, shown.strange)
+        )
         operation = held.add(described["movement"], described["probability"])
         times = {"start": round(span.start, 6), "stop": round(span.stop, 6)}
         where = _where(video, numbers)

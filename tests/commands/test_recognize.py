@@ -213,7 +213,7 @@ def test_the_exercise_is_named_on_the_line(scorer, video, capsys, monkeypatch):
     seen = []
     with monkeypatch.context() as patch:  # what is seen in the video does not matter here
         patch.setattr(
-            score, "recognize", lambda loaded, file: seen.append(loaded) or {"people": []}
+            score, "recognize", lambda loaded, file, *rest: seen.append(loaded) or {"people": []}
         )
         line = ("--checkpoint", scorer, "--video", video, "--exercise", "sit_up")
         assert call(capsys, *line)[0] == 0

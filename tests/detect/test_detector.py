@@ -416,7 +416,8 @@ def test_no_such_checkpoint():
 
 def _center_pose(bones: Any) -> Any:
     """A system with a network of CenterPose's form, whose maps nobody asks for."""
-    model: Any = CenterPose(backbone=None, order=(), between=(0, 1))  # type: ignore[arg-type]
+    below: Any = SimpleNamespace(strides=(4, 32))
+    model: Any = CenterPose(backbone=below, order=(), between=(0, 1))
     return SimpleNamespace(bones=bones, model=model, maps=None, heads=None)
 
 

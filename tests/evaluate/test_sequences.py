@@ -206,7 +206,7 @@ def test_the_shipped_scorer_says_what_it_was_trained_on(tmp_path):
     )
     found = evaluate(shipped, tmp_path, samples=0)
     assert (found["n"], found["windows"]) == (2, 4)
-    assert found["notes"] == ["left out: the joint tables runs/pushfit_ours/csv of training"]
+    assert found["notes"] == ["left out: the joint tables runs/pushfit/csv/second of training"]
 
 
 SETS = [

@@ -8,7 +8,7 @@ import pytest
 from bodyjax import recognize
 from bodyjax.engine import checkpoint
 from bodyjax.errors import CheckpointError
-from bodyjax.recognize import familiar, recognizer
+from bodyjax.recognize import familiar
 
 AXES = np.random.default_rng(1).normal(size=(8, 64))
 
@@ -80,4 +80,5 @@ def test_a_grey_picture_and_noise_get_no_operation():
         np.indices((12, 96, 128))[2][..., None].repeat(3, -1).astype(np.uint8),
     ):
         found = loaded.predict(loaded.variables, frames)
-        assert recognizer.unrecognised(found) in (recognizer.NOBODY, recognizer.UNLIKE)
+        reason = familiar.unrecognised(found.score, found.strange)
+        assert reason in (familiar.NOBODY, familiar.UNLIKE)

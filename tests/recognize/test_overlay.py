@@ -3,15 +3,16 @@
 import numpy as np
 
 from bodyjax import detect
+from bodyjax.commands.detect import drawn as drawn_by_detect
 from bodyjax.data.video import open_video
 from bodyjax.detect import found
 from bodyjax.detect.videos import FramePeople
 from bodyjax.recognize import overlay
-from launch.detect import drawn as drawn_by_detect
+from bodyjax.skeleton import COCO17
 from tests.data import make_videos
 from tests.shared import shared
 
-RESULT = {"movement": "wave", "probability": 0.5, "operation": None}
+RESULT = {"movement": "wave", "probability": 0.5, "operation": None, "reason": None}
 
 
 def frame_people(identity, score, bridged) -> FramePeople:
@@ -46,7 +47,7 @@ def test_a_real_clip_shows_what_detect_shows(tmp_path):
     assert [len(one.identity) for one in kept] == [len(one) for one in frames]
     pairs = zip(video.iter_frames(), frames, strict=True)
     for ours, (image, listed) in zip(overlay.drawn(video, kept, RESULT), pairs, strict=True):
-        theirs = drawn_by_detect(image, [{**one, "identity": ""} for one in listed])
+        theirs = drawn_by_detect(image, [{**one, "identity": ""} for one in listed], COCO17)
         below = slice(image.shape[0] // 3, None)  # the label is above
         gap = np.abs(ours[below].astype(int) - theirs[below]).max(-1)
         assert (gap > 40).mean() < 1e-3  # the JSON rounds places

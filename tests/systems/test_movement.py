@@ -11,6 +11,7 @@ from bodyjax import ConfigError, codec, systems
 from bodyjax.skeleton import BODY18
 from bodyjax.systems import movement_settings
 from bodyjax.systems.movement import Change, clip_box, move, sample_grid
+from bodyjax.systems.movement_settings import BoxChanges
 from configs.classifier import get_config
 from tests.tiny_classifier import DETECTOR
 
@@ -120,8 +121,8 @@ def test_no_change_is_the_identity():
 
 def test_flipping_twice_gives_the_clip_back_and_swaps_sides(of_joints):
     system, _ = of_joints
-    none = (("noise", 0.0), ("rotation", 0.0), ("scale", 0.0), ("shift", 0.0))
-    flips = replace(system, settings=replace(system.settings, augment=(("flip", 1.0), *none)))
+    mirror = BoxChanges(scale=0.0, shift=0.0, rotation=0.0, flip=1.0, noise=0.0)
+    flips = replace(system, settings=replace(system.settings, augment=mirror))
     batch = joints_batch()
     flipped, _ = flips.clip({}, batch, jax.random.key(0))
     plain, _ = flips.clip({}, batch, None)

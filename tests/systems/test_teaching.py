@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from ml_collections import ConfigDict
 
 from bodyjax import losses, skeleton
 from bodyjax.engine import checkpoint, loop
@@ -13,6 +14,7 @@ from bodyjax.errors import CheckpointError, ConfigError
 from bodyjax.models.pose import CenterPose, Maps
 from bodyjax.systems import build
 from bodyjax.systems.teaching import Teaching, around, common_maps
+from bodyjax.tasks.pose import frozen_teacher
 from bodyjax.train import start
 from configs.pose import get_config
 from tests.systems.tiny_pose import (
@@ -308,4 +310,4 @@ def test_mistakes_about_the_teacher_are_one_line(tmp_path):
     with pytest.raises(ConfigError, match=r"distill.alpha: 1.5 should be from 0 to 1"):
         build(config)
     with pytest.raises(CheckpointError, match="no such checkpoint"):
-        start.variables({"distill": {"teacher": str(tmp_path / "none")}}, TAUGHT)
+        frozen_teacher(ConfigDict({"distill": {"teacher": str(tmp_path / "none")}}))
