@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 from bodyjax import skeleton
@@ -10,6 +11,7 @@ from bodyjax.models.backbone import RESNET_BLOCKS, VGG19, EfficientNetLite0, SER
 from bodyjax.models.backbones.mobilenet_v2_fpn import WIDTHS, MobileNetV2FPN
 from bodyjax.models.pose import CenterPose, MultiStagePose
 from bodyjax.skeleton import COCO17, Skeleton
+from bodyjax.systems import pose_settings
 
 
 def backbone(config: Any, dtype: Any) -> Any:
@@ -51,12 +53,10 @@ Network = MultiStagePose | CenterPose
 
 def network(model: Any, dtype: Any) -> tuple[Network, Skeleton]:
     """The network that a `model` section names, and its skeleton."""
+    model = dataclasses.asdict(pose_settings.model(model))
     bones = skeleton.get(model["skeleton"])
     check(model["stride"] in (4, 8), "stride", model["stride"], "4 or 8")
-    check(model["stages"] >= 1, "stages", model["stages"], "at least 1")
-    heads = model.get("heads", "stages")
-    check(heads in ("stages", "center"), "heads", heads, "stages or center")
-    built = (center_pose if heads == "center" else multi_stage)(model, bones, dtype)
+    built = (center_pose if model["heads"] == "center" else multi_stage)(model, bones, dtype)
     size, cell = tuple(model["size"]), built.cell
     fits = len(size) == 2 and all(n > 0 and n % cell == 0 for n in size)
     check(fits, "size", size, f"(H, W), multiples of {cell}")
@@ -70,8 +70,7 @@ def multi_stage(model: Any, bones: Skeleton, dtype: Any) -> MultiStagePose:
     return MultiStagePose(
         backbone(model, dtype), len(bones.joints), len(bones.limbs), stride=model["stride"],
         stages=model["stages"], light=model["light"], width=model["width"],
-        layers=model.get("layers", 2), pyramid=tuple(model.get("pyramid", (64, 96, 192, 192))),
-        reduction=model.get("reduction", 0), dtype=dtype,
+        layers=model["layers"], pyramid=model["pyramid"], reduction=model["reduction"], dtype=dtype,
     )  # fmt: skip
 
 
@@ -87,5 +86,5 @@ def center_pose(model: Any, bones: Skeleton, dtype: Any) -> CenterPose:
     between = known.index("left_shoulder"), known.index("right_shoulder")
     return CenterPose(
         below, order, between, len(bones.limbs), len(known), model["stages"], model["width"],
-        model.get("layers", 2), tuple(model["pyramid"]), model.get("reduction", 0), dtype,
+        model["layers"], model["pyramid"], model["reduction"], dtype,
     )  # fmt: skip

@@ -28,10 +28,10 @@ COMPARED = ("small", "large", "tiny", "se", "cmu")
 def prepare(config: ConfigDict, host: tuple[int, int]) -> Prepared:
     """What every system needs; the form of stored teacher maps and, where one's own pictures are
     trained on, the test-time settings of the start are filled in the config."""
-    if config.get("distill", {}).get("stored"):
+    if config.get("distill") and config.distill.stored:
         teacher_maps.take_form(config)
     prepared = run.prepare(config, host)
-    if config.data.get("kind") == own_pictures.KIND:
+    if config.data.kind == own_pictures.KIND:
         fine_tuning.check(config.data.path, config.data.on_bad)
         take_settings(config)
     return prepared
@@ -50,7 +50,7 @@ def finish(config: ConfigDict, path: Path, workdir: Path, again: bool) -> list[s
     """Start and result on the pictures held back, where they are one's own: lines, test.json.
 
     again: the run was finished before, and what it then measured stands."""
-    if config.data.get("kind") != own_pictures.KIND:
+    if config.data.kind != own_pictures.KIND:
         return []
     file = workdir / "test.json"
     if again and file.exists():
