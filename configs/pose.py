@@ -48,6 +48,7 @@ THUNDER = "../shared/data/backbones/movenet_thunder.npz"
 
 
 def imagenet() -> dict[str, Any]:
+    """EfficientNet-lite0, started from its weights of ImageNet, and two light stages."""
     return {
         "system": "pose",
         "seed": 0,
@@ -285,10 +286,12 @@ def small_tuned() -> dict[str, Any]:
 
 
 def imagenet_distilled() -> dict[str, Any]:
+    """`imagenet`, and the sets' stored joints of a phone model as teacher."""
     return _changed(imagenet(), distill=_teacher("", {}))
 
 
 def imagenet_from_large() -> dict[str, Any]:
+    """`imagenet`, taught by `large` inside the step."""
     return _changed(imagenet(), distill=_teacher("large", large()["model"]))
 
 
@@ -331,10 +334,12 @@ def cmu() -> dict[str, Any]:
 
 
 def se() -> dict[str, Any]:
+    """`cmu` on SE-ResNet-50 in VGG's place."""
     return _changed(cmu(), model={"backbone": "se_resnet_50"})
 
 
 def se_okhm() -> dict[str, Any]:
+    """`se`, the 8 worst joints in the last two stages."""
     return _changed(se(), model={"hard_joints": 8, "hard_stages": 2})
 
 
@@ -358,18 +363,22 @@ def ablation_baseline() -> dict[str, Any]:
 
 
 def ablation_se() -> dict[str, Any]:
+    """`ablation_baseline` with squeeze and excitation in the pyramid."""
     return _changed(ablation_baseline(), model={"reduction": 8})
 
 
 def ablation_okhm() -> dict[str, Any]:
+    """`ablation_se`, the 8 worst joints in the last two stages."""
     return _changed(ablation_se(), model={"hard_joints": 8, "hard_stages": 2})
 
 
 def ablation_distilled() -> dict[str, Any]:
+    """`ablation_se`, taught by `small` inside the step."""
     return _changed(ablation_se(), distill=_teacher("small", small()["model"]))
 
 
 def tiny() -> dict[str, Any]:
+    """Seconds, for tests: small drawn people."""
     config = _changed(
         imagenet(),
         model={

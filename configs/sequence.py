@@ -22,6 +22,7 @@ SHARED = "../shared/data"
 
 
 def common() -> dict:
+    """What all variants share."""
     return {
         "system": "sequence",
         "seed": 0,
@@ -119,6 +120,7 @@ def paper() -> dict:
 
 
 def penn_action() -> dict:
+    """Penn Action: 15 actions, its official split."""
     return {
         "data": {"kind": "penn_action", "path": f"{SHARED}/penn_action"},
         "folds": {"kind": "official"},
@@ -127,6 +129,7 @@ def penn_action() -> dict:
 
 
 def pushfit() -> dict:
+    """Push-ups, standard or not, by the stored joints of MediaPipe."""
     return {
         "balance": True,
         "data": {"kind": "pushfit", "path": f"{SHARED}/pushfit", "joints": "mediapipe"},
@@ -171,6 +174,7 @@ def ui_prmd() -> dict:
 
 
 def ui_prmd_movement() -> dict:
+    """Which of the ten movements of UI-PRMD."""
     return {
         "data": {
             "kind": "ui_prmd",
@@ -185,6 +189,7 @@ def ui_prmd_movement() -> dict:
 
 
 def natops() -> dict:
+    """NATOPS: six commands by hands and arms, its official split."""
     return {
         "features": ("raw", "velocity", "distance"),
         "model": {"steps": 32, "bidirectional": True},
@@ -196,6 +201,7 @@ def natops() -> dict:
 
 
 def pose_trainer() -> dict:
+    """Pose Trainer: dumbbell exercises, standard or not, the exercise as input."""
     return {
         "balance": True,
         "features": ("position", "velocity", "angle", "visibility"),
@@ -208,6 +214,7 @@ def pose_trainer() -> dict:
 
 
 def jhmdb_joints() -> dict:
+    """JHMDB: 21 actions by its stored joints, three official splits."""
     return {
         "data": {"kind": "jhmdb", "path": f"{SHARED}/jhmdb", "batch": 32},
         "folds": {"kind": "official"},
