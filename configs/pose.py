@@ -40,27 +40,15 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-VARIANTS = (
-    "small", "small_tuned", "finetune", "large", "large_tuned", "imagenet", "imagenet_distilled",
-    "imagenet_from_large", "cmu", "se", "se_okhm", "ablation_baseline", "ablation_se",
-    "ablation_okhm", "ablation_distilled", "tiny",
-)  # fmt: skip
+from bodyjax.errors import ConfigError
 
 LITE0 = "../shared/data/backbones/efficientnet_lite0.npz"
 MULTIPOSE = "../shared/data/backbones/movenet_multipose.npz"
 THUNDER = "../shared/data/backbones/movenet_thunder.npz"
 
 
-def get_config(variant: str = "small") -> ConfigDict:
-    if variant not in VARIANTS:
-        from bodyjax.errors import ConfigError
-
-        known = ", ".join(VARIANTS)
-        raise ConfigError(f"no variant {variant!r}", file="configs/pose.py", hint=known)
-    return ConfigDict(globals()[f"_{variant}"]())
-
-
-def _imagenet() -> dict[str, Any]:
+def imagenet() -> dict[str, Any]:
+    """EfficientNet-lite0, started from its weights of ImageNet, and two light stages."""
     return {
         "system": "pose",
         "seed": 0,
@@ -128,9 +116,9 @@ def _imagenet() -> dict[str, Any]:
     }
 
 
-def _small() -> dict[str, Any]:
+def small() -> dict[str, Any]:
     """MoveNet MultiPose as it is; the stages for the fields are what is trained."""
-    config = _imagenet()
+    config = imagenet()
     config["start"] = MULTIPOSE
     config["model"] = {
         "skeleton": "body18",
@@ -184,7 +172,7 @@ def _small() -> dict[str, Any]:
     return config
 
 
-def _finetune() -> dict[str, Any]:
+def finetune() -> dict[str, Any]:
     """`small` on pictures of one's own, --config.data=PATH of a COCO keypoint file or its folder.
 
     Trained are the deep blocks, the pyramid, heads and stages, each channel by shares of its own
@@ -193,7 +181,7 @@ def _finetune() -> dict[str, Any]:
     """
     kept = {"backbone/stem": 0.0} | {f"backbone/block{i}": 0.0 for i in range(10)}
     config = _changed(
-        _small(),
+        small(),
         model={"frozen_blocks": 10, "head_weight": 500.0},
         optimizer={
             "name": "relative_adamw",
@@ -218,7 +206,7 @@ def _changed(base: dict[str, Any], **sections: dict[str, Any]) -> dict[str, Any]
 
 def _augment(**changes: Any) -> dict[str, Any]:
     """`small`'s random changes of pictures, some fields changed (data.augment.augment_picture)."""
-    return {**_imagenet()["data"]["augment"], **changes}
+    return {**imagenet()["data"]["augment"], **changes}
 
 
 def _teacher(teacher: str, model: dict[str, Any]) -> dict[str, Any]:
@@ -238,10 +226,10 @@ def _teacher(teacher: str, model: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _large() -> dict[str, Any]:
+def large() -> dict[str, Any]:
     """MoveNet Thunder as it is, the stages trained as those of `small`; for large people."""
     config = _changed(
-        _small(),
+        small(),
         model={"backbone": "mobilenet_v2_fpn_1.75"},
         train={"steps": 900},
         detect={
@@ -255,11 +243,11 @@ def _large() -> dict[str, Any]:
     return {**config, "start": THUNDER}
 
 
-def _large_tuned() -> dict[str, Any]:
+def large_tuned() -> dict[str, Any]:
     """`large`, its network trained too from block 6 on, on crops about one person, turned further;
     `large` as it was teaches what the labels leave out."""
     config = _changed(
-        _large(),
+        large(),
         model={"frozen_blocks": 6, "head_weight": 500.0},
         data={
             "batch": 8,
@@ -272,18 +260,18 @@ def _large_tuned() -> dict[str, Any]:
             "multipliers": {"backbone/stem": 0.0} | {f"backbone/block{i}": 0.0 for i in range(6)},
         },
         train={"steps": 1200, "save_every": 100},
-        distill=_teacher("large", _large()["model"]),
+        distill=_teacher("large", large()["model"]),
     )  # fmt: skip
     config["distill"]["alpha"] = config["distill"]["alpha_end"] = 0.3
     return {**config, "start": "large"}
 
 
-def _small_tuned() -> dict[str, Any]:
+def small_tuned() -> dict[str, Any]:
     """`small`, its network trained too from block 6 on, with a third of drawn people, whose arms
     MoveNet finds badly; `small` as it was teaches what the labels leave out."""
-    tuned = _large_tuned()
+    tuned = large_tuned()
     config = _changed(
-        _small(),
+        small(),
         model={"frozen_blocks": 6, "head_weight": 500.0},
         data={
             "batch": 8,
@@ -291,25 +279,27 @@ def _small_tuned() -> dict[str, Any]:
         },
         optimizer=tuned["optimizer"],
         train={"steps": 900, "save_every": 100},
-        distill=_teacher("small", _small()["model"]),
+        distill=_teacher("small", small()["model"]),
     )
     config["distill"]["alpha"] = config["distill"]["alpha_end"] = 0.3
     return {**config, "start": "small"}
 
 
-def _imagenet_distilled() -> dict[str, Any]:
-    return _changed(_imagenet(), distill=_teacher("", {}))
+def imagenet_distilled() -> dict[str, Any]:
+    """`imagenet`, and the sets' stored joints of a phone model as teacher."""
+    return _changed(imagenet(), distill=_teacher("", {}))
 
 
-def _imagenet_from_large() -> dict[str, Any]:
-    return _changed(_imagenet(), distill=_teacher("large", _large()["model"]))
+def imagenet_from_large() -> dict[str, Any]:
+    """`imagenet`, taught by `large` inside the step."""
+    return _changed(imagenet(), distill=_teacher("large", large()["model"]))
 
 
-def _cmu() -> dict[str, Any]:
+def cmu() -> dict[str, Any]:
     """As OpenPose trains: 368 x 368, sigma 7 px, scale 0.5 to 1.1, +-40 degrees, no weights on
     peaks. `start`: an .npz of torchvision's VGG19."""
     config = _changed(
-        _imagenet(),
+        imagenet(),
         model={
             "backbone": "vgg19",
             "stages": 6,
@@ -343,19 +333,21 @@ def _cmu() -> dict[str, Any]:
     return {**config, "start": ""}
 
 
-def _se() -> dict[str, Any]:
-    return _changed(_cmu(), model={"backbone": "se_resnet_50"})
+def se() -> dict[str, Any]:
+    """`cmu` on SE-ResNet-50 in VGG's place."""
+    return _changed(cmu(), model={"backbone": "se_resnet_50"})
 
 
-def _se_okhm() -> dict[str, Any]:
-    return _changed(_se(), model={"hard_joints": 8, "hard_stages": 2})
+def se_okhm() -> dict[str, Any]:
+    """`se`, the 8 worst joints in the last two stages."""
+    return _changed(se(), model={"hard_joints": 8, "hard_stages": 2})
 
 
-def _ablation_baseline() -> dict[str, Any]:
+def ablation_baseline() -> dict[str, Any]:
     """From the start of `small`, its backbone frozen, heat maps by the stages alone: minutes a run
     on a CPU. What is compared is the trunk."""
     config = _changed(
-        _small(),
+        small(),
         model={
             "heads": "stages", "stride": 8, "stages": 3, "size": (160, 160), "max_people": 6,
             "sigma": 9.0, "paf_width": 6.0, "peak_weight": 12.0,
@@ -370,21 +362,25 @@ def _ablation_baseline() -> dict[str, Any]:
     return {**config, "detect": {"size": 160, "min_parts": 3}}
 
 
-def _ablation_se() -> dict[str, Any]:
-    return _changed(_ablation_baseline(), model={"reduction": 8})
+def ablation_se() -> dict[str, Any]:
+    """`ablation_baseline` with squeeze and excitation in the pyramid."""
+    return _changed(ablation_baseline(), model={"reduction": 8})
 
 
-def _ablation_okhm() -> dict[str, Any]:
-    return _changed(_ablation_se(), model={"hard_joints": 8, "hard_stages": 2})
+def ablation_okhm() -> dict[str, Any]:
+    """`ablation_se`, the 8 worst joints in the last two stages."""
+    return _changed(ablation_se(), model={"hard_joints": 8, "hard_stages": 2})
 
 
-def _ablation_distilled() -> dict[str, Any]:
-    return _changed(_ablation_se(), distill=_teacher("small", _small()["model"]))
+def ablation_distilled() -> dict[str, Any]:
+    """`ablation_se`, taught by `small` inside the step."""
+    return _changed(ablation_se(), distill=_teacher("small", small()["model"]))
 
 
-def _tiny() -> dict[str, Any]:
+def tiny() -> dict[str, Any]:
+    """Seconds, for tests: small drawn people."""
     config = _changed(
-        _imagenet(),
+        imagenet(),
         model={
             "backbone": "se_resnet_small",
             "width": 16,
@@ -402,3 +398,19 @@ def _tiny() -> dict[str, Any]:
         train={"steps": 20, "log_every": 5, "eval_every": 0, "save_every": 0, "best": {}},
     )
     return {**config, "start": ""}
+
+
+VARIANTS = {
+    "small": small, "small_tuned": small_tuned, "finetune": finetune, "large": large,
+    "large_tuned": large_tuned, "imagenet": imagenet, "imagenet_distilled": imagenet_distilled,
+    "imagenet_from_large": imagenet_from_large, "cmu": cmu, "se": se, "se_okhm": se_okhm,
+    "ablation_baseline": ablation_baseline, "ablation_se": ablation_se,
+    "ablation_okhm": ablation_okhm, "ablation_distilled": ablation_distilled, "tiny": tiny,
+}  # fmt: skip
+
+
+def get_config(variant: str = "small") -> ConfigDict:
+    """The config of a variant; ConfigError lists them."""
+    if variant not in VARIANTS:
+        raise ConfigError(f"no variant {variant!r}", hint=f"one of {', '.join(VARIANTS)}")
+    return ConfigDict(VARIANTS[variant]())

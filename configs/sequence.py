@@ -16,35 +16,13 @@ from __future__ import annotations
 
 from ml_collections import ConfigDict
 
+from bodyjax.errors import ConfigError
+
 SHARED = "../shared/data"
-VARIANTS = (
-    "exercises",
-    "exercises_standard",
-    "paper",
-    "penn_action",
-    "pushfit",
-    "pushup",
-    "ui_prmd",
-    "ui_prmd_movement",
-    "natops",
-    "pose_trainer",
-    "jhmdb_joints",
-    "tables",
-)
 
 
-def get_config(variant: str = "exercises") -> ConfigDict:
-    if variant not in VARIANTS:
-        from bodyjax.errors import ConfigError
-
-        known = ", ".join(VARIANTS)
-        raise ConfigError(f"no variant {variant!r}", file="configs/sequence.py", hint=known)
-    config = ConfigDict(_common())
-    config.update(ConfigDict(globals()[f"_{variant}"]()))
-    return config
-
-
-def _common() -> dict:
+def common() -> dict:
+    """What all variants share."""
     return {
         "system": "sequence",
         "seed": 0,
@@ -103,7 +81,7 @@ def _common() -> dict:
     }
 
 
-def _paper() -> dict:
+def paper() -> dict:
     """68 numbers, windows of 10 frames, Adam 1e-4 with exponential decay, batch 128."""
     return {
         "features": ("paper",),
@@ -141,7 +119,8 @@ def _paper() -> dict:
     }
 
 
-def _penn_action() -> dict:
+def penn_action() -> dict:
+    """Penn Action: 15 actions, its official split."""
     return {
         "data": {"kind": "penn_action", "path": f"{SHARED}/penn_action"},
         "folds": {"kind": "official"},
@@ -149,7 +128,8 @@ def _penn_action() -> dict:
     }
 
 
-def _pushfit() -> dict:
+def pushfit() -> dict:
+    """Push-ups, standard or not, by the stored joints of MediaPipe."""
     return {
         "balance": True,
         "data": {"kind": "pushfit", "path": f"{SHARED}/pushfit", "joints": "mediapipe"},
@@ -161,7 +141,7 @@ def _pushfit() -> dict:
     }
 
 
-def _pushup() -> dict:
+def pushup() -> dict:
     """One model of all push-up clips for videos: COCO's joints, from two estimators at once."""
     return {
         "data": {
@@ -177,7 +157,7 @@ def _pushup() -> dict:
     }
 
 
-def _ui_prmd() -> dict:
+def ui_prmd() -> dict:
     """Places; data.joints "angles" are Euler angles, which no mirror or turn of space fits:
     augment.flip, rotation, tilt 0 with them."""
     return {
@@ -193,7 +173,8 @@ def _ui_prmd() -> dict:
     }
 
 
-def _ui_prmd_movement() -> dict:
+def ui_prmd_movement() -> dict:
+    """Which of the ten movements of UI-PRMD."""
     return {
         "data": {
             "kind": "ui_prmd",
@@ -207,7 +188,8 @@ def _ui_prmd_movement() -> dict:
     }
 
 
-def _natops() -> dict:
+def natops() -> dict:
+    """NATOPS: six commands by hands and arms, its official split."""
     return {
         "features": ("raw", "velocity", "distance"),
         "model": {"steps": 32, "bidirectional": True},
@@ -218,7 +200,8 @@ def _natops() -> dict:
     }
 
 
-def _pose_trainer() -> dict:
+def pose_trainer() -> dict:
+    """Pose Trainer: dumbbell exercises, standard or not, the exercise as input."""
     return {
         "balance": True,
         "features": ("position", "velocity", "angle", "visibility"),
@@ -230,7 +213,8 @@ def _pose_trainer() -> dict:
     }
 
 
-def _jhmdb_joints() -> dict:
+def jhmdb_joints() -> dict:
+    """JHMDB: 21 actions by its stored joints, three official splits."""
     return {
         "data": {"kind": "jhmdb", "path": f"{SHARED}/jhmdb", "batch": 32},
         "folds": {"kind": "official"},
@@ -238,7 +222,7 @@ def _jhmdb_joints() -> dict:
     }
 
 
-def _tables() -> dict:
+def tables() -> dict:
     """Your own joint tables (docs/DATA.md), CLASS/NAME.csv: --config.data=FOLDER. Of several people
     in a table the surest is kept, the others are counted. `data.fps` of their videos is needed for
     windows. No visibility among the features: tables of every 6th frame have gaps, videos none."""
@@ -249,25 +233,25 @@ def _tables() -> dict:
     }
 
 
-def _exercises() -> dict:
+def exercises() -> dict:
     """Push-up, pull-up, sit-up × front, side × standard, not: the paper's 12 classes."""
     return {
-        "data": _simulated("paper"),
+        "data": simulated("paper"),
         "folds": {"kind": "official"},
         "train": {"steps": 2000},
     }
 
 
-def _exercises_standard() -> dict:
+def exercises_standard() -> dict:
     """Standard or not over push-up, sit-up, pull-up and squat, the exercise as input."""
     return {
-        "data": _simulated("standard"),
+        "data": simulated("standard"),
         "folds": {"kind": "official"},
         "train": {"steps": 2000},
     }
 
 
-def _simulated(label: str) -> dict:
+def simulated(label: str) -> dict:
     """scatter: of the joints, a share of the trunk's length (None: 0.02)."""
     return {
         "kind": "exercises",
@@ -277,3 +261,20 @@ def _simulated(label: str) -> dict:
         "seed": 0,
         "scatter": None,
     }
+
+
+VARIANTS = {
+    "exercises": exercises, "exercises_standard": exercises_standard, "paper": paper,
+    "penn_action": penn_action, "pushfit": pushfit, "pushup": pushup, "ui_prmd": ui_prmd,
+    "ui_prmd_movement": ui_prmd_movement, "natops": natops, "pose_trainer": pose_trainer,
+    "jhmdb_joints": jhmdb_joints, "tables": tables,
+}  # fmt: skip
+
+
+def get_config(variant: str = "exercises") -> ConfigDict:
+    """The config of a variant; ConfigError lists them."""
+    if variant not in VARIANTS:
+        raise ConfigError(f"no variant {variant!r}", hint=f"one of {', '.join(VARIANTS)}")
+    config = ConfigDict(common())
+    config.update(ConfigDict(VARIANTS[variant]()))
+    return config

@@ -15,6 +15,7 @@ import numpy as np
 from bodyjax import skeleton
 from bodyjax.contract import Feed, Source
 from bodyjax.data import augment, sets
+from bodyjax.data.pictures import settings
 from bodyjax.data.pictures.clip_frames import clip_pictures
 from bodyjax.data.pictures.labelled import Pictures
 from bodyjax.data.pictures.map_store import RECORD, MapStore
@@ -114,20 +115,20 @@ def picture_feed(config: Mapping[str, Any], *, host: tuple[int, int] = (0, 1)) -
     """Pictures for the detector: `data.sets` {name: share} mixed, `data.valid` for evaluation, all
     in the joints of `model.skeleton`.
 
-    `data.on_bad` ("raise" where it is not set) is that of `picture_source`; what is left out is
-    printed. Where `config.distill` names a folder of stored maps, those are the teacher; where it
-    names no network either, the sets' stored joints.
+    `data.on_bad` is that of `picture_source`; what is left out is printed. Where `config.distill`
+    names a folder of stored maps, those are the teacher; where it names no network either, the
+    sets' stored joints.
     """
     data, model = config["data"], config["model"]
     bones = skeleton.of(model["skeleton"])
     root, shares = Path(data["path"]), {k: v for k, v in data["sets"].items() if v}
     size, stride, people = tuple(model["size"]), model["stride"], model["max_people"]
     distill = config.get("distill")
-    maps = distill.get("stored", "") if distill is not None else ""
+    maps = distill["stored"] if distill is not None else ""
     stored = distill is not None and not maps and not distill["teacher"]
     if not shares:
         raise ConfigError("no set has a share", place="data.sets")
-    on_bad = data.get("on_bad", "raise")
+    on_bad = settings.read(data).on_bad
     sources = [
         picture_source(name, root, "train", bones=bones, teacher=stored, on_bad=on_bad)
         for name in shares

@@ -9,6 +9,7 @@ from typing import Any
 
 from bodyjax import skeleton
 from bodyjax.data.feeds import TrainPicture, augmentation, say_left_out
+from bodyjax.data.pictures import settings
 from bodyjax.data.pictures.coco_keypoints import (
     VALID,
     coco,
@@ -91,7 +92,7 @@ def feed(config: Mapping[str, Any], *, host: tuple[int, int] = (0, 1)) -> Stream
     """The training side of one's own pictures; what is held back is looked at at the end, as
     launch.evaluate looks at it (bodyjax.evaluate.fine_tuning)."""
     data, model = config["data"], config["model"]
-    learnt, held = open_pictures(data["path"], on_bad=data["on_bad"])
+    learnt, held = open_pictures(data["path"], on_bad=settings.read(data).on_bad)
     if host[0] == 0:
         say_left_out("own pictures", learnt)
         say_left_out("own pictures, held back", held)

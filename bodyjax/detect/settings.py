@@ -10,6 +10,7 @@ from typing import Any
 
 from bodyjax.detect import person_score as ranking
 from bodyjax.errors import ConfigError
+from bodyjax.sections import unknown_field
 
 MOST_SIZE = 2048
 """The largest canvas, or crop of a second look, in pixels a side: beyond it memory runs out before
@@ -132,9 +133,7 @@ def merged(fields: dict[str, Any]) -> Settings:
     known = [field.name for field in dataclasses.fields(Settings)]
     for name in fields:
         if name not in known:
-            raise ConfigError(
-                "there is no such field", place=f"detect.{name}", hint=f"fields: {', '.join(known)}"
-            )
+            raise unknown_field(name, known, "detect")
     lists = {
         name: tuple(float(part) if isinstance(part, Real) else part for part in value)
         for name, value in fields.items()

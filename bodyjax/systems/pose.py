@@ -26,6 +26,7 @@ from bodyjax.contract import ArraySpec, Aux, Batch, Variables
 from bodyjax.metrics.pose import Keypoints, torso_of
 from bodyjax.models.pose import CenterPose, Maps, MultiStagePose
 from bodyjax.skeleton import Skeleton
+from bodyjax.systems import pose_settings
 from bodyjax.systems.heads import head_losses, taught_losses
 from bodyjax.systems.pose_network import Network, check, network
 from bodyjax.systems.teacher_maps import MapForm, moved
@@ -353,41 +354,36 @@ def cost(system: Pose, size: tuple[int, int]) -> dict[str, float]:
 
 def build(config: Any) -> Pose:
     """The detector of `config.model`, with the teacher of `config.distill`: configs/pose.py."""
-    model = config["model"]
+    model = pose_settings.model(config["model"])
     dtype = jnp.dtype(config["train"].get("compute_dtype", "float32"))
     built, bones = network(model, dtype)
-    hard = model["hard_joints"], model["hard_stages"]
-    check(0 <= hard[0] <= len(bones.joints), "hard_joints", hard[0], f"0 to {len(bones.joints)}")
-    check(0 <= hard[1] <= model["stages"], "hard_stages", hard[1], f"0 to {model['stages']}")
+    hard = model.hard_joints, model.hard_stages
+    check(hard[0] <= len(bones.joints), "hard_joints", hard[0], f"0 to {len(bones.joints)}")
+    check(hard[1] <= model.stages, "hard_stages", hard[1], f"0 to {model.stages}")
     return Pose(
-        built, bones, tuple(model["size"]), model["max_people"], model["sigma"],
-        model["paf_width"], model["peak_weight"], model.get("paf_weight", 1.0),
-        *hard, teaching(config, bones, dtype), model.get("head_weight", 0.0),
+        built, bones, (model.size[0], model.size[1]), model.max_people, model.sigma,
+        model.paf_width, model.peak_weight, model.paf_weight,
+        *hard, teaching(config, bones, dtype), model.head_weight,
     )  # fmt: skip
 
 
 def teaching(config: Any, bones: Skeleton, dtype: Any) -> Teaching | None:
     """The teacher of `config.distill`, None without that section."""
-    distill = config.get("distill")
-    if not distill:
+    if not config.get("distill"):
         return None
-    for field in ("alpha", "alpha_end"):
-        value = distill[field]
-        check(0 <= value <= 1, field, value, "from 0 to 1", "distill")
-    check(distill["pairing"] in ("last", "same"), "pairing", distill["pairing"], "last or same",
-          "distill")  # fmt: skip
+    distill, place = pose_settings.distill(config["distill"]), "distill"
     teacher, maps = None, None
-    if distill.get("stored"):
-        last = distill["pairing"] == "last"
-        check(last, "pairing", "same", "last: stored maps have one stage", "distill")
-        form = distill["maps"]  # of bodyjax.detect.teacher_maps.take_form
+    if distill.stored:
+        fits = distill.pairing == "last"
+        check(fits, "pairing", "same", "last: stored maps have one stage", place)
+        form = distill.maps  # of bodyjax.detect.teacher_maps.take_form
         bones, maps = skeleton.get(form["skeleton"]), MapForm(form["stride"], form["size"])
-    elif distill["teacher"]:
-        teacher, bones = network(distill["model"], dtype)
-        if distill["pairing"] == "same":
-            stages = config["model"]["stages"]
-            check(stages == teacher.stages, "pairing", "same", "last: stages differ", "distill")
+    elif distill.teacher:
+        teacher, bones = network(distill.model, dtype)
+        if distill.pairing == "same":
+            fits = config["model"]["stages"] == teacher.stages
+            check(fits, "pairing", "same", "last: stages differ", place)
     return Teaching(
-        teacher, bones, distill["alpha"], distill["alpha_end"], distill["alpha_steps"],
-        distill["pairing"], maps,
+        teacher, bones, distill.alpha, distill.alpha_end, distill.alpha_steps, distill.pairing,
+        maps,
     )  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 from bodyjax import skeleton
@@ -11,6 +12,7 @@ from bodyjax.models.backbones.mobilenet_v2_fpn import NAMES as MOBILE
 from bodyjax.models.backbones.mobilenet_v2_fpn import MobileNetV2FPN
 from bodyjax.models.pose import CenterPose, MultiStagePose
 from bodyjax.skeleton import COCO17, Skeleton
+from bodyjax.systems import pose_settings
 
 
 def check(holds: bool, field: str, value: Any, wanted: str, section: str = "model") -> None:
@@ -27,11 +29,9 @@ def network(model: Any, dtype: Any) -> tuple[Network, Skeleton]:
     section of words (skeleton.of)."""
     bones = skeleton.of(model["skeleton"])
     check(bones.limbs != (), "skeleton", bones.name, "one with limbs: people are grouped by them")
+    model = dataclasses.asdict(pose_settings.model(model))
     check(model["stride"] in (4, 8), "stride", model["stride"], "4 or 8")
-    check(model["stages"] >= 1, "stages", model["stages"], "at least 1")
-    heads = model.get("heads", "stages")
-    check(heads in ("stages", "center"), "heads", heads, "stages or center")
-    built = (center_pose if heads == "center" else multi_stage)(model, bones, dtype)
+    built = (center_pose if model["heads"] == "center" else multi_stage)(model, bones, dtype)
     size, cell = tuple(model["size"]), built.cell
     fits = len(size) == 2 and all(n > 0 and n % cell == 0 for n in size)
     check(fits, "size", size, f"(H, W), multiples of {cell}")
@@ -45,8 +45,7 @@ def multi_stage(model: Any, bones: Skeleton, dtype: Any) -> MultiStagePose:
     return MultiStagePose(
         backbones.build(model, dtype), len(bones.joints), len(bones.limbs), stride=model["stride"],
         stages=model["stages"], light=model["light"], width=model["width"],
-        layers=model.get("layers", 2), pyramid=tuple(model.get("pyramid", (64, 96, 192, 192))),
-        reduction=model.get("reduction", 0), dtype=dtype,
+        layers=model["layers"], pyramid=model["pyramid"], reduction=model["reduction"], dtype=dtype,
     )  # fmt: skip
 
 
@@ -65,5 +64,5 @@ def center_pose(model: Any, bones: Skeleton, dtype: Any) -> CenterPose:
     between = known.index("left_shoulder"), known.index("right_shoulder")
     return CenterPose(
         below, order, between, len(bones.limbs), len(known), model["stages"], model["width"],
-        model.get("layers", 2), tuple(model["pyramid"]), model.get("reduction", 0), dtype,
+        model["layers"], model["pyramid"], model["reduction"], dtype,
     )  # fmt: skip

@@ -33,11 +33,11 @@ def prepare(config: ConfigDict, host: tuple[int, int]) -> Prepared:
     trained on, the test-time settings of the start."""
     if not config.model.skeleton:
         take_skeleton(config)
-    if config.get("distill", {}).get("stored"):
+    if config.get("distill") and config.distill.stored:
         teacher_maps.take_form(config)
     prepared = run.prepare(config, host)
     prepared = prepared._replace(initial={**prepared.initial, **frozen_teacher(config)})
-    if config.data.get("kind") == own_pictures.KIND:
+    if config.data.kind == own_pictures.KIND:
         fine_tuning.check(config.data.path, config.data.on_bad, skeleton.of(config.model.skeleton))
         take_settings(config)
     return prepared
@@ -80,7 +80,7 @@ def finish(config: ConfigDict, path: Path, workdir: Path, again: bool) -> list[s
     """Start and result on the pictures held back, where they are one's own: lines, test.json.
 
     again: the run was finished before, and what it then measured stands."""
-    if config.data.get("kind") != own_pictures.KIND:
+    if config.data.kind != own_pictures.KIND:
         return []
     file = workdir / "test.json"
     if again and file.exists():

@@ -139,6 +139,9 @@ def test_simulated_pictures_need_no_folder(config):
         ("sets", {"lspet": 0.0}, "no set has a share"),
         ("valid", "coco", "no set 'coco'"),
         ("kind", "videos", "no kind of data 'videos'"),
+        ("sets", {"lspet": "all"}, "data.sets.lspet: 'all' should be a share"),
+        ("batch", 0, "data.batch: 0 should be a whole number from 1 on"),
+        ("augment", {"flop": 1}, "data.augment.flop: there is no such field; did you mean flip"),
     ],
 )
 def test_mistakes_are_one_line(config, field, value, message):
