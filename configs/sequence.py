@@ -91,7 +91,14 @@ def _common() -> dict:
             "ema": 0.0,
         },
         "train": {"steps": 1000, "log_every": 100},
-        "data": {"set": "", "path": "", "steps": 64, "window": None, "batch_size": 64},
+        "data": {
+            "set": "",
+            "path": "",
+            "steps": 64,
+            "window": None,
+            "batch_size": 64,
+            "on_bad": None,  # "raise", or "skip": left out, counted and named
+        },
         "folds": {
             "kind": "group",
             "count": 5,

@@ -24,6 +24,7 @@ import numpy as np
 from bodyjax import files
 from bodyjax.contract import System
 from bodyjax.data import folds as folding
+from bodyjax.data import part_checks
 from bodyjax.data.folds import Fold
 from bodyjax.data.sequences.source import Sequences, from_config, without_size
 from bodyjax.engine import settings
@@ -325,7 +326,10 @@ def run(
     groups = data.clip if data.groups is None else data.groups
     if section.get("inner") and data.groups is None:
         say("folds.inner goes by clip: the set does not say whose clips are whose")
-    runs = []
+    place = {"on_bad": values["data"].get("on_bad") or "raise", "file": values["data"].get("path")}
+    counts = np.bincount(data.labels, minlength=len(data.classes))
+    said = dict.fromkeys(part_checks.check_classes(data.classes, counts, **place))
+    runs, keys = [], part_checks.row_keys(data.arrays())
     for seed in section["seeds"]:
         folds = make_folds(data, section, seed)
         if section.get("inner"):
@@ -333,7 +337,11 @@ def run(
                 folding.validation(fold, data.labels, groups, section["inner"], seed)[0]
                 for fold in folds
             ]
-        runs += [Run(fold, seed, m) for fold in folds for m in range(members)]
+        checked = [part_checks.checked_fold(fold, data, keys, **place) for fold in folds]
+        said |= dict.fromkeys(line for _, lines in checked for line in lines)
+        runs += [Run(fold, seed, m) for fold, _ in checked for m in range(members)]
+    for line in said:
+        say(line)
     batch = int(values["data"]["batch_size"])
     numbers = run_seeds(runs, len(section["seeds"]))
     plans = np.stack(

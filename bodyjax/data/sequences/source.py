@@ -176,7 +176,8 @@ def from_config(data: Mapping[str, Any], say: Callable[[str], None] = print) -> 
     for it). label, joints: which label and which stored joints, where the set has several (joint
     tables have one of each, so both are passed over); "A+B": both, each clip once with every
     estimator's joints (its answer is the mean over them). A field of None counts as
-    absent. ConfigError names a field that is wrong.
+    absent. on_bad: of joint tables that can't be used, as `table_folders.joint_tables` has it.
+    ConfigError names a field that is wrong.
     """
     data = {name: value for name, value in dict(data).items() if value is not None}
     _check_shape(data)
@@ -204,7 +205,8 @@ def _opened(data: Mapping[str, Any]) -> Sequences:
         if data.get("window") and "fps" not in data:
             what = "joint tables don't say how many frames a second their numbers count"
             raise ConfigError(what, place="data.fps", hint="give it, or window=None: whole clips")
-        return _cut(table_sequences(data["path"], fps=data.get("fps", 0.0)), data)
+        how = {"fps": data.get("fps", 0.0), "on_bad": data.get("on_bad", "raise")}
+        return _cut(table_sequences(data["path"], **how), data)
     if name not in SETS:
         known = ", ".join((*SETS, "tables", "exercises"))
         raise ConfigError(f"no joint set {name!r}", place="data.set", hint=f"known: {known}")
