@@ -69,7 +69,14 @@ def common() -> dict:
             "ema": 0.0,
         },
         "train": {"steps": 1000, "log_every": 100},
-        "data": {"kind": "", "path": "", "steps": 64, "window": None, "batch": 64},
+        "data": {
+            "kind": "",
+            "path": "",
+            "steps": 64,
+            "window": None,
+            "batch": 64,
+            "on_bad": None,  # "raise", or "skip": left out, counted and named
+        },
         "folds": {
             "kind": "group",
             "count": 5,

@@ -7,6 +7,7 @@ name and are labelled as leaking.
 
 from __future__ import annotations
 
+import warnings
 from typing import NamedTuple
 
 import numpy as np
@@ -49,7 +50,9 @@ def by_group(labels: np.ndarray, groups: np.ndarray, count: int, seed: int) -> l
     if count < 2 or len(np.unique(groups)) < count:
         raise DataError(f"{len(np.unique(groups))} groups can't make {count} folds of groups")
     splitter = StratifiedGroupKFold(count, shuffle=True, random_state=seed)
-    parts = splitter.split(np.zeros(len(labels)), labels, groups)
+    with warnings.catch_warnings():  # of rare labels: part_checks names them
+        warnings.simplefilter("ignore", UserWarning)
+        parts = list(splitter.split(np.zeros(len(labels)), labels, groups))
     return [check(Fold(f"{i + 1}", train, test), groups) for i, (train, test) in enumerate(parts)]
 
 
@@ -72,8 +75,11 @@ def random(
     unique, first = np.unique(clips, return_index=True)
     _check_count(labels[first], count)
     splitter = StratifiedKFold(count, shuffle=True, random_state=seed)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        parts = list(splitter.split(np.zeros(len(unique)), labels[first]))
     folds = []
-    for i, (_, test) in enumerate(splitter.split(np.zeros(len(unique)), labels[first])):
+    for i, (_, test) in enumerate(parts):
         inside = np.isin(clips, unique[test])
         folds.append(Fold(f"{i + 1}", np.flatnonzero(~inside), np.flatnonzero(inside), True))
     return folds

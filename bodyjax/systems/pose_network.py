@@ -27,9 +27,9 @@ Network = MultiStagePose | CenterPose
 def network(model: Any, dtype: Any) -> tuple[Network, Skeleton]:
     """The network that a `model` section names, and its skeleton: a name of bodyjax.skeleton, or a
     section of words (skeleton.of)."""
+    model = dataclasses.asdict(pose_settings.model(model))
     bones = skeleton.of(model["skeleton"])
     check(bones.limbs != (), "skeleton", bones.name, "one with limbs: people are grouped by them")
-    model = dataclasses.asdict(pose_settings.model(model))
     check(model["stride"] in (4, 8), "stride", model["stride"], "4 or 8")
     built = (center_pose if model["heads"] == "center" else multi_stage)(model, bones, dtype)
     size, cell = tuple(model["size"]), built.cell

@@ -14,9 +14,10 @@ from ml_collections import ConfigDict
 
 from bodyjax import draw, files, recognize, systems
 from bodyjax.contract import Prepared, Source, System, Variables
-from bodyjax.data import feeds
+from bodyjax.data import feeds, part_checks
 from bodyjax.data.clips import feed as clip_feed
 from bodyjax.data.clips.feed import Clips
+from bodyjax.data.clips.folder import ClipFolder
 from bodyjax.data.stream import whole
 from bodyjax.engine import checkpoint
 from bodyjax.engine.checkpoint import Checkpoint
@@ -143,7 +144,9 @@ def open_all(config: ConfigDict, host: tuple[int, int]) -> dict[str, Clips]:
     if host[0] == 0:
         for part, source in opened.items():
             feeds.say_left_out(part, source)
+    opened = apart(opened, config, host)
     parts = clip_feed.with_validation(opened, config.data.holdout)
+    check_taught(parts["train"], config, host)
     if "valid" in parts:
         parts["valid"] = clip_feed.few(parts["valid"], config.data.watched)
         there = set(np.asarray(parts["valid"].labels).tolist())
@@ -151,6 +154,42 @@ def open_all(config: ConfigDict, host: tuple[int, int]) -> dict[str, Clips]:
         if absent:
             say(f"no clips for validation of {', '.join(absent)}", host)
     return parts
+
+
+def apart(opened: dict[str, Clips], config: ConfigDict, host: tuple[int, int]) -> dict[str, Clips]:
+    """The parts without clips that a later part has too (part_checks.rows_apart), by their files. A
+    prepared set is as its folder was."""
+    folders = {part: source for part, source in opened.items() if isinstance(source, ClipFolder)}
+    if not folders:
+        return opened
+    keys = part_checks.file_keys({part: source.files for part, source in folders.items()})
+    names = {part: source.names for part, source in folders.items()}
+    kept, lines = part_checks.rows_apart(
+        keys, names, on_bad=config.data.on_bad, file=clip_feed.folder_of(config.data)
+    )
+    for line in lines:
+        say(line, host)
+    return {
+        part: source if len(kept[part]) == len(source) else source.take(kept[part])
+        for part, source in folders.items()
+    }
+
+
+def check_taught(train: Clips, config: ConfigDict, host: tuple[int, int]) -> None:
+    """part_checks.check_classes for the training clips. Of movements that may hold at once a single
+    one is enough: it holds or not."""
+    held = train.several if isinstance(train, ClipFolder) else None
+    if held is None:
+        counts = np.bincount(np.asarray(train.labels), minlength=len(train.classes))
+    else:
+        counts = (held > 0).sum(axis=0)
+        if len(train.classes) == 1 and counts.all():
+            return
+    file = clip_feed.folder_of(config.data)
+    for line in part_checks.check_classes(
+        train.classes, counts, on_bad=config.data.on_bad, file=file
+    ):
+        say(line, host)
 
 
 def say(line: str, host: tuple[int, int]) -> None:

@@ -11,8 +11,10 @@ from ml_collections import ConfigDict
 
 from bodyjax import config_history, recognize, score, systems
 from bodyjax.contract import Prepared
-from bodyjax.data.folds import TEST, TRAIN
+from bodyjax.data import folds, part_checks
+from bodyjax.data.folds import Fold
 from bodyjax.data.sequences import source as sequences
+from bodyjax.data.sequences.source import Sequences
 from bodyjax.data.stream import Stream
 from bodyjax.engine import settings
 from bodyjax.engine.checkpoint import Checkpoint
@@ -42,13 +44,13 @@ def prepare(config: ConfigDict, host: tuple[int, int]) -> Prepared:
     data = sequences.from_config(config.data)
     with config.unlocked(), config.ignore_type():
         config.update(ConfigDict(cross_validation.complete(config, data)))
-    split = next(iter(data.splits.values()), None)
+    fold = checked_split(data, config.data, host)
     feed = Stream(
-        data if split is None else data.rows(split == TRAIN),
+        data if fold is None else data.rows(fold.train),
         as_stored,
         seed=config.seed,
         batch_size=config.data.batch,
-        eval_source=None if split is None else data.rows(split == TEST),
+        eval_source=None if fold is None else data.rows(fold.test),
         host_index=host[0],
         host_count=host[1],
     )
@@ -58,6 +60,23 @@ def prepare(config: ConfigDict, host: tuple[int, int]) -> Prepared:
     }  # fmt: skip
     system = systems.build(config)
     return Prepared(system, feed, start.variables(config, system), meta)
+
+
+def checked_split(data: Sequences, section: Any, host: tuple[int, int]) -> Fold | None:
+    """The first official split, if there is one, once its classes and sides are as a training needs
+    them (bodyjax.data.part_checks)."""
+    on_bad, file = section.get("on_bad") or "raise", section.get("path") or None
+    lines: list[str] = []
+    fold = next((folds.official(split, name) for name, split in data.splits.items()), None)
+    if fold is None:
+        counts = np.bincount(data.labels, minlength=len(data.classes))
+        lines = part_checks.check_classes(data.classes, counts, on_bad=on_bad, file=file)
+    else:
+        keys = part_checks.row_keys(data.arrays())
+        fold, lines = part_checks.checked_fold(fold, data, keys, on_bad=on_bad, file=file)
+    for line in lines if host[0] == 0 else ():
+        print(line)
+    return fold
 
 
 def as_stored(example: dict[str, Any], rng: np.random.Generator) -> dict[str, Any]:

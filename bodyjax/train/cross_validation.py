@@ -18,6 +18,7 @@ import numpy as np
 from bodyjax import config_history, files, skeleton
 from bodyjax.contract import System
 from bodyjax.data import folds as folding
+from bodyjax.data import part_checks
 from bodyjax.data.folds import Fold
 from bodyjax.data.sequences.source import Sequences, from_config, without_size
 from bodyjax.engine import settings
@@ -123,7 +124,8 @@ def run(
     section = fold_settings.read(values["folds"])
     check(values["data"]["batch"] >= 1, "data.batch", values["data"]["batch"], "at least 1")
     system, training = build(values), fold_settings.training(values)
-    runs = planned(data, section, say)
+    place = {"on_bad": values["data"].get("on_bad") or "raise", "file": values["data"].get("path")}
+    runs = planned(data, section, place, say)
     say(f"{len(runs)} runs of {training.steps} steps, {len(data)} rows")
     began = time.monotonic()
     probability = trained_and_tested(system, values, training, data, runs, say)
@@ -138,13 +140,15 @@ def run(
     return result
 
 
-def planned(data: Sequences, section: Folds, say: Say) -> list[Run]:
-    """Every fold and member of every seed; with `inner`, a part of each fold's training side is
-    tested in the place of its test side."""
+def planned(data: Sequences, section: Folds, place: Mapping[str, Any], say: Say) -> list[Run]:
+    """Every fold and member of every seed, checked (part_checks; place: its on_bad and file); with
+    `inner`, a part of each fold's training side is tested in the place of its test side."""
     groups = data.clip if data.groups is None else data.groups
     if section.inner and data.groups is None:
         say("folds.inner goes by clip: the set does not say whose clips are whose")
-    runs = []
+    counts = np.bincount(data.labels, minlength=len(data.classes))
+    said = dict.fromkeys(part_checks.check_classes(data.classes, counts, **place))
+    runs, keys = [], part_checks.row_keys(data.arrays())
     for seed in section.seeds:
         folds = make_folds(data, section, seed)
         if section.inner:
@@ -152,7 +156,11 @@ def planned(data: Sequences, section: Folds, say: Say) -> list[Run]:
                 folding.validation(fold, data.labels, groups, section.inner, seed)[0]
                 for fold in folds
             ]
-        runs += [Run(fold, seed, m) for fold in folds for m in range(section.members)]
+        checked = [part_checks.checked_fold(fold, data, keys, **place) for fold in folds]
+        said |= dict.fromkeys(line for _, lines in checked for line in lines)
+        runs += [Run(fold, seed, m) for fold, _ in checked for m in range(section.members)]
+    for line in said:
+        say(line)
     return runs
 
 

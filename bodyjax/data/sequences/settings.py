@@ -17,7 +17,8 @@ class SequenceData:
     with train, test, seed, scatter as `exercises.simulated` takes them). path: the set's folder or
     file. steps: whole clips at so many times, or window: frames in a window (hop, rate, every as
     `source.windows` takes them; joint tables need fps, frames a second, for it). label, joints:
-    which label and which stored joints, where the set has several. batch: rows of a step. None: as
+    which label and which stored joints, where the set has several. batch: rows of a step. on_bad:
+    "raise", or "skip": rows and tables that can't be used are left out, counted and named. None: as
     the set or the function has it.
     """
 
@@ -36,6 +37,7 @@ class SequenceData:
     test: int | None = None
     seed: int | None = None
     scatter: float | None = None
+    on_bad: str | None = None
 
     def chosen(self, *names: str) -> dict[str, Any]:
         """Those of the fields that are given, for functions with defaults of their own."""
@@ -49,6 +51,7 @@ def read(section: Mapping[str, Any]) -> SequenceData:
     if isinstance(values.get("path"), os.PathLike):
         values["path"] = os.fspath(values["path"])
     data = sections.read(SequenceData, values, "data")
+    sections.choice(data.on_bad or "raise", ("raise", "skip"), "data.on_bad")
     cut = ("window", "hop", "every") if data.window else ("steps",)
     for name in (*cut, "batch"):
         value = getattr(data, name)

@@ -210,7 +210,8 @@ def _opened(data: SequenceData) -> Sequences:
         if data.window and data.fps is None:
             what = "joint tables don't say how many frames a second their numbers count"
             raise ConfigError(what, place="data.fps", hint="give it, or window=None: whole clips")
-        return _cut(table_sequences(data.path, fps=data.fps or 0.0), data)
+        on_bad = data.on_bad or "raise"
+        return _cut(table_sequences(data.path, fps=data.fps or 0.0, on_bad=on_bad), data)
     if data.kind not in SETS:
         known = ", ".join((*SETS, "tables", "exercises"))
         raise ConfigError(f"no joint set {data.kind!r}", place="data.kind", hint=f"known: {known}")

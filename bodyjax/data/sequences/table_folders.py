@@ -9,6 +9,7 @@ set has labels.
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -150,15 +151,17 @@ def _of_table(file: Path, skeleton: Skeleton) -> Example:
     }
 
 
-def table_sequences(path: FilePath, *, skeleton: Skeleton = COCO17, fps: float = 0.0) -> Clips:
+def table_sequences(
+    path: FilePath, *, skeleton: Skeleton = COCO17, fps: float = 0.0, on_bad: str = "raise"
+) -> Clips:
     """The joint tables of a folder, CLASS/NAME.csv or {train,valid,test}/CLASS/NAME.csv, as clips
     of one person each: of several, the one with the highest sum of scores; `notes` counts the rest.
 
     A row is a frame; frames between those of a table are absent (every 6th is the paper's rate).
-    fps: frames a second that the tables' numbers count, 0 where not known. With a test part the
-    split is "official": train and valid against test.
+    fps: frames a second that the tables' numbers count, 0 where not known. on_bad: `joint_tables`.
+    With a test part the split is "official": train and valid against test.
     """
-    parts = joint_tables(path, skeleton=skeleton)
+    parts = joint_tables(path, skeleton=skeleton, on_bad=on_bad)
     sources = list(parts.values())
     classes = sources[0].classes
     if not classes or any(source.classes != classes for source in sources):
@@ -179,6 +182,10 @@ def table_sequences(path: FilePath, *, skeleton: Skeleton = COCO17, fps: float =
         for source in sources
         for name, example in zip(source.names, source.examples, strict=True)
     }
+    left_out: Counter[str] = Counter()
+    for source in sources:
+        left_out.update(source.left_out)
+    bad = (line for source in sources for line in source.bad)
     return Clips(
         str(path),
         skeleton,
@@ -193,7 +200,8 @@ def table_sequences(path: FilePath, *, skeleton: Skeleton = COCO17, fps: float =
         size=np.stack(sizes),
         fps=np.full(len(counts), fps, np.float32),
         splits={"official": side.astype(np.int8)} if "test" in parts else {},
-        notes=people_beside(others, skeleton),
+        left_out=dict(left_out),
+        notes=(*bad, *people_beside(others, skeleton)),
     )
 
 

@@ -1,0 +1,138 @@
+"""What the parts of a labelled set must have before a classifier is trained on them: two classes
+or more, each with training clips, and no clip on two sides.
+
+A DataError names what is wrong. With on_bad "skip" the run goes on without it, and the lines that
+come back say what was left out, or is not taught, and how many.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bodyjax.data.folds import Fold
+from bodyjax.errors import DataError
+
+SKIP = 'or data.on_bad="skip"'
+MOST_NAMES = 5
+"""That are listed in a line."""
+
+
+def check_classes(
+    classes: Sequence[str],
+    counts: np.ndarray,
+    *,
+    on_bad: str = "raise",
+    file: str | Path | None = None,
+    whose: str = "",
+) -> list[str]:
+    """counts (C,): training clips of each class; whose: the fold, where there are several. Fewer
+    than two classes are an error whatever `on_bad` says: there is nothing to tell apart."""
+    if len(classes) < 2:
+        what = f"a single class ({', '.join(classes) or 'none'}): there is nothing to tell apart"
+        raise DataError(what, file=file, hint="two classes or more: CLASS/NAME")
+    absent = [name for name, count in zip(classes, counts, strict=True) if not count]
+    if not absent:
+        return []
+    what = f"{whose}no training clips of {', '.join(absent)}"
+    if on_bad == "raise":
+        hint = f"add some, or take the class out of every part, {SKIP}"
+        raise DataError(what, file=file, hint=hint)
+    return [f"{what}: {'it is' if len(absent) == 1 else 'they are'} not taught"]
+
+
+def rows_apart(
+    keys: Mapping[str, Sequence[str]],
+    names: Mapping[str, Sequence[str]],
+    *,
+    on_bad: str = "raise",
+    file: str | Path | None = None,
+) -> tuple[dict[str, np.ndarray], list[str]]:
+    """Which rows of each part may stay: those whose key, a clip's content, is in no later part.
+
+    keys, names: of the rows of each part, in the order of parts in which the later ones keep what
+    they have ("train", "valid", "test").
+    """
+    kept, lines = {}, []
+    order = list(keys)
+    for k, part in enumerate(order):
+        later = {
+            key: f"{other}: {name}"
+            for other in reversed(order[k + 1 :])
+            for key, name in zip(keys[other], names[other], strict=True)
+        }
+        same = [i for i, key in enumerate(keys[part]) if key in later]
+        kept[part] = np.setdiff1d(np.arange(len(keys[part])), same)
+        if not same:
+            continue
+        pairs = [f"{names[part][i]} ({later[keys[part][i]]})" for i in same[:MOST_NAMES]]
+        listed = ", ".join(pairs) + (" ..." if len(same) > MOST_NAMES else "")
+        what = (
+            f"{len(same)} of {part} {'is' if len(same) == 1 else 'are'} in another part: {listed}"
+        )
+        if on_bad == "raise":
+            hint = f"keep each clip on one side, {SKIP}"
+            raise DataError(what, file=file, hint=hint)
+        lines.append(f"left out: {what}")
+    return kept, lines
+
+
+def file_keys(parts: Mapping[str, Sequence[Path]]) -> dict[str, list[str]]:
+    """A key for each file, equal where the content is. Only files of a size that another one has
+    are read."""
+    sizes = {part: [file.stat().st_size for file in files] for part, files in parts.items()}
+    every = [size for part in sizes.values() for size in part]
+    twice = {size for size, count in zip(*np.unique(every, return_counts=True), strict=True)
+             if count > 1}  # fmt: skip
+
+    def key(file: Path, size: int) -> str:
+        if size not in twice:
+            return str(size)
+        with file.open("rb") as opened:
+            return hashlib.file_digest(opened, "sha256").hexdigest()
+
+    return {part: list(map(key, files, sizes[part])) for part, files in parts.items()}
+
+
+def row_keys(arrays: Mapping[str, np.ndarray]) -> list[str]:
+    """A key for each row of joint sequences, equal where joints and scores are; a row without any
+    joint is like no other."""
+    names = ("joints", "visible", "score", "length")
+    seen: np.ndarray = np.any(arrays["visible"] > 0, axis=(1, 2))
+
+    def key(row: int) -> str:
+        if not seen[row]:
+            return f"nobody in row {row}"
+        return hashlib.sha256(b"".join(arrays[name][row].tobytes() for name in names)).hexdigest()
+
+    return [key(row) for row in range(len(seen))]
+
+
+def checked_fold(
+    fold: Fold,
+    data: Any,
+    keys: Sequence[str],
+    *,
+    on_bad: str = "raise",
+    file: str | Path | None = None,
+) -> tuple[Fold, list[str]]:
+    """A fold of joint sequences with what may stay of its training side. keys: `row_keys` of all
+    rows of `data` (data.sequences.source.Sequences). A fold that leaks on purpose may repeat."""
+    lines: list[str] = []
+    if not fold.leaking:
+        sides = {"train": fold.train, "test": fold.test}
+        kept, lines = rows_apart(
+            {side: [keys[i] for i in rows] for side, rows in sides.items()},
+            {side: [data.names[i] for i in rows] for side, rows in sides.items()},
+            on_bad=on_bad,
+            file=file,
+        )
+        fold = fold._replace(train=fold.train[kept["train"]])
+    counts = np.bincount(data.labels[fold.train], minlength=len(data.classes))
+    whose = f"fold {fold.name} has "
+    lines += check_classes(data.classes, counts, on_bad=on_bad, file=file, whose=whose)
+    return fold, lines
