@@ -268,3 +268,7 @@ def test_a_decoder_that_stands_still_ends_in_one_line(
             read()
     monkeypatch.setattr(reading, "rgb", made)
     assert codes(clip.read([3, 9])) == [3, 9]
+    frames = clip.iter_frames(2)
+    assert frame_number(next(frames)) == 2
+    time.sleep(0.5)  # whoever takes the frames may be slow
+    assert codes(frames) == list(range(3, 20))
