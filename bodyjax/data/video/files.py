@@ -121,7 +121,10 @@ class Video:
             yield from self._in_order(start, stop)
 
     def _in_order(self, start: int, stop: int) -> Iterator[Frames]:
-        return limits.in_time(self.path, reading.in_order(self.path, self._index, start, stop))
+        return limits.in_time(
+            self.path,
+            lambda beat: reading.in_order(self.path, self._index, start, stop, beat),
+        )
 
     def check(self) -> None:
         """Decode every frame once. VideoError where one is damaged or missing."""

@@ -116,8 +116,10 @@ def numbered_files(folder: Path) -> list[Path]:
     ]
     found: dict[int, Path] = {}
     kinds = set()
-    for file in pictures:
-        match = re.fullmatch(r"(.*?)([0-9]+)", file.stem)
+    matches = [re.fullmatch(r"(.*?)([0-9]+)", file.stem) for file in pictures]
+    if not any(matches):
+        return []
+    for file, match in zip(pictures, matches, strict=True):
         if match is None:
             hint = "name the pictures by one word and their number: frame_0001.png, ..."
             raise VideoError("this picture of a folder has no number", file=file, hint=hint)

@@ -67,13 +67,15 @@ def _index(path: Path, salvage: bool, beat: limits.Beat) -> Index:
     listed = _list_packets(path, salvage, beat)
     pts, keys, shown, seekable = listed.pts, listed.keys, listed.shown, listed.distinct
     left_out, kept = listed.before_first_key, None
-    if salvage or not (listed.one_frame_a_packet and seekable):
+    if salvage or not (listed.one_frame_a_packet and listed.starts_whole and seekable):
         decoded = _decode_all(path, salvage, any(keys), beat)
         counted = [time for time, _ in decoded]
         if salvage:
             whole = [number for number, (_, sound) in enumerate(decoded) if sound]
             kept, counted = np.array(whole, np.int64), [counted[number] for number in whole]
             left_out += max(sum(shown), len(decoded)) - len(whole)
+        elif listed.one_frame_a_packet:
+            left_out += max(sum(shown) - len(counted), 0)
         if salvage or not seekable or counted != sorted(_true(pts, shown)):
             n, seekable = len(counted), False
             rising = None not in counted and counted == sorted(counted)
@@ -117,6 +119,7 @@ class _Packets:
     step: int  # ticks a frame, by the stated rate
     last: int  # ticks that the last packet lasts
     one_frame_a_packet: bool
+    starts_whole: bool = True  # False: not all from the first keyframe on may be decodable
     first: Any = None  # the first frame, decoded
     before_first_key: int = 0  # packets left out
     pts: list[Any] = field(default_factory=list)  # presentation time; None where there is none
@@ -142,7 +145,7 @@ def _list_packets(path: Path, salvage: bool, beat: limits.Beat) -> _Packets:
         latest, cut = None, False
         for packet in packets(container, stream, salvage):
             beat()
-            if listed.first is None:
+            if listed.first is None and (True in listed.keys or packet.is_keyframe):
                 listed.first = _first_frame(decoder, packet, salvage)
             if not packet.size:
                 continue
@@ -157,6 +160,10 @@ def _list_packets(path: Path, salvage: bool, beat: limits.Beat) -> _Packets:
         missing = 0 if salvage else missing_bytes(path, stream)
     if not salvage:
         _refuse_damage(path, listed, missing, cut)
+    if not any(listed.keys):  # the container marks none
+        with opened(path, strict=salvage) as (container, stream):
+            frames = decoded(container, stream, salvage, from_key=False)
+            listed.first = next((one for one in frames if not isinstance(one, av.Packet)), None)
     if listed.first is None:
         raise VideoError(
             "no frame can be decoded", file=path, hint="the file is damaged or cut off"
@@ -187,17 +194,18 @@ def _refuse_damage(path: Path, listed: _Packets, missing: int, cut: bool) -> Non
 
 
 def _start_at_first_key(listed: _Packets) -> None:
-    """Leave out the packets before the first keyframe, which no decoder can show. What is shown
-    before it but stored after may be decodable or not: then decoding must count."""
+    """Leave out the packets before the first keyframe, which no decoder can show. Where what comes
+    out first is not what is shown first (pictures shown before the keyframe and stored after it, or
+    a stream that recovers bit by bit), decoding must count."""
     if not any(listed.keys):
         return
     first = listed.keys.index(True)
     listed.before_first_key = sum(listed.shown[:first])
     for column in (listed.pts, listed.keys, listed.shown):
         del column[:first]
-    key = listed.pts[0]
-    if key is not None and any(time is not None and time < key for time in listed.pts):
-        listed.one_frame_a_packet = False
+    times = [time for time in _true(listed.pts, listed.shown) if time is not None]
+    if listed.first.pts is None or listed.first.pts != min(times, default=None):
+        listed.starts_whole = False
 
 
 def _decode_all(

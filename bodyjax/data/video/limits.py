@@ -34,60 +34,51 @@ class Beat:
 
 def finished(path: Path, work: Callable[[Beat], Item]) -> Item:
     """work(beat), in a thread. VideoError where it does not call `beat` for LIMIT seconds."""
-    beat, crew, answer = Beat(), Crew(), queue.SimpleQueue[tuple[Any, BaseException | None]]()
+    beat, crew, answers = Beat(), Crew(), _Answers()
 
     def run() -> None:
         try:
-            answer.put((work(beat), None))
+            answers.put((work(beat), None))
         except BaseException as error:
-            answer.put((None, error))
+            answers.put((None, error))
 
     crew.start(run)
-    while True:
-        try:
-            value, error = answer.get(timeout=max(beat.last + LIMIT - time.monotonic(), 0.05))
-        except queue.Empty:
-            if time.monotonic() - beat.last >= LIMIT:
-                raise _standing(path) from None
-            continue
-        if error is not None:
-            raise error
-        found: Item = value
-        return found
+    value: Item = _awaited(path, answers, beat)
+    return value
 
 
-def in_time(path: Path, items: Iterator[Item]) -> Iterator[Item]:
-    """The same items, each made by a thread when it is asked for. VideoError where one takes longer
-    than LIMIT seconds."""
-    crew, asked = Crew(), threading.Semaphore(0)
-    answer: queue.SimpleQueue[tuple[Any, BaseException | None]] = queue.SimpleQueue()
+def in_time(path: Path, make: Callable[[Beat], Iterator[Item]]) -> Iterator[Item]:
+    """The items of make(beat), each made by a thread when it is asked for. VideoError where `beat`
+    is not called for LIMIT seconds meanwhile."""
+    beat, crew, answers = Beat(), Crew(), _Answers()
+    items, asked = make(beat), threading.Semaphore(0)
 
     def run() -> None:
         while asked.acquire() and not crew.stopping.is_set():
             try:
-                answer.put((next(items), None))
+                answers.put((next(items), None))
+            except StopIteration:
+                answers.put((_END, None))
+                return
             except BaseException as error:
-                answer.put((None, error))
+                answers.put((None, error))
                 return
         close = getattr(items, "close", None)
         if close is not None:
             close()
 
     crew.start(run)
-    stands = False
+    stands = True
     try:
         while True:
+            beat()  # whoever takes the items may have been long
             asked.release()
-            try:
-                value, error = answer.get(timeout=LIMIT)
-            except queue.Empty:
-                stands = True
-                raise _standing(path) from None
-            if isinstance(error, StopIteration):
+            value = _awaited(path, answers, beat)
+            if value is _END:
                 return
-            if error is not None:
-                raise error
+            stands = False
             yield value
+            stands = True
     finally:
         crew.stopping.set()
         asked.release()
@@ -95,7 +86,20 @@ def in_time(path: Path, items: Iterator[Item]) -> Iterator[Item]:
             crew.stop()
 
 
-def _standing(path: Path) -> VideoError:
-    return VideoError(
-        f"reading stands still for {LIMIT:g} s", file=path, hint="the file or its disk is damaged"
-    )
+_Answers = queue.SimpleQueue[tuple[Any, BaseException | None]]
+_END = object()
+
+
+def _awaited(path: Path, answers: _Answers, beat: Beat) -> Any:
+    """What the thread answers, or raises."""
+    while True:
+        try:
+            value, error = answers.get(timeout=max(beat.last + LIMIT - time.monotonic(), 0.05))
+        except queue.Empty:
+            if time.monotonic() - beat.last < LIMIT:
+                continue
+            what = f"reading stands still for {LIMIT:g} s"
+            raise VideoError(what, file=path, hint="the file or its disk is damaged") from None
+        if error is not None:
+            raise error
+        return value

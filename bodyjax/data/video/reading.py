@@ -62,18 +62,17 @@ def seek_into(
 
 def count_into(path: Path, index: Index, wanted: dict[int, int], out: Frames, beat: Beat) -> None:
     """Frames into rows of `out`, {number: row}, by decoding the file from its start."""
-    for number, frame, sound in numbered(path, index, 0, max(wanted) + 1):
-        beat()
+    for number, frame, sound in numbered(path, index, 0, max(wanted) + 1, beat):
         if number in wanted:
             check(path, index, number, sound)
             out[wanted[number]] = rgb(frame, index, path)
 
 
-def in_order(path: Path, index: Index, start: int, stop: int) -> Iterator[Frames]:
+def in_order(path: Path, index: Index, start: int, stop: int, beat: Beat) -> Iterator[Frames]:
     """Frames start, start + 1, ... before `stop`, each (height, width, 3) uint8."""
-    found = _after_seek(path, index, start, stop) if index.seekable and start else None
+    found = _after_seek(path, index, start, stop, beat) if index.seekable and start else None
     if found is None:
-        found = numbered(path, index, 0, stop)
+        found = numbered(path, index, 0, stop, beat)
     for number, frame, sound in found:
         if number >= start:
             check(path, index, number, sound)
@@ -82,8 +81,7 @@ def in_order(path: Path, index: Index, start: int, stop: int) -> Iterator[Frames
 
 def check_all(path: Path, index: Index, beat: Beat) -> None:
     """VideoError where a frame is damaged or missing; decodes the file once."""
-    for number, _, sound in numbered(path, index, 0, len(index.pts)):
-        beat()
+    for number, _, sound in numbered(path, index, 0, len(index.pts), beat):
         check(path, index, number, sound)
 
 
@@ -94,7 +92,7 @@ def check(path: Path, index: Index, number: int, sound: bool) -> None:
 
 
 def numbered(
-    path: Path, index: Index, start: int, stop: int, key_pts: int | None = None
+    path: Path, index: Index, start: int, stop: int, beat: Beat, key_pts: int | None = None
 ) -> Iterator[tuple[int, Any, bool]]:
     """(number, decoded frame, whether it is whole) of all frames from `start` on and before `stop`,
     from the start of the file or a seek to `key_pts`. VideoError where one does not come."""
@@ -106,6 +104,7 @@ def numbered(
         from_key = salvage or len(index.key_order) > 0
         frames = marked(decoded(container, stream, salvage, from_key))
         for count, (frame, sound) in enumerate(frames):
+            beat()
             number = _number(index, count, frame)
             if number is None or number < start:
                 continue
@@ -137,11 +136,11 @@ def _number(index: Index, count: int, frame: Any) -> int | None:
 
 
 def _after_seek(
-    path: Path, index: Index, start: int, stop: int
+    path: Path, index: Index, start: int, stop: int, beat: Beat
 ) -> Iterator[tuple[int, Any, bool]] | None:
     """`numbered` from `start` on, reached by a seek; None where it lands elsewhere."""
     [run] = _plan(index, np.array([start]), np.array([0]))
-    frames = numbered(path, index, start, stop, run.key_pts)
+    frames = numbered(path, index, start, stop, beat, run.key_pts)
     try:
         first = next(frames)
     except VideoError:

@@ -59,6 +59,26 @@ def test_recordings_that_start_anywhere(tmp_path: Path, ending: str, drop: int) 
     assert codes(clip.read([0, 20, 30])) == [found[0], found[20], found[30]]
 
 
+@pytest.mark.parametrize(
+    ("name", "first"),
+    [
+        ("gop12.mp4", 12), ("vp9.webm", 12), ("vp8.webm", 12), ("hevc.mkv", 12), ("av1.mp4", 12),
+        ("open_gop.mp4", 12), ("interlaced.mkv", 12), ("intra_refresh.mkv", 22),
+    ],
+)  # fmt: skip
+def test_every_codec_starts_at_what_can_be_shown(
+    clips: dict[str, Path], tmp_path: Path, name: str, first: int
+) -> None:
+    """The first packet alone is lost, with it all up to the next keyframe; what recovers bit by bit
+    is whole ten frames after it."""
+    path = recut(clips[name.partition(".")[0]], tmp_path / name, "-bsf:v", "noise=drop=eq(n\\,0)")
+    clip = open_video(path)
+    assert (clip.frames, clip.left_out) == (50 - first, first - 1)
+    assert codes(clip.iter_frames()) == list(range(first, 50))
+    for numbers in ([0], [11], [25], [0, 14, 27]):
+        assert codes(clip.read(numbers)) == [first + n for n in numbers]
+
+
 def test_what_an_open_group_shows_before_its_keyframe(tmp_path: Path) -> None:
     """A recording cut at a keyframe: pictures stored after it and shown before it build on what is
     gone."""
@@ -248,3 +268,7 @@ def test_a_decoder_that_stands_still_ends_in_one_line(
             read()
     monkeypatch.setattr(reading, "rgb", made)
     assert codes(clip.read([3, 9])) == [3, 9]
+    frames = clip.iter_frames(2)
+    assert frame_number(next(frames)) == 2
+    time.sleep(0.5)  # whoever takes the frames may be slow
+    assert codes(frames) == list(range(3, 20))

@@ -18,7 +18,6 @@ import pytest
 
 from bodyjax.data.video.files import open_video
 from bodyjax.errors import VideoError
-from tests.data import make_videos
 from tests.data.make_videos import X264_B, ffmpeg, frame_number, recut
 from tests.shared import shared
 
@@ -29,11 +28,6 @@ NAMES = (
     *("interlaced_transport", "hevc_transport", "mpeg2", "mpeg1", "windows", "flash", "flash_h264"),
     "animated",
 )
-
-
-@pytest.fixture(scope="module")
-def clips(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    return make_videos.variants(tmp_path_factory.mktemp("clips"))
 
 
 def by_ffmpeg(path: Path, width: int, height: int) -> np.ndarray:

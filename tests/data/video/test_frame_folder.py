@@ -55,7 +55,8 @@ def test_what_cannot_be_counted_is_refused(tmp_path):
         ("twice", ["1.png", "01.png"], "another series"),
         ("two", ["a1.png", "b2.png"], "another series"),
         ("kinds", ["1.png", "2.bmp"], "another series"),
-        ("none", ["a.png"], "has no number"),
+        ("one", ["1.png", "a.png"], "has no number"),
+        ("none", ["a.png", "b.png"], "this is a folder"),
     ):
         with pytest.raises(VideoError, match=why):
             open_video(folder_of(tmp_path / name, names))
