@@ -14,7 +14,7 @@ SIDE = 12
 
 def write(root: Path, *names: str, frames: int = 8, grey: int = 0) -> Path:
     """ROOT/NAME.mp4 and NAME.json for each of `names` (train/CLASS/0); the square moves by a pixel
-    a frame before a background of one grey. No two are the same file: a corner of 4 pixels shows the
+    a frame before a background of one grey. No two are the same file: a corner shows the
     clip's number."""
     first = (128 - SIDE - frames) // 2
     pictures = [np.full((128, 128, 3), grey, np.uint8) for _ in range(frames)]
