@@ -14,7 +14,7 @@ SIDE = 12
 
 def write(root: Path, *names: str, frames: int = 8) -> Path:
     """ROOT/NAME.mp4 and NAME.json for each of `names` (train/CLASS/0); the square moves by a pixel
-    a frame."""
+    a frame. Each file holds its name in a box that players pass over: no two are the same."""
     first = (128 - SIDE - frames) // 2
     pictures = [np.zeros((128, 128, 3), np.uint8) for _ in range(frames)]
     for i, picture in enumerate(pictures):
@@ -28,6 +28,9 @@ def write(root: Path, *names: str, frames: int = 8) -> Path:
     }
     for name in names:
         (root / name).parent.mkdir(parents=True, exist_ok=True)
-        video.write_video((root / name).with_suffix(".mp4"), pictures, 10)
+        file = (root / name).with_suffix(".mp4")
+        video.write_video(file, pictures, 10)
+        with file.open("ab") as end:
+            end.write((8 + len(name.encode())).to_bytes(4, "big") + b"free" + name.encode())
         (root / name).with_suffix(".json").write_text(json.dumps(label))
     return root

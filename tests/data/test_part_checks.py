@@ -129,7 +129,7 @@ def test_tables_without_parts_and_bad_ones(tmp_path):
         sequence.checked_split(from_config(section), section, HOST)
     write_table(tmp_path / "side" / "0.csv", 7)
     (tmp_path / "side" / "1.csv").write_text("frame,person,joint,x,y,confidence\n0,0,hip,one,2,1\n")
-    with pytest.raises(DataError, match="side/1.csv"):
+    with pytest.raises(DataError, match=r"side/1\.csv"):
         from_config(section)
     said = []
     data = from_config({**section, "on_bad": "skip"}, said.append)
