@@ -14,8 +14,8 @@ SIDE = 12
 
 def write(root: Path, *names: str, frames: int = 8, grey: int = 0) -> Path:
     """ROOT/NAME.mp4 and NAME.json for each of `names` (train/CLASS/0); the square moves by a pixel
-    a frame before a background of one grey. No two are the same file: a corner shows the
-    clip's number."""
+    a frame before a background of one grey. Each file holds its name in a box that players pass
+    over: no two are the same."""
     first = (128 - SIDE - frames) // 2
     pictures = [np.full((128, 128, 3), grey, np.uint8) for _ in range(frames)]
     for i, picture in enumerate(pictures):
@@ -27,10 +27,11 @@ def write(root: Path, *names: str, frames: int = 8, grey: int = 0) -> Path:
         "xy": xy.tolist(),
         "visible": np.full((frames, 1, 17), 2).tolist(),
     }
-    for number, name in enumerate(names):
+    for name in names:
         (root / name).parent.mkdir(parents=True, exist_ok=True)
-        for picture in pictures:
-            picture[:4, :4] = (grey + 16 * number) % 256
-        video.write_video((root / name).with_suffix(".mp4"), pictures, 10)
+        file = (root / name).with_suffix(".mp4")
+        video.write_video(file, pictures, 10)
+        with file.open("ab") as end:
+            end.write((8 + len(name.encode())).to_bytes(4, "big") + b"free" + name.encode())
         (root / name).with_suffix(".json").write_text(json.dumps(label))
     return root
