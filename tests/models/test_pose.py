@@ -20,7 +20,6 @@ from bodyjax.models.pose import (
 )
 
 KEY = jax.random.key(0)
-compiles = pytest.mark.slow  # minutes in all: make test-all
 
 
 def picture(height=64, width=64, batch=1):
@@ -35,14 +34,12 @@ def cmu():
     return network, maps, variables["params"]
 
 
-@compiles
 def test_published_maps_at_368(cmu):
     _, maps, _ = cmu
     assert maps.heatmaps.shape == (6, 1, 46, 46, 19)
     assert maps.pafs.shape == (6, 1, 46, 46, 38)
 
 
-@compiles
 def test_published_stages_have_the_paper_s_convolutions(cmu):
     _, _, params = cmu
     assert params["reduce1"]["kernel"].shape == (3, 3, 512, 256)
@@ -61,14 +58,12 @@ def test_published_stages_have_the_paper_s_convolutions(cmu):
     assert len(params["stages"]) == 12
 
 
-@compiles
 def test_parameters_of_the_baseline_are_the_published_ones(cmu):
     _, _, params = cmu
     total = sum(int(np.prod(leaf.shape)) for leaf in jax.tree.leaves(params))
     assert total == 52_311_446  # OpenPose's body model of 18 joints and 19 limbs
 
 
-@compiles
 @pytest.mark.parametrize("depth", ["50", "101"])
 def test_se_resnet_takes_vgg_s_place(depth):
     maps, variables = jax.eval_shape(
@@ -78,7 +73,7 @@ def test_se_resnet_takes_vgg_s_place(depth):
     assert variables["params"]["reduce1"]["kernel"].shape == (3, 3, 1024, 256)
 
 
-@compiles
+@pytest.mark.slow
 def test_later_stages_read_features_and_both_outputs_of_the_stage_before():
     network = PublishedStages(joints=2, limbs=1, stages=3)
     features = jax.random.normal(KEY, (1, 4, 5, 3))
@@ -114,7 +109,7 @@ def test_pyramid_merges_down_to_its_stride(stride, channels):
     assert out.shape == (1, 64 // stride, 96 // stride, channels)
 
 
-@compiles
+@pytest.mark.slow
 def test_gates_of_the_pyramid_scale_what_it_merges():
     """Gates that say nothing are 1/2: the pyramid without them sees half of the features."""
     sizes = {8: (8, 8, 16), 16: (4, 4, 16), 32: (2, 2, 16)}
@@ -193,7 +188,6 @@ def test_upsampling_keeps_the_centres_of_cells():
     np.testing.assert_allclose(fine[1:-1], np.arange(12)[1:-1] * 8 + 3.5)
 
 
-@compiles
 @pytest.mark.parametrize(
     "network",
     [
@@ -220,7 +214,6 @@ def test_the_whole_network_lowers_for_every_platform(network):
     assert jax.export.deserialize(exported.serialize()).out_avals == exported.out_avals
 
 
-@compiles
 def test_export_with_a_symbolic_batch():
     network = MultiStagePose(SEResNet("small"), stages=1, light=True, width=8)
     variables = jax.eval_shape(network.init, KEY, picture())

@@ -13,6 +13,7 @@ from bodyjax.systems import movement_settings
 from bodyjax.systems.movement import Change, clip_box, move, sample_grid
 from bodyjax.systems.movement_settings import BoxChanges
 from configs.classifier import get_config
+from tests.random_variables import drawn
 from tests.tiny_classifier import DETECTOR
 
 JOINTS = len(BODY18.joints)
@@ -31,14 +32,14 @@ def config_of(kind, **model):
 @pytest.fixture(scope="module")
 def of_joints():
     system = systems.build(config_of("joints"))
-    return system, jax.jit(system.init)(jax.random.key(0))
+    return system, drawn(system)
 
 
 @pytest.fixture(scope="module")
 def of_frames():
     system = systems.build(config_of("frames"))
-    variables = jax.jit(system.init)(jax.random.key(0))
-    detector = jax.jit(system.detector.init)(jax.random.key(1))
+    variables = drawn(system)
+    detector = drawn(system.detector, 1)
     parts = {name: detector[name] for name in ("params", "batch_stats")}
     return system, {**variables, "frozen": {"detector": parts}}
 
@@ -185,8 +186,8 @@ def test_the_detector_is_an_argument_and_gets_no_gradient(of_frames):
 
 def test_fine_tuning_sends_a_gradient_through_the_heat_maps():
     system = systems.build(config_of("frames", fine_tune=True))
-    variables = jax.jit(system.init)(jax.random.key(0))
-    detector = jax.jit(system.detector.init)(jax.random.key(1))
+    variables = drawn(system)
+    detector = drawn(system.detector, 1)
     variables["params"]["detector"] = detector["params"]
     variables["frozen"]["detector_batch_stats"] = detector["batch_stats"]
     batch = {
@@ -207,14 +208,15 @@ def test_several_samplings_are_averaged(of_joints):
     system, variables = of_joints
     one, two = joints_batch(seed=1), joints_batch(seed=2)
     both = {name: np.stack([one[name], two[name]], axis=1) for name in ("xy", "score")}
-    mean = system.predict(variables, both)["probability"]
-    parts = [system.predict(variables, batch)["probability"] for batch in (one, two)]
+    predict = jax.jit(system.predict)
+    mean = predict(variables, both)["probability"]
+    parts = [predict(variables, batch)["probability"] for batch in (one, two)]
     np.testing.assert_allclose(mean, (parts[0] + parts[1]) / 2, atol=1e-6)
 
 
 def test_several_movements_at_once_use_the_sigmoid():
     system = systems.build(config_of("joints", several=True))
-    variables = jax.jit(system.init)(jax.random.key(0))
+    variables = drawn(system)
     batch = {**joints_batch(), "label": np.ones((4, 3), np.float32)}
     value, _ = jax.jit(system.loss)(variables, batch, jax.random.key(0))
     assert np.isfinite(value)

@@ -188,7 +188,6 @@ def test_gradients_reach_the_student_alone():
     assert np.any(slopes[2].pafs)
 
 
-@pytest.mark.slow
 def test_the_loss_is_that_of_the_labels_and_of_the_maps(variables, plain):
     counting = jax.tree.map(lambda leaf: leaf, variables)
     counting["batch_stats"] = {

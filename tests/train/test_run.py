@@ -18,6 +18,7 @@ from bodyjax.train import stored_maps
 from configs.classifier import get_config
 from configs.sequence import get_config as sequence_config
 from tests import labelled_clips
+from tests.random_variables import drawn
 from tests.tiny_classifier import DETECTOR
 
 
@@ -214,7 +215,7 @@ def test_stored_maps_are_those_of_the_frames_and_are_made_once(cache, monkeypatc
     config.labels = tuple("abcdefghi")
     config.model.input, config.model.size = "maps", (64, 96)
     system = systems.build(config)
-    variables = jax.jit(system.looker.init)(jax.random.key(0))
+    variables = drawn(system.looker)
     detector = {name: variables[name] for name in ("params", "batch_stats")}
     source = feed.open_clips(config.data, "valid").take(np.arange(2))
     stored = stored_maps.ensure(source, system, detector, 5)
