@@ -15,6 +15,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from bodyjax import files
 from bodyjax.errors import UserError
 from launch import flags
 from launch.evaluate import check_writable
@@ -54,8 +55,8 @@ def named(chosen: list[Part], names: list[str]) -> list[Part]:
 
 def load_configs() -> dict[str, Any]:
     """The default variant of every file in configs/ by name."""
-    files = sorted(path for path in CONFIGS.glob("*.py") if path.stem != "__init__")
-    return {path.stem: flags.load_config(str(path)) for path in files}
+    paths = sorted(path for path in CONFIGS.glob("*.py") if path.stem != "__init__")
+    return {path.stem: flags.load_config(str(path)) for path in paths}
 
 
 def benchmark(chosen: list[Part], platform: str, file: Path | None) -> int:
@@ -73,7 +74,7 @@ def benchmark(chosen: list[Part], platform: str, file: Path | None) -> int:
         measured += new
     if file:
         record = {"machine": machine, "rows": [asdict(row) for row in measured]}
-        file.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+        files.write_text(file, json.dumps(record, indent=1) + "\n")
     return 0
 
 

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from bodyjax import files
 from bodyjax.data import prepared, sets
 from bodyjax.data.clips.folder import PARTS
 from bodyjax.data.pictures.labelled import FilePath, NoPictures, Pictures
@@ -215,4 +216,4 @@ def _write_joints(folder: Path, source: JointClips) -> None:
         "limbs": limbs,
         "conditions": list(source.conditions),
     }
-    (folder / JOINTS_FILE).write_text(json.dumps(words, indent=1) + "\n", encoding="utf-8")
+    files.write_text(folder / JOINTS_FILE, json.dumps(words, indent=1) + "\n")

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from bodyjax import skeleton
+from bodyjax import files, skeleton
 from bodyjax.contract import Source
 from bodyjax.data.clips.folder import ClipFolder
 from bodyjax.data.pictures.images import read_image
@@ -267,5 +267,5 @@ def _write_rows(folder: Path, split: str, source: Source, data: Any) -> None:
             arrays[key] = np.asarray(values)[order]
     words = f"prepared 1 {split} {source.fingerprint} {order.tolist()}"
     arrays["fingerprint"] = np.array(hashlib.sha256(words.encode()).hexdigest())
-    with open(folder / ROWS_FILE.format(split=split), "wb") as file:
-        np.savez(file, allow_pickle=False, **arrays)
+    with files.whole(folder / ROWS_FILE.format(split=split)) as temporary:
+        np.savez(temporary, allow_pickle=False, **arrays)

@@ -8,8 +8,9 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from bodyjax import files
 from bodyjax.data import folds
-from bodyjax.data.clips.folder import ENDINGS, ClipFolder, clips
+from bodyjax.data.clips.folder import ClipFolder, clips
 from bodyjax.data.pictures.labelled import FilePath, Pictures, read_arrays
 from bodyjax.data.pictures.rendered_people import coco, lsp, people
 from bodyjax.data.prepared import Prepared
@@ -141,7 +142,5 @@ def pushfit_videos(path: FilePath) -> ClipFolder:
 
 def _holds_clips(path: Path) -> bool:
     """Whether videos lie one or two folders down (CLASS/NAME.mp4, train/CLASS/NAME.mp4)."""
-    for pattern in ("*/*", "*/*/*"):
-        if any(file.suffix.lower() in ENDINGS for file in path.glob(pattern)):
-            return True
-    return False
+    found = files.listed(path, files.VIDEOS).files if path.is_dir() else []
+    return any(len(file.relative_to(path).parts) in (2, 3) for file in found)

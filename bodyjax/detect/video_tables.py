@@ -5,16 +5,14 @@ Every 6th frame of a video, or a stated rate; all people found, with identities 
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from bodyjax import detect
+from bodyjax import detect, files
 from bodyjax.data import sets
-from bodyjax.data.clips.folder import ENDINGS
 from bodyjax.data.pictures.labelled import FilePath
 from bodyjax.data.read_ahead import taken_ahead
 from bodyjax.data.sequences.joint_tables import JointTable, write_joint_csv
@@ -134,9 +132,8 @@ def write_tables(
             yield Outcome(file, None, "nobody is found in it")
             continue
         table_file.parent.mkdir(parents=True, exist_ok=True)
-        temporary = table_file.with_name(f".{table_file.name}.{os.getpid()}")
-        write_joint_csv(temporary, table)
-        os.replace(temporary, table_file)
+        with files.whole(table_file) as temporary:
+            write_joint_csv(temporary, table)
         yield Outcome(file, table_file)
 
 
@@ -146,9 +143,8 @@ def videos(source: Path, number: str = "1") -> tuple[list[tuple[str, Path]], lis
     if source.is_file():
         return [(source.stem, source)], []
     bad: list[Outcome] = []
-    every = [f for f in source.rglob("*") if f.suffix.lower() in ENDINGS and f.is_file()]
-    every = [f for f in every if not f.name.startswith(".")]
-    flat = sorted(f for f in every if f.parent == source)
+    every = files.listed(source, files.VIDEOS).files
+    flat = [f for f in every if f.parent == source]
     if flat and len(flat) < len(every):
         below = next(f for f in every if f.parent != source)
         hint = "videos lie in one folder, or in CLASS/NAME.mp4"

@@ -22,10 +22,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from bodyjax import systems
+from bodyjax import files, systems
 from bodyjax.contract import Variables
 from bodyjax.data import affine
-from bodyjax.data.clips.folder import ENDINGS, chosen
+from bodyjax.data.clips.folder import chosen
 from bodyjax.data.read_ahead import taken_ahead
 from bodyjax.data.video.files import Video, open_video
 from bodyjax.engine import checkpoint as checkpoints
@@ -399,22 +399,22 @@ def recognize_folder(
     A file that can't be used gives {"video", "error"} and the next one follows. With `window`
     seconds, each is what `recognize_long` gives. DataError where no file has a video's ending.
     """
-    files = video_files(folder)
+    videos = video_files(folder)
     if window is None:
-        yield from _short_videos(recognizer, files)
+        yield from _short_videos(recognizer, videos)
         return
-    for file in files:
+    for file in videos:
         try:
             yield recognize_long(recognizer, file, window)
         except VideoError as error:
             yield {"video": str(file), "error": error.message}
 
 
-def _short_videos(recognizer: Recognizer, files: list[Path]) -> Iterator[dict[str, Any]]:
+def _short_videos(recognizer: Recognizer, videos: list[Path]) -> Iterator[dict[str, Any]]:
     """The next file is decoded while the device works on this one."""
 
     def read() -> Iterator[tuple[Path, _Clip | VideoError]]:
-        for file in files:
+        for file in videos:
             try:
                 yield file, _read_clip(recognizer, file)
             except VideoError as error:
@@ -428,16 +428,10 @@ def _short_videos(recognizer: Recognizer, files: list[Path]) -> Iterator[dict[st
 
 
 def video_files(folder: FilePath) -> list[Path]:
-    """Files with a video's ending in a folder and the folders in it, sorted; hidden ones apart."""
-    root = Path(folder)
-    found = [
-        file
-        for file in sorted(root.rglob("*"))
-        if file.suffix.lower() in ENDINGS
-        and file.is_file()
-        and not any(part.startswith(".") for part in file.relative_to(root).parts)
-    ]
+    """The videos of a folder and the folders in it, as `files.listed` finds them; DataError where
+    there is none."""
+    found = files.listed(folder, files.VIDEOS).files
     if not found:
-        endings = ", ".join(ENDINGS)
-        raise DataError("no videos are in this folder", file=root, hint=f"endings: {endings}")
+        endings = ", ".join(files.VIDEOS)
+        raise DataError("no videos are in this folder", file=folder, hint=f"endings: {endings}")
     return found

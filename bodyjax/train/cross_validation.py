@@ -377,7 +377,8 @@ def run(
         done.parent.mkdir(parents=True, exist_ok=True)
         kept: dict[str, Any] = {f"probability_{k}": p for k, p in enumerate(probability)}
         kept |= {f"test_{k}": one.fold.test for k, one in enumerate(runs)}
-        np.savez_compressed(done.parent / "predictions.npz", **kept)
+        with files.whole(done.parent / "predictions.npz") as temporary:
+            np.savez_compressed(temporary, **kept)
         files.write_text(done, json.dumps(result, indent=1, allow_nan=False))
     show(result, say)
     return result

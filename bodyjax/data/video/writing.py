@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -14,12 +14,10 @@ import imageio_ffmpeg
 import numpy as np
 from numpy.typing import NDArray
 
+from bodyjax import files
 from bodyjax.errors import VideoError
 
 WRITTEN = (".mp4", ".mkv", ".mov", ".avi")
-ENDINGS = (".mp4", ".avi", ".webm", ".mkv", ".mov", ".m4v")
-"""Of videos that are read (data.video). They stand here because PyAV, which takes 50 ms to import,
-is not needed to tell a picture from a video."""
 
 Frames = NDArray[np.uint8]
 
@@ -53,7 +51,21 @@ def write_video(
     except StopIteration:
         raise VideoError("there are no frames to write", file=target) from None
     _check_frame(first, first.shape, 0, target)
-    part = target.with_name(f".{target.stem}.{os.getpid()}{target.suffix}")
+    try:
+        with files.whole(target) as part:
+            _encode(part, target, first, iterator, fps)
+    except OSError as error:
+        raise VideoError(f"can't be written ({error.strerror})", file=target) from None
+
+
+def _encode(
+    part: Path,
+    target: Path,
+    first: NDArray[np.uint8],
+    frames: Iterator[NDArray[np.uint8]],
+    fps: float,
+) -> None:
+    """Writes the frames to `part`; errors name `target`."""
     with tempfile.TemporaryFile() as log:
         encoder = subprocess.Popen(
             _encode_command(part, first.shape, fps), stdin=subprocess.PIPE, stderr=log
@@ -62,7 +74,7 @@ def write_video(
         try:
             try:
                 encoder.stdin.write(_even(first).tobytes())
-                for number, frame in enumerate(iterator, start=1):
+                for number, frame in enumerate(frames, start=1):
                     _check_frame(np.asarray(frame), first.shape, number, target)
                     encoder.stdin.write(_even(np.asarray(frame)).tobytes())
                 encoder.stdin.close()
@@ -74,16 +86,11 @@ def write_video(
                 raise VideoError(
                     f"writing failed: {lines[-1] if lines else 'the encoder stopped'}", file=target
                 )
-            try:
-                os.replace(part, target)
-            except OSError as error:
-                raise VideoError(f"can't be written ({error.strerror})", file=target) from None
         finally:
             if encoder.poll() is None:
                 encoder.kill()
                 encoder.wait()
             encoder.stdin.close()
-            part.unlink(missing_ok=True)
 
 
 def _check_frame(frame: NDArray[Any], shape: tuple[int, ...], number: int, target: Path) -> None:
