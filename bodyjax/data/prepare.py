@@ -20,6 +20,7 @@ from bodyjax.data import prepared, sets
 from bodyjax.data.clips.folder import PARTS
 from bodyjax.data.pictures.labelled import FilePath, NoPictures, Pictures
 from bodyjax.data.pictures.simulated import SimulatedPictures
+from bodyjax.data.sequences.array_sets import FILES
 from bodyjax.data.sequences.table_folders import (
     JointClips,
     array_set,
@@ -136,7 +137,7 @@ def open_parts(
         raise DataError("is prepared already", file=path)
     if kind == "joint tables":
         return kind, joint_tables(path, skeleton=skeleton, on_bad=on_bad)
-    if kind in sets.JOINT_FILES.values():
+    if kind in FILES.values():
         return kind, array_set(kind, path, number, **options)
     if options:
         raise ConfigError(f"{', '.join(options)} say nothing about {kind}", file=path)

@@ -15,6 +15,7 @@ from bodyjax import detect, files
 from bodyjax.data import sets
 from bodyjax.data.pictures.labelled import FilePath
 from bodyjax.data.read_ahead import taken_ahead
+from bodyjax.data.sequences.array_sets import VIDEOS
 from bodyjax.data.sequences.joint_tables import JointTable, write_joint_csv
 from bodyjax.data.video.files import Video, open_video
 from bodyjax.detect import track
@@ -109,9 +110,9 @@ def write_tables(
     """A joint table for every video of `source`, one after the other.
 
     source: a video; a folder of them (OUT/NAME.csv); clips by class, or by part and class, or with
-    splits.json (OUT/[PART/]CLASS/NAME.csv); pushfit (class: standard or not). A table that is there
-    already is kept, so the same command goes on where it was stopped. Videos that can't be read and
-    videos without people are named.
+    splits.json (OUT/[PART/]CLASS/NAME.csv); the videos of a set of joints (array_sets.VIDEOS). A
+    table that is there already is kept, so the same command goes on where it was stopped. Videos
+    that can't be read and videos without people are named.
     """
     if own(detector.skeleton):
         what = f"joint tables are of people, the detector finds {detector.skeleton.name}"
@@ -151,10 +152,10 @@ def videos(source: Path, number: str = "1") -> tuple[list[tuple[str, Path]], lis
         raise DataError("lies deeper than the other videos", file=below, hint=hint)
     if flat:
         found = [(file.stem, file) for file in flat]
-    elif sets.recognise(source) == "pushfit":
-        pushfit = sets.pushfit_videos(source)
-        found = list(zip(pushfit.names, pushfit.files, strict=True))
-    elif sets.recognise(source) == "clips":
+    elif (kind := sets.recognise(source)) in VIDEOS:
+        opened = VIDEOS[kind](source)
+        found = list(zip(opened.names, opened.files, strict=True))
+    elif kind == "clips":
         found = []
         parts = sets.parts(source, number)
         for part, which in parts.items():
