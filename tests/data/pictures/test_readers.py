@@ -97,6 +97,14 @@ def test_lsp_faults(tmp_path):
         pictures.lsp(tmp_path, "all")
 
 
+def test_hidden_pictures_are_passed_over(tmp_path):
+    write_lsp(tmp_path, 2)
+    (tmp_path / "images" / "._im0002.png").write_bytes(b"what a Mac leaves on a stick")
+    (tmp_path / "images" / "im0002.png").unlink()
+    with pytest.raises(DataError, match="picture 2: no such picture"):
+        pictures.lsp(tmp_path, "all")
+
+
 def test_near_copies_are_left_out_of_the_set_that_has_them_alone(tmp_path, monkeypatch):
     numbers = (457, 1672, 4433, 7354)
     write_lsp(tmp_path, 4, ids=np.array(numbers))
