@@ -85,3 +85,14 @@ def test_pictures_and_videos_are_told_apart():
     assert files.is_video("A.MP4")
     assert not files.is_video("a.png")
     assert not set(files.PICTURES) & set(files.VIDEOS)
+
+
+def test_a_file_that_another_process_writes_is_left_alone(tmp_path):
+    """Also where its process can't be seen: the folder may be shared by machines."""
+    written = files.temporary_name(tmp_path / "00000.mp4")
+    written.write_bytes(b"half of it")
+    files.remove_leftovers(tmp_path)
+    assert written.exists()
+    os.utime(written, (0, 0))
+    files.remove_leftovers(tmp_path)
+    assert not written.exists()
