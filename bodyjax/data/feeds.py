@@ -186,11 +186,12 @@ FEEDS: dict[str, Callable[..., Feed]] = {"pictures": picture_feed}
 
 def open_feed(config: Mapping[str, Any], *, host: tuple[int, int] = (0, 1)) -> Feed:
     """The feed that `data.kind` names: one of `FEEDS`, or that of feed(config, host=host) in the
-    file of this name beside this one. `host` is (index, count) of this process."""
+    file of this name beside this one or in pictures/. `host` is (index, count) of this process."""
     kind = str(config["data"].get("kind", ""))
     make = FEEDS.get(kind)
-    if make is None and kind.isidentifier() and find_spec(f"{__package__}.{kind}"):
-        make = getattr(import_module(f"{__package__}.{kind}"), "feed", None)
+    for room in (__package__, f"{__package__}.pictures"):
+        if make is None and kind.isidentifier() and find_spec(f"{room}.{kind}"):
+            make = getattr(import_module(f"{room}.{kind}"), "feed", None)
     if make is None:
         hint = f"{', '.join(FEEDS)}, or a file of bodyjax/data with a function feed"
         raise ConfigError(f"no kind of data {kind!r}", place="data.kind", hint=hint)
