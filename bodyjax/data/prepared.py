@@ -20,7 +20,7 @@ from bodyjax import files, skeleton
 from bodyjax.contract import Source
 from bodyjax.data.clips.folder import ClipFolder
 from bodyjax.data.pictures.images import read_image
-from bodyjax.data.pictures.labelled import FilePath, Pictures, read_arrays
+from bodyjax.data.pictures.labelled import FilePath, Pictures, convert_xyz, read_arrays
 from bodyjax.errors import DataError
 from bodyjax.skeleton import Skeleton
 
@@ -241,12 +241,10 @@ def _restored(record: Example, dtypes: dict[str, Any], name: str) -> dict[str, n
 def _moved(example: Example, source: Skeleton, target: Skeleton) -> Example:
     """The example of a picture in the joints of another skeleton."""
     flags = example["visible"]
-    moved: Example = {
-        name: skeleton.convert(example[name], flags, source, target)[0]
-        for name in ("xy", "xyz")
-        if name in example
-    }
-    moved["visible"] = skeleton.convert(example["xy"], flags, source, target)[1]
+    xy, visible = skeleton.convert(example["xy"], flags, source, target)
+    moved: Example = {"xy": xy, "visible": visible}
+    if "xyz" in example:
+        moved["xyz"] = convert_xyz(example["xyz"], source, target)
     moved["joint_mask"] = skeleton.convert_mask(example["joint_mask"], source, target)
     return {**example, **moved}
 
