@@ -1,27 +1,85 @@
-"""Files that are there whole or not at all, whenever the program is stopped; the cache folder."""
+"""Files: found in folders by one rule, written whole or not at all; the cache folder."""
 
 from __future__ import annotations
 
 import os
 import threading
 import time
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from os import PathLike
 from pathlib import Path
+from typing import NamedTuple
 
 from bodyjax.errors import DataError
 
+PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif")
+VIDEOS = (
+    *(".mp4", ".avi", ".webm", ".mkv", ".mov", ".m4v", ".3gp"),
+    *(".mts", ".m2ts", ".ts", ".mpg", ".mpeg", ".wmv", ".flv"),
+)
+"""Endings of pictures and videos that are read."""
 
-def write_text(file: str | PathLike[str], text: str) -> None:
-    """Writes UTF-8 under a temporary name and renames it. DataError where that can't be done."""
+
+class Listing(NamedTuple):
+    """The files found in a folder, and how many are passed over: of other endings, hidden, and
+    links to nothing."""
+
+    files: list[Path]
+    others: int = 0
+    hidden: int = 0
+    broken: int = 0
+
+
+def listed(folder: str | PathLike[str], endings: Sequence[str]) -> Listing:
+    """The files with one of these endings, in small or capital letters, in a folder and the folders
+    in it, sorted.
+
+    Hidden ones (their own name, or that of a folder below `folder`, begins with a dot) and links to
+    nothing are passed over; those that have the ending are counted.
+    """
+    root = Path(folder)
+    found, others, hidden, broken = [], 0, 0, 0
+    for path in sorted(root.rglob("*")):
+        if path.is_dir():
+            continue
+        fits = path.suffix.lower() in endings
+        if any(part.startswith(".") for part in path.relative_to(root).parts):
+            hidden += fits
+        elif not fits:
+            others += path.is_file()
+        elif path.is_file():
+            found.append(path)
+        else:
+            broken += path.is_symlink()
+    return Listing(found, others, hidden, broken)
+
+
+def is_video(file: str | PathLike[str]) -> bool:
+    """Whether the ending is one of a video."""
+    return Path(file).suffix.lower() in VIDEOS
+
+
+@contextmanager
+def whole(file: str | PathLike[str]) -> Iterator[Path]:
+    """A temporary name beside `file`, with its ending, to write to: what was written gets its name
+    at the end, and is removed where the writing fails. Raises what the writing raises."""
     file = Path(file)
-    temporary = file.with_name(f".{file.name}.{os.getpid()}")
+    temporary = temporary_name(file)
     try:
-        temporary.write_text(text, encoding="utf-8")
+        yield temporary
         os.replace(temporary, file)
-    except OSError as error:
+    finally:
         with suppress(OSError):  # such as a name that is too long
             temporary.unlink(missing_ok=True)
+
+
+def write_text(file: str | PathLike[str], text: str) -> None:
+    """Writes UTF-8, whole or not at all. DataError where that can't be done."""
+    try:
+        with whole(file) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+    except OSError as error:
         raise DataError(f"can't be written ({error.strerror})", file=file) from None
 
 

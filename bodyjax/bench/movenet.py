@@ -21,7 +21,6 @@ import argparse
 import json
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -30,7 +29,7 @@ import numpy as np
 from flax import traverse_util
 from jax import lax
 
-from bodyjax import published
+from bodyjax import files, published
 from bodyjax.data import affine, sets
 from bodyjax.models.backbones.mobilenet_v2_fpn import MobileNetV2FPN
 from bodyjax.models.depthwise import depthwise
@@ -133,7 +132,7 @@ def main(arguments: list[str]) -> None:
     weights = {k: jnp.asarray(v) for k, v in published.read(options.weights).items()}
     source = sets.PICTURES["coco"](options.data, options.split)
     found = list(results(weights, source, options.size, options.people))
-    Path(options.out).write_text(json.dumps(found))
+    files.write_text(options.out, json.dumps(found))
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from bodyjax import files
 from bodyjax.commands import flags
 from bodyjax.commands.evaluate import check_writable
 from bodyjax.errors import UserError
@@ -71,7 +72,7 @@ def benchmark(chosen: list[Part], platform: str, file: Path | None) -> int:
         measured += new
     if file:
         record = {"machine": machine, "rows": [asdict(row) for row in measured]}
-        file.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+        files.write_text(file, json.dumps(record, indent=1) + "\n")
     return 0
 
 

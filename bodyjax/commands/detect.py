@@ -31,13 +31,11 @@ from bodyjax.commands.evaluate import (
     detector_settings,
     least_score,
 )
-from bodyjax.data.video.writing import ENDINGS, WRITTEN
+from bodyjax.data.video.writing import WRITTEN
 from bodyjax.errors import ConfigError, DataError, UserError
 
 if TYPE_CHECKING:
     from bodyjax.skeleton import Skeleton
-
-PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif")
 
 EXIT_SOME_BAD = 1
 
@@ -81,7 +79,8 @@ def main(arguments: list[str]) -> int:
         if getattr(options, flag) == "":  # "" would be the folder where one stands
             raise ConfigError("is empty", place=f"--{flag}", hint="name a file or folder")
     root = Path(options.input)
-    inputs, others = input_files(root)
+    found_files = input_files(root)
+    inputs = found_files.files
     check_writable(options.json)
     check_writable(options.out, folder=root.is_dir() or Path(options.out or "").is_dir())
     targets = overlay_files(root, inputs, Path(options.out)) if options.out else {}
@@ -105,7 +104,7 @@ def main(arguments: list[str]) -> int:
     weak = full = several = damaged = 0
     for number, file in enumerate(_bar(inputs, len(inputs), "file")):
         try:
-            if is_video(file):
+            if files.is_video(file):
                 found = _video(detector, file, targets.get(file), least, options.on_bad)
             else:
                 found = _picture(detector, file, targets.get(file), least)
@@ -116,7 +115,7 @@ def main(arguments: list[str]) -> int:
         several, damaged = several + found.several, damaged + found.damaged
         name = str(file.relative_to(root)) if root.is_dir() else file.name
         for person in found.people:
-            if not is_video(file):
+            if not files.is_video(file):
                 person["image_id"] = number
             people.append({**person, "file_name": name})
     text = json.dumps(people)
@@ -124,7 +123,7 @@ def main(arguments: list[str]) -> int:
         files.write_text(options.json, text + "\n")
     else:
         print(text)
-    summary(len(inputs), len(bad), others, len(people), full, weak, several, damaged)
+    summary(found_files, len(bad), len(people), full, weak, several, damaged)
     for line in bad:
         print(f"error: {line}", file=sys.stderr)
     return flags.EXIT_USER_ERROR if len(bad) == len(inputs) else EXIT_SOME_BAD if bad else 0
@@ -139,14 +138,19 @@ def most_people(text: str) -> int:
 
 
 def summary(
-    files: int, bad: int, others: int, people: int, full: int, weak: int, several: int, damaged: int
+    found: files.Listing, bad: int, people: int, full: int, weak: int, several: int, damaged: int
 ) -> None:
     """One line on stderr of what was read and what was not."""
-    parts = [f"{files - bad} of {files} files read", f"{people} results"]
+    count = len(found.files)
+    parts = [f"{count - bad} of {count} files read", f"{people} results"]
     if weak:
         parts.append(f"{weak} people below the least score left out")
-    if others:
-        parts.append(f"{others} files that are no pictures or videos")
+    if found.others:
+        parts.append(f"{found.others} files that are no pictures or videos")
+    if found.hidden:
+        parts.append(f"{found.hidden} hidden files passed over")
+    if found.broken:
+        parts.append(f"{found.broken} links to nothing")
     if several:
         parts.append(f"{several} pictures of several frames or pages, only the first read")
     if damaged:
@@ -156,30 +160,24 @@ def summary(
     print(", ".join(parts), file=sys.stderr)
 
 
-def input_files(root: Path) -> tuple[list[Path], int]:
-    """The pictures and videos at a path, sorted, and how many other files were passed over."""
+def input_files(root: Path) -> files.Listing:
+    """The pictures and videos at a path, and how many other files were passed over."""
     if root.is_file():
-        return [root], 0
+        return files.Listing([root])
     if not root.is_dir():
         raise DataError("no such file or folder", file=root)
-    every = sorted(path for path in root.rglob("*") if path.is_file())
-    every = [path for path in every if not path.name.startswith(".")]
-    files = [path for path in every if path.suffix.lower() in PICTURES + ENDINGS]
-    if not files:
-        raise DataError("no pictures or videos", file=root, hint=" ".join(PICTURES + ENDINGS))
-    return files, len(every) - len(files)
+    endings = files.PICTURES + files.VIDEOS
+    found = files.listed(root, endings)
+    if not found.files:
+        raise DataError("no pictures or videos", file=root, hint=" ".join(endings))
+    return found
 
 
-def is_video(file: Path) -> bool:
-    """Whether the ending is one of a video."""
-    return file.suffix.lower() in ENDINGS
-
-
-def overlay_files(root: Path, files: list[Path], out: Path) -> dict[Path, Path]:
+def overlay_files(root: Path, inputs: list[Path], out: Path) -> dict[Path, Path]:
     """Where the overlay of each file goes: pictures as .png, videos as .mp4, unless one file was
     named. Two files never share one."""
     if root.is_file() and not out.is_dir():
-        known = WRITTEN if is_video(root) else PICTURES
+        known = WRITTEN if files.is_video(root) else files.PICTURES
         if out.suffix.lower() not in known:
             raise UserError(
                 "the ending does not fit the overlay", file=out, hint=f"use {' '.join(known)}"
@@ -193,8 +191,8 @@ def overlay_files(root: Path, files: list[Path], out: Path) -> dict[Path, Path]:
             raise UserError("lies among the input", file=out, hint=hint)
         base = root if root.is_dir() else root.parent
         targets = {
-            file: out / f"{file.relative_to(base)}{'.mp4' if is_video(file) else '.png'}"
-            for file in files
+            file: out / f"{file.relative_to(base)}{'.mp4' if files.is_video(file) else '.png'}"
+            for file in inputs
         }
     for file, target in targets.items():
         if target.resolve() == file.resolve():

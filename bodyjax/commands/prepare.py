@@ -29,6 +29,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from bodyjax import files
 from bodyjax.commands import flags
 from bodyjax.commands.evaluate import add_detector_flags, detector_settings
 from bodyjax.errors import ConfigError, DataError
@@ -126,7 +127,7 @@ def check_same(file: Path, made_of: dict[str, Any]) -> None:
             what = f"notes tables of other settings ({'; '.join(changed)})"
             raise ConfigError(what, file=file, hint=hint)
     file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps(made_of, indent=1) + "\n")
+    files.write_text(file, json.dumps(made_of, indent=1) + "\n")
 
 
 def detect_joints(options: argparse.Namespace, out: Path, settings: dict[str, Any]) -> None:

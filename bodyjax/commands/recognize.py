@@ -67,8 +67,6 @@ def main(arguments: list[str]) -> int:
 
 def folder(task: Opened, videos: Path, out: Path | None) -> Result:
     """The results of all videos of a folder; files that can't be used are named and counted."""
-    from bodyjax.recognize.recognizer import video_files
-
     videos = Path(os.path.abspath(videos))  # as results name their video
     results, bad = [], []
     for result in task.all(videos):
@@ -89,7 +87,11 @@ def folder(task: Opened, videos: Path, out: Path | None) -> Result:
             except VideoError as error:
                 bad.append({"video": str(file), "error": f"not drawn: {error.message}"})
                 print(f"not drawn: {error}", file=sys.stderr)
-    count = len(video_files(videos))
+    found = files.listed(videos, files.VIDEOS)
+    count = len(found.files)
+    for number, what in ((found.hidden, "hidden files"), (found.broken, "links to nothing")):
+        if number:
+            print(f"passed over: {number} {what}", file=sys.stderr)
     if not results:
         raise DataError(f"none of {count} videos could be read", file=videos)
     return {"videos": count, "recognized": len(results), "bad": bad, "results": results}
@@ -98,7 +100,7 @@ def folder(task: Opened, videos: Path, out: Path | None) -> Result:
 def check_outputs(video: Path, out: Path | None, result: Path | None, window: float | None) -> bool:
     """What can be refused before anything is computed. Returns whether `video` is a folder of
     videos; a folder of numbered pictures is one."""
-    from bodyjax.data.video.writing import ENDINGS, WRITTEN
+    from bodyjax.data.video.writing import WRITTEN
 
     if window is not None and not 0 < window < float("inf"):
         raise ConfigError(f"{window:g} seconds", place="--window", hint="give a number above 0")
@@ -112,7 +114,7 @@ def check_outputs(video: Path, out: Path | None, result: Path | None, window: fl
         from bodyjax.data.video.frame_folder import is_one_video
 
         several = not is_one_video(video)
-    videos = [file for file in video.rglob("*") if file.suffix.lower() in ENDINGS]
+    videos = files.listed(video, files.VIDEOS).files if video.is_dir() else []
     check_apart({"--json": result}, dict.fromkeys([video, *videos], "a video"))
     if out is None:
         return several

@@ -21,6 +21,7 @@ from bodyjax.data.pictures.labelled import Pictures
 from bodyjax.data.pictures.map_store import RECORD, MapStore
 from bodyjax.data.pictures.simulated import SimulatedPictures
 from bodyjax.data.pictures.teacher import Taught, TaughtByMaps, with_maps, with_teacher
+from bodyjax.data.sequences.array_sets import FILES
 from bodyjax.data.stream import Mixture, Stream, Transform
 from bodyjax.errors import ConfigError, DataError
 from bodyjax.skeleton import BODY18, Skeleton
@@ -89,13 +90,13 @@ def picture_source(
             f"no set {name!r} in {root}", place="data.sets", hint="name its folder, or simulated"
         )
     kind = sets.recognise(folder)
-    if kind in ("clips", "jhmdb"):  # its labels are the stored joints already
+    stored = folder / "teacher.npz"
+    if kind == "clips" or (kind in FILES.values() and stored.exists()):  # they are its labels
         return _in_joints(clip_pictures(folder, part, on_bad=on_bad), bones)
     if kind not in (*sets.PICTURES, "prepared"):
         raise ConfigError(f"{folder} holds {kind}, not labelled pictures", place="data.sets")
     options = {} if kind == "prepared" else {"on_bad": on_bad, "check_pictures": on_bad == "skip"}
     source = _in_joints(sets.open_set(folder, part, **options), bones)
-    stored = folder / "teacher.npz"
     return with_teacher(source, stored) if teacher and stored.exists() else source
 
 

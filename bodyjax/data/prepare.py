@@ -15,11 +15,13 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from bodyjax import files
 from bodyjax.contract import Source
 from bodyjax.data import prepared, sets
 from bodyjax.data.clips.folder import PARTS
 from bodyjax.data.pictures.labelled import FilePath, NoPictures, Pictures
 from bodyjax.data.pictures.simulated import SimulatedPictures
+from bodyjax.data.sequences.array_sets import FILES
 from bodyjax.data.sequences.table_folders import (
     JointClips,
     array_set,
@@ -149,7 +151,7 @@ def open_parts(
         raise DataError("is prepared already", file=path)
     if kind == "joint tables":
         return kind, joint_tables(path, skeleton=skeleton, on_bad=on_bad)
-    if kind in sets.JOINT_FILES.values():
+    if kind in FILES.values():
         return kind, array_set(kind, path, number, **options)
     if options:
         raise ConfigError(f"{', '.join(options)} say nothing about {kind}", file=path)
@@ -230,4 +232,4 @@ def _write_joints(folder: Path, source: JointClips) -> None:
         "limbs": limbs,
         "conditions": list(source.conditions),
     }
-    (folder / JOINTS_FILE).write_text(json.dumps(words, indent=1) + "\n", encoding="utf-8")
+    files.write_text(folder / JOINTS_FILE, json.dumps(words, indent=1) + "\n")

@@ -16,11 +16,11 @@ from typing import Any
 
 import numpy as np
 
-from bodyjax import skeleton
+from bodyjax import files, skeleton
 from bodyjax.contract import Source
 from bodyjax.data.clips.folder import ClipFolder
 from bodyjax.data.pictures.images import read_image
-from bodyjax.data.pictures.labelled import FilePath, Pictures, read_arrays
+from bodyjax.data.pictures.labelled import FilePath, Pictures, convert_xyz, read_arrays
 from bodyjax.errors import DataError
 from bodyjax.skeleton import Skeleton
 
@@ -241,12 +241,10 @@ def _restored(record: Example, dtypes: dict[str, Any], name: str) -> dict[str, n
 def _moved(example: Example, source: Skeleton, target: Skeleton) -> Example:
     """The example of a picture in the joints of another skeleton."""
     flags = example["visible"]
-    moved: Example = {
-        name: skeleton.convert(example[name], flags, source, target)[0]
-        for name in ("xy", "xyz")
-        if name in example
-    }
-    moved["visible"] = skeleton.convert(example["xy"], flags, source, target)[1]
+    xy, visible = skeleton.convert(example["xy"], flags, source, target)
+    moved: Example = {"xy": xy, "visible": visible}
+    if "xyz" in example:
+        moved["xyz"] = convert_xyz(example["xyz"], source, target)
     moved["joint_mask"] = skeleton.convert_mask(example["joint_mask"], source, target)
     return {**example, **moved}
 
@@ -266,5 +264,5 @@ def _write_rows(folder: Path, split: str, source: Source, data: Any) -> None:
             arrays[key] = np.asarray(values)[order]
     words = f"prepared 1 {split} {source.fingerprint} {order.tolist()}"
     arrays["fingerprint"] = np.array(hashlib.sha256(words.encode()).hexdigest())
-    with open(folder / ROWS_FILE.format(split=split), "wb") as file:
-        np.savez(file, allow_pickle=False, **arrays)
+    with files.whole(folder / ROWS_FILE.format(split=split)) as temporary:
+        np.savez(temporary, allow_pickle=False, **arrays)

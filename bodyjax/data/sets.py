@@ -6,34 +6,24 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
-import numpy as np
-
+from bodyjax import files
 from bodyjax.data import folds
-from bodyjax.data.clips.folder import ENDINGS, ClipFolder, clips
+from bodyjax.data.clips.folder import clips
 from bodyjax.data.pictures.labelled import FilePath, Pictures, read_arrays
 from bodyjax.data.pictures.rendered_people import coco, lsp, people
 from bodyjax.data.prepared import Prepared
-from bodyjax.data.video.files import open_video
+from bodyjax.data.sequences.array_sets import FILES
 from bodyjax.errors import ConfigError, DataError
 
 PICTURES: dict[str, Callable[..., Pictures]] = {"lsp": lsp, "people": people, "coco": coco}
-JOINT_FILES = {
-    "penn_action.npz": "penn_action",
-    "ui_prmd.npz": "ui_prmd",
-    "natops.npz": "natops",
-    "pose_trainer.npz": "pose_trainer",
-    "joints.npz": "pushfit",
-    "teacher.npz": "jhmdb",
-}
-"""The file by which a set of joints is known, and what data.sequences.array_sets calls the set."""
 
 AnySource = TypeVar("AnySource", bound=Any)
 
 
 def recognise(path: FilePath) -> str:
     """What lies at a path, told by its layout: "prepared", "clips", "lsp", "people", "coco", or the
-    name of a joint set of data.sequences.array_sets ("jhmdb" for its teacher.npz itself;
-    JHMDB's folder is "clips"). DataError where nothing fits.
+    name of a joint set of data.sequences.array_sets (its folder is "clips" where clips and their
+    splits are in it). DataError where nothing fits.
     """
     path = Path(path)
     if not path.exists():
@@ -41,8 +31,8 @@ def recognise(path: FilePath) -> str:
     if path.is_file():
         if path.suffix == ".json":
             return "coco"
-        if path.name in JOINT_FILES:
-            return JOINT_FILES[path.name]
+        if path.name in FILES:
+            return FILES[path.name]
         raise DataError("not the file of a set", file=path, hint="give the set's folder")
     if (path / "dataset_info.json").exists():
         return "prepared"
@@ -50,7 +40,7 @@ def recognise(path: FilePath) -> str:
         return "people" if "coco_2d" in read_arrays(path / "labels.npz", ()) else "lsp"
     if (path / "splits.json").exists():
         return "clips"
-    found = [name for file, name in JOINT_FILES.items() if (path / file).exists()]
+    found = [name for file, name in FILES.items() if (path / file).exists()]
     if found:
         return found[0]
     if _holds_clips(path):
@@ -117,31 +107,7 @@ def validation_split(
     return source.take(fold.train), source.take(fold.test)
 
 
-def pushfit_videos(path: FilePath) -> ClipFolder:
-    """The push-up clips themselves (videos/pNNN.mp4), labels and groups from joints.npz: class 1 is
-    standard. All rows: there is no official split, folds are by group."""
-    folder = Path(path)
-    table = read_arrays(folder / "joints.npz", ("clip", "standard", "group"))
-    files = [folder / "videos" / f"{Path(str(name)).stem}.mp4" for name in table["clip"]]
-    opened = [open_video(file) for file in files]
-    classes = ("not standard", "standard")
-    labels = table["standard"].astype(np.int32)
-    return ClipFolder(
-        folder,
-        tuple(f"{classes[k]}/{file.stem}" for k, file in zip(labels, files, strict=True)),
-        tuple(files),
-        classes,
-        labels,
-        table["group"].astype(np.int32),
-        np.zeros(len(files), bool),
-        np.array([video.frames for video in opened], np.int32),
-        np.array([video.size for video in opened], np.int32),
-    )
-
-
 def _holds_clips(path: Path) -> bool:
     """Whether videos lie one or two folders down (CLASS/NAME.mp4, train/CLASS/NAME.mp4)."""
-    for pattern in ("*/*", "*/*/*"):
-        if any(file.suffix.lower() in ENDINGS for file in path.glob(pattern)):
-            return True
-    return False
+    found = files.listed(path, files.VIDEOS).files if path.is_dir() else []
+    return any(len(file.relative_to(path).parts) in (2, 3) for file in found)

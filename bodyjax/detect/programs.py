@@ -20,7 +20,7 @@ from jax import export
 
 import bodyjax
 from bodyjax.engine import checkpoint
-from bodyjax.files import remove_leftovers, temporary_name
+from bodyjax.files import remove_leftovers, whole
 
 ENDING = ".program"
 MOST = 40
@@ -100,15 +100,11 @@ def _read(file: Path, key: str) -> bytes | None:
 
 def _write(file: Path, key: str, program: bytes) -> None:
     """Whole or not at all: other processes may read or write the same one now."""
-    temporary = temporary_name(file)
-    try:
+    with suppress(OSError):  # a full disk, or no right to write: the next run traces again
         file.parent.mkdir(exist_ok=True)
-        temporary.write_bytes(_digest(key, program) + b"\n" + program)
-        temporary.replace(file)
+        with whole(file) as temporary:
+            temporary.write_bytes(_digest(key, program) + b"\n" + program)
         _tidy(file.parent)
-    except OSError:  # a full disk, or no right to write: the next run traces again
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
 
 
 def _tidy(folder: Path) -> None:

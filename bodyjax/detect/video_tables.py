@@ -5,17 +5,17 @@ Every 6th frame of a video, or a stated rate; all people found, with identities 
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from bodyjax import files
 from bodyjax.data import sets
-from bodyjax.data.clips.folder import ENDINGS
 from bodyjax.data.pictures.labelled import FilePath
 from bodyjax.data.read_ahead import taken_ahead
+from bodyjax.data.sequences.array_sets import VIDEOS
 from bodyjax.data.sequences.joint_tables import JointTable, write_joint_csv
 from bodyjax.data.video.files import Video, open_video
 from bodyjax.detect import videos
@@ -105,9 +105,9 @@ def write_tables(
     """A joint table for every video of `source`, one after the other.
 
     source: a video; a folder of them (OUT/NAME.csv); clips by class, or by part and class, or with
-    splits.json (OUT/[PART/]CLASS/NAME.csv); pushfit (class: standard or not). A table that is there
-    already is kept, so the same command goes on where it was stopped. Videos that can't be read and
-    videos without people are named.
+    splits.json (OUT/[PART/]CLASS/NAME.csv); the videos of a set of joints (array_sets.VIDEOS). A
+    table that is there already is kept, so the same command goes on where it was stopped. Videos
+    that can't be read and videos without people are named.
     """
     if own(detector.skeleton):
         what = f"joint tables are of people, the detector finds {detector.skeleton.name}"
@@ -128,9 +128,8 @@ def write_tables(
             yield Outcome(file, None, "nobody is found in it")
             continue
         table_file.parent.mkdir(parents=True, exist_ok=True)
-        temporary = table_file.with_name(f".{table_file.name}.{os.getpid()}")
-        write_joint_csv(temporary, table)
-        os.replace(temporary, table_file)
+        with files.whole(table_file) as temporary:
+            write_joint_csv(temporary, table)
         yield Outcome(file, table_file)
 
 
@@ -140,19 +139,18 @@ def videos_of(source: Path, number: str = "1") -> tuple[list[tuple[str, Path]], 
     if source.is_file():
         return [(source.stem, source)], []
     bad: list[Outcome] = []
-    every = [f for f in source.rglob("*") if f.suffix.lower() in ENDINGS and f.is_file()]
-    every = [f for f in every if not f.name.startswith(".")]
-    flat = sorted(f for f in every if f.parent == source)
+    every = files.listed(source, files.VIDEOS).files
+    flat = [f for f in every if f.parent == source]
     if flat and len(flat) < len(every):
         below = next(f for f in every if f.parent != source)
         hint = "videos lie in one folder, or in CLASS/NAME.mp4"
         raise DataError("lies deeper than the other videos", file=below, hint=hint)
     if flat:
         found = [(file.stem, file) for file in flat]
-    elif sets.recognise(source) == "pushfit":
-        pushfit = sets.pushfit_videos(source)
-        found = list(zip(pushfit.names, pushfit.files, strict=True))
-    elif sets.recognise(source) == "clips":
+    elif (kind := sets.recognise(source)) in VIDEOS:
+        opened = VIDEOS[kind](source)
+        found = list(zip(opened.names, opened.files, strict=True))
+    elif kind == "clips":
         found = []
         parts = sets.parts(source, number)
         for part, which in parts.items():

@@ -33,7 +33,7 @@ import ml_collections
 import numpy as np
 
 import bodyjax
-from bodyjax import config_history
+from bodyjax import config_history, files
 from bodyjax.engine import mesh as meshes
 from bodyjax.errors import CheckpointError
 
@@ -152,12 +152,10 @@ def seal(folder: Path) -> None:
     meshes.barrier(f"written {folder}")
     if meshes.is_first():
         lines = [f"{sha256(folder / name)}  {name}\n" for name in _files(folder)]
-        temporary = folder / (SUMS + ".tmp")
-        with temporary.open("w", encoding="utf-8") as file:
+        with files.whole(folder / SUMS) as temporary, temporary.open("w", encoding="utf-8") as file:
             file.writelines(lines)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(temporary, folder / SUMS)
     meshes.barrier(f"sealed {folder}")
 
 
@@ -565,7 +563,9 @@ def _files(folder: Path) -> list[str]:
     return sorted(
         path.relative_to(folder).as_posix()
         for path in folder.rglob("*")
-        if path.is_file() and path.name not in (SUMS, SUMS + ".tmp")
+        if path.is_file()
+        and path.name not in (SUMS, SUMS + ".tmp")  # the latter of older versions
+        and not path.name.startswith(f".{SUMS}.")
     )
 
 

@@ -7,12 +7,13 @@ Each line of metrics.jsonl is {"step", "kind": "train" | "eval", "seconds", name
 from __future__ import annotations
 
 import json
-import os
 import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from bodyjax import files
 
 
 class Report:
@@ -101,9 +102,7 @@ def cut_after(path: Path, step: int) -> None:
             continue
         if entry.get("step", step + 1) <= step:
             kept.append(line + "\n")
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text("".join(kept), encoding="utf-8")
-    os.replace(temporary, path)
+    files.write_text(path, "".join(kept))
 
 
 def plain(metrics: Any) -> Any:

@@ -13,7 +13,6 @@ import numpy as np
 
 from bodyjax import metrics
 from bodyjax.data.pictures.coco_keypoints import is_id, read_json
-from bodyjax.detect.centers import joint_sigmas
 from bodyjax.errors import DataError
 from bodyjax.evaluate import coco_ap
 from bodyjax.evaluate.coco_labels import Labels, read_labels
@@ -25,6 +24,9 @@ LEVEL = 0.8
 """Share of the bootstrap's values that an interval holds."""
 LEAST_TORSO = 10.0
 """Pixels; of smaller people a fifth is less than labels are exact."""
+LOOSE = 0.2
+"""Sigma of every joint by which results are matched to people where the skeleton has none: half of
+the square root of the area away, OKS is 0.5. PCK then judges the joints."""
 UNKNOWN = "unknown"
 
 People = Sequence[Mapping[str, Any]]
@@ -273,13 +275,14 @@ def matched(
 ) -> Iterator[tuple[np.ndarray, float, np.ndarray | None]]:
     """(label (J, 3), its area, result (J, 3)) of each labelled person that counts on the pictures
     `images`; the result is what pycocotools matched to it at OKS 0.5, None where there is none.
-    A skeleton without sigmas is matched by those of `joint_sigmas`: which result belongs to which
-    person hangs little on them."""
+    A skeleton without sigmas is matched by `LOOSE`."""
     if not images:
         return
     checked = coco_ap.read_labels(labels, skeleton, on_bad=on_bad)
     known, _ = coco_ap.read_results(people, checked, len(skeleton.joints))
-    sigmas = metrics.sigmas(skeleton) if skeleton.sigmas else joint_sigmas(skeleton)
+    sigmas = np.full(len(skeleton.joints), LOOSE)
+    if skeleton.sigmas is not None:
+        sigmas = metrics.sigmas(skeleton)
     evaluation = coco_ap.match(checked, known, sigmas, images)
     for picture in evaluation.evalImgs[: len(evaluation.params.imgIds)]:
         if picture is None:

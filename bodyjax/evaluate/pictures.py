@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from bodyjax import detect, metrics, skeleton
+from bodyjax import detect, files, metrics, skeleton
 from bodyjax.data import sets
 from bodyjax.data.pictures import coco_keypoints
 from bodyjax.data.pictures.labelled import Pictures
@@ -342,7 +342,7 @@ def people_report(
         mine = detect.coco_results(picture, detector.skeleton, image["id"])
         people += [person | {"category_id": category} for person in mine]
     if results is not None:
-        Path(results).write_text(json.dumps(people))
+        files.write_text(results, json.dumps(people))
     if bones.sigmas is None:
         return _without_sigmas(checked, labels, people, bones, on_bad)
     report = coco_ap.evaluate(

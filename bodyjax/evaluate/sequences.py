@@ -20,7 +20,6 @@ from bodyjax.data.folds import TEST, TRAIN
 from bodyjax.data.sequences import array_sets, source
 from bodyjax.data.sequences.source import Sequences, without_size
 from bodyjax.data.sequences.table_folders import table_files
-from bodyjax.data.sets import JOINT_FILES
 from bodyjax.engine import mesh as meshes
 from bodyjax.engine import settings
 from bodyjax.engine.checkpoint import Checkpoint
@@ -68,17 +67,12 @@ def set_name(path: str | Path) -> str:
     root = Path(path)
     if str(path) in EXERCISES:
         return "exercises"
-    names = [root.name]
-    if not root.is_file():
-        names = [name for name in JOINT_FILES if (root / name).is_file()]
-    if "teacher.npz" in names:  # JHMDB has its labelled joints beside the stored ones
-        names = ["teacher.npz"]
-    known = [JOINT_FILES[name] for name in names if name in JOINT_FILES]
+    known = array_sets.names_at(root)
     if not known and root.is_dir() and table_files(root):
         return "tables"
     if len(known) != 1:
         what = "holds several sets" if known else "is no set of joint sequences"
-        hint = f"a folder with one of {', '.join(JOINT_FILES)}, or that file"
+        hint = f"a folder with one of {', '.join(array_sets.FILES)}, or that file"
         raise DataError(what if root.exists() else "there is no such file", file=root, hint=hint)
     return known[0]
 
@@ -93,9 +87,8 @@ def open_set(config: Any, system: SequenceSystem, path: str | Path) -> Sequences
     same = section.get("kind") == name
     options = {key: section[key] for key in ("label", "joints") if same and section.get(key)}
     notes: tuple[str, ...] = ()
-    if name == "pushfit":
-        usual = "movenet" if system.skeleton.name == "coco17" else "mediapipe"
-        options["joints"], notes = _stored(options.get("joints", usual))
+    if name in array_sets.ESTIMATORS:
+        options["joints"], notes = _stored(name, options.get("joints", ""), system.skeleton.name)
     cut = {key: value for key, value in section.items() if key not in ("label", "joints")}
     found = source.from_config(cut | options | {"kind": name, "path": str(path)}, lambda line: None)
     found = replace(found, notes=(*notes, *found.notes))
@@ -103,11 +96,15 @@ def open_set(config: Any, system: SequenceSystem, path: str | Path) -> Sequences
     return found
 
 
-def _stored(joints: str) -> tuple[str, tuple[str, ...]]:
-    """Of estimators "A+B+FOLDER" those that pushfit stores, and what is left out; all of them where
-    it stores none."""
+def _stored(name: str, joints: str, skeleton: str) -> tuple[str, tuple[str, ...]]:
+    """Of estimators "A+B+FOLDER" those that the named set stores, and what is left out; all of them
+    where it stores none. "": the last of those with the joints of `skeleton`, else the first."""
+    estimators = array_sets.ESTIMATORS[name]
+    if not joints:
+        fitting = [one for one, bones in estimators.items() if bones == skeleton]
+        return fitting[-1] if fitting else next(iter(estimators)), ()
     several = joints.split("+")
-    stored = [one for one in several if one in array_sets.PUSHFIT_JOINTS]
+    stored = [one for one in several if one in estimators]
     tables = [one for one in several if one not in stored]
     if not (stored and tables):
         return joints, ()

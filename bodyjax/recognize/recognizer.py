@@ -22,10 +22,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from bodyjax import systems
+from bodyjax import files, systems
 from bodyjax.contract import Variables
 from bodyjax.data import affine
-from bodyjax.data.clips.folder import ENDINGS, chosen
+from bodyjax.data.clips.folder import chosen
 from bodyjax.data.read_ahead import taken_ahead
 from bodyjax.data.video.files import Video, open_video
 from bodyjax.engine import checkpoint as checkpoints
@@ -427,16 +427,10 @@ def _read_windows(
 
 
 def video_files(folder: FilePath) -> list[Path]:
-    """Files with a video's ending in a folder and the folders in it, sorted; hidden ones apart."""
-    root = Path(folder)
-    found = [
-        file
-        for file in sorted(root.rglob("*"))
-        if file.suffix.lower() in ENDINGS
-        and file.is_file()
-        and not any(part.startswith(".") for part in file.relative_to(root).parts)
-    ]
+    """The videos of a folder and the folders in it, as `files.listed` finds them; DataError where
+    there is none."""
+    found = files.listed(folder, files.VIDEOS).files
     if not found:
-        endings = ", ".join(ENDINGS)
-        raise DataError("no videos are in this folder", file=root, hint=f"endings: {endings}")
+        endings = ", ".join(files.VIDEOS)
+        raise DataError("no videos are in this folder", file=folder, hint=f"endings: {endings}")
     return found

@@ -26,7 +26,7 @@ import numpy as np
 from tqdm import tqdm
 
 from bodyjax.errors import ConfigError, DataError, VideoError
-from bodyjax.files import default_cache, remove_leftovers, temporary_name
+from bodyjax.files import default_cache, remove_leftovers, whole, write_text
 from bodyjax.simulate import film
 from bodyjax.simulate.exercises import EXERCISES, FAULTS, VIEWS
 from bodyjax.simulate.film import Clip, picture
@@ -183,16 +183,12 @@ def make_clip(task: tuple) -> tuple[str, dict[str, str]]:
     base.parent.mkdir(parents=True, exist_ok=True)
     sums = {}
     video = base.with_suffix(".mp4")
-    temporary = temporary_name(video)
-    try:
+    with whole(video) as temporary:
         write_h264(temporary, clip.film.frames, spec.fps)
         sums[f"{path}.mp4"] = _sha256(temporary)
-        temporary.rename(video)
-    finally:
-        temporary.unlink(missing_ok=True)
     text = json.dumps(describe(clip, seed), separators=(",", ":"))
     sums[f"{path}.json"] = hashlib.sha256(text.encode()).hexdigest()
-    _write_text(base.with_suffix(".json"), text)
+    write_text(base.with_suffix(".json"), text)
     return path, sums
 
 
@@ -253,7 +249,7 @@ def _read_manifest(root: Path, spec: ClipSpec) -> dict[str, dict[str, str]]:
 
 def _write_manifest(root: Path, spec: ClipSpec, clips: dict[str, dict[str, str]]) -> None:
     manifest = {"version": VERSION, "spec": asdict(spec), "clips": dict(sorted(clips.items()))}
-    _write_text(root / "manifest.json", json.dumps(manifest, indent=1))
+    write_text(root / "manifest.json", json.dumps(manifest, indent=1))
 
 
 def _intact(root: Path, sums: dict[str, str]) -> bool:
@@ -262,12 +258,6 @@ def _intact(root: Path, sums: dict[str, str]) -> bool:
         return len(sums) == 2 and all(_sha256(root / name) == sums[name] for name in sums)
     except (OSError, TypeError):
         return False
-
-
-def _write_text(path: Path, text: str) -> None:
-    temporary = temporary_name(path)
-    temporary.write_text(text)
-    temporary.rename(path)
 
 
 def _sha256(path: Path) -> str:

@@ -238,7 +238,8 @@ def keep(
     file.parent.mkdir(parents=True, exist_ok=True)
     kept: dict[str, Any] = {f"probability_{k}": p for k, p in enumerate(probability)}
     kept |= {f"test_{k}": one.fold.test for k, one in enumerate(runs)}
-    np.savez_compressed(file.parent / "predictions.npz", **kept)
+    with files.whole(file.parent / "predictions.npz") as temporary:
+        np.savez_compressed(temporary, **kept)
     files.write_text(file, json.dumps(result, indent=1, allow_nan=False))
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from bodyjax import published
+from bodyjax import published, skeleton
 from bodyjax.contract import System, Variables
 from bodyjax.engine import checkpoint
 from bodyjax.errors import CheckpointError
@@ -38,12 +38,25 @@ def variables(config: Any, system: System) -> Variables:
 
 def from_checkpoint(path: str, system: System) -> Variables:
     """Parameters and statistics of a trained network; the count of taught steps starts anew."""
-    found = of_network(checkpoint.load(path).variables)
+    loaded = checkpoint.load(path)
+    check_joints(loaded, system)
+    found = of_network(loaded.variables)
     fresh = jax.eval_shape(system.init, jax.random.key(0))["batch_stats"].get("teaching")
     if fresh:
         anew = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), fresh)
         found["batch_stats"] = {**found["batch_stats"], "teaching": anew}
     return found
+
+
+def check_joints(start: checkpoint.Checkpoint, system: System) -> None:
+    """CheckpointError where the start of a detector has other joints or limbs: channels of the same
+    number would be taken for one another."""
+    if start.system != "pose" or not hasattr(system, "bones"):
+        return
+    theirs, ours = skeleton.of(start.config["model"]["skeleton"]), system.bones
+    if (theirs.joints, theirs.limbs) != (ours.joints, ours.limbs):
+        what = f"has the joints of {theirs.name}, the model those of {ours.name}"
+        raise CheckpointError(what, file=start.path, place="start", hint="see model.skeleton")
 
 
 def from_published(path: str, seed: int, system: System) -> Variables:

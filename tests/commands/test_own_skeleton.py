@@ -12,8 +12,9 @@ from bodyjax import detect, skeleton, systems
 from bodyjax.data import feeds
 from bodyjax.data.video.writing import write_video
 from bodyjax.engine import checkpoint as checkpoints
-from bodyjax.errors import ConfigError, DataError
+from bodyjax.errors import CheckpointError, ConfigError, DataError
 from bodyjax.evaluate import pictures
+from bodyjax.train import start
 from configs.pose import get_config
 from launch import detect as launch_detect
 from launch import evaluate, train
@@ -135,6 +136,14 @@ def test_coco17_trains(tmp_path):
     assert train.main(arguments) == 0
     detector = detect.load(tmp_path / "run")
     assert detector.skeleton is skeleton.COCO17
+
+
+def test_a_start_of_other_joints_is_refused(trained):
+    run, _ = trained
+    config = get_config("tiny")
+    config.start, config.model.width = str(run), 8
+    with pytest.raises(CheckpointError, match="has the joints of dog, the model those of body18"):
+        start.variables(config, systems.build(config))
 
 
 @pytest.mark.parametrize("name", ["coco17", "lsp14", "h36m17"])

@@ -15,7 +15,8 @@ from bodyjax.data import pictures, prepared, sets, video
 from bodyjax.data.clips import folder as clips
 from bodyjax.data.prepared import Prepared
 from bodyjax.data.stream import Stream
-from bodyjax.errors import DataError
+from bodyjax.errors import ConfigError, DataError
+from tests.picture_sets import people_set
 
 
 class Arrays:
@@ -185,3 +186,35 @@ def test_a_damaged_record_is_named(tmp_path):
     source = Prepared(path, "train")
     with pytest.raises(DataError, match="arrays"):
         [source[i] for i in range(5)]
+
+
+def test_pictures_keep_their_skeleton_and_are_converted_when_read(tmp_path):
+    lens = np.tile([50.0, 50.0, 25.5, 20.5], (4, 1))
+    xyz = np.random.default_rng(0).normal(size=(4, 17, 3))
+    people_set(tmp_path / "set", coco_3d=xyz, image_K=lens)
+    source = pictures.people(tmp_path / "set", "train")
+    written = prepared.write({"train": source}, tmp_path, "rendered")
+    stored = Prepared(written, "train")
+    assert stored.skeleton is skeleton.COCO17
+    moved = stored.to(skeleton.BODY18)
+    assert moved.fingerprint != stored.fingerprint
+    again = pickle.loads(pickle.dumps(moved))
+    for i, name in enumerate(stored.names):
+        row = source.names.index(name)
+        same(stored[i], source[row])
+        same(again[i], source.to(skeleton.BODY18)[row])
+    with pytest.raises(ConfigError, match="joints of coco17, none of which"):
+        stored.to(skeleton.make("claws", "left_claw right_claw", "left_claw-right_claw"))
+
+
+def test_sets_that_do_not_say_their_skeleton_are_of_body18(tmp_path):
+    people_set(tmp_path / "set")
+    source = pictures.people(tmp_path / "set", "train").to(skeleton.BODY18)
+    written = prepared.write({"train": source}, tmp_path, "older")
+    rows = written / prepared.ROWS_FILE.format(split="train")
+    arrays = dict(np.load(rows))
+    del arrays["skeleton"]
+    np.savez(rows, **arrays)
+    stored = Prepared(written, "train")
+    assert stored.skeleton is skeleton.BODY18
+    assert stored.to(skeleton.BODY18).fingerprint == stored.fingerprint

@@ -7,9 +7,10 @@ import json
 import numpy as np
 import pytest
 
-from bodyjax.errors import DataError
+from bodyjax.errors import ConfigError, DataError
 from bodyjax.evaluate import coco_ap, coco_report
-from bodyjax.skeleton import COCO17
+from bodyjax.evaluate.coco_labels import read_labels
+from bodyjax.skeleton import COCO17, make, with_sigmas
 from tests.shared import GOLDENS
 
 
@@ -167,3 +168,26 @@ def test_other_results_are_read_and_checked(labels, people, tmp_path):
         assert str(file) in str(error.value)
     with pytest.raises(DataError, match="can't be read"):
         coco_report.read_other(tmp_path / "none.json", labels)
+
+
+def test_joints_without_sigmas_have_pck_alone():
+    dog = make("dog", ("nose", "eye", "tail"), [("nose", "eye"), ("nose", "tail")])
+    points = np.array([[10.0, 10, 2], [20, 12, 2], [70, 40, 2]])
+    label = {
+        "id": 1, "image_id": 1, "category_id": 4, "iscrowd": 0, "num_keypoints": 3,
+        "keypoints": points.ravel().tolist(), "bbox": [10, 10, 60, 30],
+    }  # fmt: skip
+    labels = {
+        "images": [{"id": 1}, {"id": 2}],
+        "annotations": [label, {**label, "id": 2, "image_id": 2}],
+        "categories": [{"id": 4, "name": "dog", "keypoints": list(dog.joints)}],
+    }
+    moved = points + np.array([[0, 11.9, 0], [12.1, 0, 0], [0, 0, 0]])  # a fifth of 60 is 12
+    found = {"image_id": 1, "category_id": 4, "score": 0.9, "keypoints": moved.ravel().tolist()}
+    report = coco_report.people_pck(labels, [found], "raise", dog)
+    assert report == {"pck_people": pytest.approx(2 / 6), "n_pck_people": 2}
+    with pytest.raises(ConfigError, match="'dog' has no sigmas"):
+        coco_report.judge(read_labels(labels, dog), [found], dog)
+    same = coco_report.judge(read_labels(labels, dog), [found], with_sigmas(dog, (0.2,) * 3))
+    assert same.right.tolist() == [True]
+    assert same.persons == 2

@@ -220,3 +220,18 @@ def test_paired_bootstrap_sees_small_differences():
     assert got.share_above == 1
     single = bootstrap(lambda r: better[r].mean(), 80, samples=200)
     assert single.high - single.low > 5 * (got.high - got.low)
+
+
+def test_without_a_torso_pck_is_measured_by_the_box_of_the_labelled_joints():
+    dog = skeleton.make("dog", "nose left_eye right_eye tail", "nose-tail")
+    assert metrics.torso_of(dog) is None
+    assert metrics.torso_of(skeleton.COCO17) == metrics.TORSO
+    target = np.array([[[0.0, 0], [30, 10], [99, 99], [60, 50]]] * 2)
+    visible = np.array([[2, 1, 0, 2], [2, 0, 0, 0]])
+    length = metrics.reference_length(target, visible, dog, None)
+    np.testing.assert_allclose(length, [60, np.nan])
+    found = target + np.array([[0, 0], [0, 11.9], [0, 0], [12.1, 0]])  # a fifth of 60 is 12
+    fold = metrics.Keypoints(dog, torso=None)
+    out = fold.compute(fold.update(fold.init(), {"xy": found}, {"xy": target, "visible": visible}))
+    assert out["pck"] == pytest.approx(2 / 3)
+    assert (out["n"], out["left_out"]) == (1, 1)

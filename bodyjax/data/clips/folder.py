@@ -18,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
+from bodyjax import files
 from bodyjax.data import sampling, video
 from bodyjax.data.clips import several_labels as several_at_once
 from bodyjax.data.folds import TEST, TRAIN
@@ -28,7 +29,6 @@ from bodyjax.data.sequences.joint_tables import (
     labelled_joints,
     open_teacher,
 )
-from bodyjax.data.video.writing import ENDINGS
 from bodyjax.errors import ConfigError, DataError, VideoError
 
 Example = dict[str, np.ndarray]
@@ -162,7 +162,7 @@ def clips(
     in_parts = any((root / name).is_dir() for name in PARTS)
     listed = not in_parts and (root / "splits.json").exists()
     if in_parts:
-        found, known, heldout = _in_parts(root, part)
+        found, known, heldout = _in_parts(root, part, manifest)
     else:
         found, known, heldout = _in_splits(root, part, manifest)
     if classes is not None:
@@ -189,12 +189,12 @@ def clips(
         lengths.append(opened.frames)
         sizes.append(opened.size)
     names = [found[row][0] for row in rows]
-    files = [found[row][1] for row in rows]
+    paths = [found[row][1] for row in rows]
     labels = [known.index(name.partition("/")[0]) for name in names]
     return ClipFolder(
         root,
         tuple(names),
-        tuple(files),
+        tuple(paths),
         known,
         np.array(labels, np.int32),
         np.array([group(name) for name in names]),
@@ -202,11 +202,11 @@ def clips(
         np.array(lengths, np.int32),
         np.array(sizes, np.int32),
         tuple(manifest.names),
-        dict(manifest.left_out),
+        dict(+manifest.left_out),
         open_teacher(root, names) if joints else None,
         joints,
         several=several_at_once.targets(
-            [root if listed else file.parents[1] for file in files], names, known
+            [root if listed else file.parents[1] for file in paths], names, known
         )
         if several
         else None,
@@ -280,7 +280,9 @@ def read_frames(example: Example, numbers: np.ndarray) -> np.ndarray:
 Found = list[tuple[str, Path]]
 
 
-def _in_parts(root: Path, part: str) -> tuple[Found, tuple[str, ...], np.ndarray]:
+def _in_parts(
+    root: Path, part: str, manifest: Manifest
+) -> tuple[Found, tuple[str, ...], np.ndarray]:
     """Clips of ROOT/{train,valid,test}: names, classes of all parts, held-out flags."""
     there = [name for name in PARTS if (root / name).is_dir()]
     for other in sorted(folder for folder in root.iterdir() if folder.is_dir()):
@@ -292,7 +294,7 @@ def _in_parts(root: Path, part: str) -> tuple[Found, tuple[str, ...], np.ndarray
     classes = sorted({label for name in there for label in _class_folders(root / name)})
     found, heldout = [], []
     for name in there if part == "all" else [part]:
-        mine = _files(root / name, _class_folders(root / name))
+        mine = _files(root / name, _class_folders(root / name), manifest)
         found += mine
         heldout += [name == "test"] * len(mine)
     return found, tuple(classes), np.array(heldout, bool)
@@ -304,7 +306,7 @@ def _in_splits(
     """Clips of CLASS/NAME, all of them or one side of a split of splits.json."""
     folder = root / "clips" if (root / "clips").is_dir() else root
     classes = _class_folders(folder)
-    found = _files(folder, classes)
+    found = _files(folder, classes, manifest)
     listing = root / "splits.json"
     if not listing.exists():
         if part != "all":
@@ -364,25 +366,26 @@ def _class_folders(folder: Path) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _files(folder: Path, classes: tuple[str, ...]) -> Found:
+def _files(folder: Path, classes: tuple[str, ...], manifest: Manifest) -> Found:
     """(CLASS/NAME, file) of all clips, sorted; DataError for a class without any."""
     found: Found = []
     for label in classes:
-        inside = sorted((folder / label).iterdir())
-        for deeper in inside:
-            if deeper.is_dir() and _holds_clips(deeper):
+        inside = files.listed(folder / label, files.VIDEOS)
+        for file in inside.files:
+            if file.parent != folder / label:
+                deeper = folder / label / file.relative_to(folder / label).parts[0]
                 raise DataError("clips lie in CLASS/NAME.mp4, not deeper", file=deeper)
-        files = [f for f in inside if f.suffix.lower() in ENDINGS]
-        files = [f for f in files if f.is_file() and not f.name.startswith(".")]
-        if not files:
+        if not inside.files:
             raise DataError("a class without clips", file=folder / label, hint="remove the folder")
-        found += [(f"{label}/{file.stem}", file) for file in files]
+        manifest.left_out["hidden files"] += inside.hidden
+        manifest.left_out["links to nothing"] += inside.broken
+        found += [(f"{label}/{file.stem}", file) for file in inside.files]
     return found
 
 
 def _holds_clips(folder: Path) -> bool:
     """Whether a clip lies anywhere in a folder."""
-    return any(file.suffix.lower() in ENDINGS for file in folder.rglob("*") if file.is_file())
+    return bool(files.listed(folder, files.VIDEOS).files)
 
 
 def _fingerprint(source: ClipFolder) -> str:

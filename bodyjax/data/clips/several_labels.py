@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
+from bodyjax import files
 from bodyjax.errors import DataError
 
 FILE = "labels.json"
@@ -44,7 +45,8 @@ def read(file: Path, classes: Sequence[str]) -> dict[str, list[str]]:
         table = {str(name): [str(label) for label in labels] for name, labels in content.items()}
     except (OSError, ValueError, AttributeError, TypeError) as error:
         raise DataError(f"not a file of labels ({error!r})", file=file) from None
-    there = {f"{clip.parent.name}/{clip.stem}" for clip in file.parent.rglob("*.*")}
+    clips = files.listed(file.parent, files.VIDEOS).files
+    there = {f"{clip.parent.name}/{clip.stem}" for clip in clips}
     for name, labels in table.items():
         if name not in there:
             raise DataError("no such clip", file=file, place=name, hint="clips are CLASS/NAME")

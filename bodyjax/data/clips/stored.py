@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from bodyjax import files
 from bodyjax.data.clips.feed import Clips
 from bodyjax.data.clips.folder import ClipFolder
-from bodyjax.files import temporary_name
 
 CLIPS_AT_ONCE = 2
 """One program keeps a CPU's second core half idle; two beside each other do not."""
@@ -42,9 +42,8 @@ def whole(file: Path, shape: tuple[int, ...]) -> bool:
 
 def save(file: Path, array: np.ndarray) -> None:
     """Writes a clip's file whole or not at all: other processes may make the same one now."""
-    temporary = temporary_name(file)
-    np.save(temporary, array)
-    temporary.replace(file)
+    with files.whole(file) as temporary:
+        np.save(temporary, array)
 
 
 def make_all(write: Callable[[int], None], missing: list[int], what: str) -> None:

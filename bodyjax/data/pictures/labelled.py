@@ -9,9 +9,10 @@ boxes (P, 4) float32, the labelled people as x0, y0, x1, y1; ignore (K, 4) float
 people without joints: nothing is taught there; joint_mask (J,) bool: False where this picture
 says nothing about a joint (an absent joint of a person with joint_mask True is not to be seen);
 complete bool: False where there may be people without any label; id int64. Where the set has them,
-xyz (P, J, 3) float32, the joints in mm in the camera's frame (x right, y down, z forward), where
-`visible` is above 0; and camera (P, 4) float32, the camera that saw each person: focal lengths x, y
-and principal point x, y in pixels.
+xyz (P, J, 3) float32, the joints in mm in the camera's frame (x right, y down, z forward), NaN
+where not known, whatever `visible` says (a joint outside the picture may be known); and camera
+(P, 4) float32, the camera that saw each person: focal lengths x, y and principal point x, y in
+pixels.
 
 Parts: "train", "valid" (a tenth of the training side, a third where that has fewer than 1,000
 pictures; never trained on while choosing), "trainvalid" (both), "test" (held out), "all".
@@ -258,20 +259,26 @@ def _converted(people: Sequence[People], source: Skeleton, target: Skeleton) -> 
     ends = np.cumsum([len(one.xy) for one in people])[:-1]
     flags = np.concatenate([one.visible for one in people])
 
-    def moved(places: list[np.ndarray]) -> tuple[list[np.ndarray], list[np.ndarray]]:
-        parts = skeleton.convert(np.concatenate(places), flags, source, target)
-        return np.split(parts[0], ends), np.split(parts[1], ends)
-
-    xy, visible = moved([one.xy for one in people])
+    moved = skeleton.convert(np.concatenate([one.xy for one in people]), flags, source, target)
+    xy, visible = (np.split(part, ends) for part in moved)
     masks = skeleton.convert_mask(np.stack([one.joint_mask for one in people]), source, target)
     xyz: Sequence[np.ndarray | None] = [None] * len(people)
     deep = [one.xyz for one in people if one.xyz is not None]
     if len(deep) == len(people):
-        xyz, _ = moved(deep)
+        xyz = np.split(convert_xyz(np.concatenate(deep), source, target), ends)
     return tuple(
         replace(one, xy=a, visible=b, joint_mask=mask, xyz=c)
         for one, a, b, mask, c in zip(people, xy, visible, masks, xyz, strict=True)
     )
+
+
+def convert_xyz(xyz: np.ndarray, source: Skeleton, target: Skeleton) -> np.ndarray:
+    """Joints in space (..., J, 3), NaN where not known, in the joints of another skeleton."""
+    known = np.isfinite(xyz).all(-1)
+    flat = np.where(known[..., None], xyz, xyz.dtype.type(0))
+    moved, seen = skeleton.convert(flat, known.astype(np.uint8), source, target)
+    moved[seen == 0] = np.nan
+    return moved
 
 
 def _fingerprint(source: Pictures) -> str:

@@ -133,7 +133,8 @@ def _rows_of_part(part: str, ids: np.ndarray, heldout: np.ndarray, copy: np.ndar
 
 def _names_by_number(files: Archive | Folder) -> dict[int, str]:
     names = files.sizes if isinstance(files, Archive) else [p.name for p in files.path.iterdir()]
-    found = ((re.fullmatch(r"\D*(\d+)\.\w+", Path(name).name), name) for name in sorted(names))
+    seen = sorted(name for name in names if not Path(name).name.startswith("."))
+    found = ((re.fullmatch(r"\D*(\d+)\.\w+", Path(name).name), name) for name in seen)
     return {int(match.group(1)): name for match, name in found if match}
 
 

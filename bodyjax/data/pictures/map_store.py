@@ -25,7 +25,7 @@ from bodyjax.data.pictures.images import Archive
 from bodyjax.data.pictures.labelled import FilePath, Pictures
 from bodyjax.data.prepared import Prepared
 from bodyjax.errors import ConfigError, DataError
-from bodyjax.files import remove_leftovers, temporary_name
+from bodyjax.files import remove_leftovers
 
 RECORD = "record.json"
 FORMAT = 1
@@ -155,16 +155,13 @@ def write_shard(folder: Path, number: int, rows: list[dict[str, Any]], maps: lis
     """Writes a shard whole or not at all: rows (name, stamp, id, matrix) and their `packed` maps.
     Equal contents are equal bytes."""
     file = shard(folder, number)
-    temporary = temporary_name(file)
     members = [("rows.json", json.dumps(rows).encode()), *((str(i), m) for i, m in enumerate(maps))]
     try:
-        with zipfile.ZipFile(temporary, "w") as archive:
+        with files.whole(file) as temporary, zipfile.ZipFile(temporary, "w") as archive:
             for name, data in members:
                 entry = zipfile.ZipInfo(name)
                 archive.writestr(entry, data, zipfile.ZIP_DEFLATED, LEVEL)
-        temporary.replace(file)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
         raise DataError(f"can't be written ({error.strerror})", file=file) from None
 
 

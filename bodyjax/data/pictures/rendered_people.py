@@ -50,7 +50,7 @@ def people(
     xy = np.where(there, table["coco_2d"].astype(np.float32) - np.float32(0.5), np.float32(0))
     xyz = camera = None
     if "coco_3d" in table and "image_K" in table:
-        xyz = np.where(there, table["coco_3d"].astype(np.float32), np.float32(0))
+        xyz = table["coco_3d"].astype(np.float32)
         camera = table["image_K"].astype(np.float32) - np.array([0, 0, 0.5, 0.5], np.float32)
     boxes = table["person_box"].astype(np.float32) - np.float32(0.5)
     seen = (table["person_area"] >= least_area) & (visible > 0).any(1)

@@ -13,10 +13,12 @@ from pathlib import Path
 
 import numpy as np
 
+from bodyjax.data.clips.folder import ClipFolder
 from bodyjax.data.folds import TEST, TRAIN
 from bodyjax.data.pictures.labelled import FilePath, read_arrays
 from bodyjax.data.sequences.joint_tables import clip_tables
 from bodyjax.data.sequences.ragged_clips import About, Clips, checked_clips
+from bodyjax.data.video.files import open_video
 from bodyjax.errors import ConfigError, DataError
 from bodyjax.skeleton import COCO17, SEEN, Skeleton, convert, get, make
 
@@ -52,8 +54,9 @@ def penn_action(path: FilePath) -> Clips:
     )
 
 
-PUSHFIT_JOINTS = ("mediapipe", "mediapipe17", "movenet")
-"""Joints that pushfit stores: 33 of MediaPipe, those of them that COCO has, 17 of MoveNet."""
+PUSHFIT_JOINTS = {"mediapipe": "mediapipe33", "mediapipe17": "coco17", "movenet": "coco17"}
+"""Joints that pushfit stores, and their skeletons: 33 of MediaPipe, those of them that COCO has, 17
+of MoveNet."""
 
 
 def pushfit(path: FilePath, joints: str = "mediapipe") -> Clips:
@@ -242,6 +245,28 @@ def jhmdb(path: FilePath) -> Clips:
     )
 
 
+def pushfit_videos(path: FilePath) -> ClipFolder:
+    """The push-up clips themselves (videos/pNNN.mp4), labels and groups from joints.npz: class 1 is
+    standard. All rows: there is no official split, folds are by group."""
+    folder = Path(path)
+    table = read_arrays(folder / "joints.npz", ("clip", "standard", "group"))
+    files = [folder / "videos" / f"{Path(str(name)).stem}.mp4" for name in table["clip"]]
+    opened = [open_video(file) for file in files]
+    classes = ("not standard", "standard")
+    labels = table["standard"].astype(np.int32)
+    return ClipFolder(
+        folder,
+        tuple(f"{classes[k]}/{file.stem}" for k, file in zip(labels, files, strict=True)),
+        tuple(files),
+        classes,
+        labels,
+        table["group"].astype(np.int32),
+        np.zeros(len(files), bool),
+        np.array([video.frames for video in opened], np.int32),
+        np.array([video.size for video in opened], np.int32),
+    )
+
+
 SETS: dict[str, Callable[..., Clips]] = {
     "penn_action": penn_action,
     "pushfit": pushfit,
@@ -250,6 +275,30 @@ SETS: dict[str, Callable[..., Clips]] = {
     "pose_trainer": pose_trainer,
     "jhmdb": jhmdb,
 }
+
+
+FILES = {
+    "penn_action.npz": "penn_action",
+    "ui_prmd.npz": "ui_prmd",
+    "natops.npz": "natops",
+    "pose_trainer.npz": "pose_trainer",
+    "joints.npz": "pushfit",
+    "teacher.npz": "jhmdb",
+}
+"""The file by which each set is known."""
+VIDEOS: dict[str, Callable[[FilePath], ClipFolder]] = {"pushfit": pushfit_videos}
+"""Sets whose videos lie beside the joints, and what opens these."""
+ESTIMATORS = {"pushfit": PUSHFIT_JOINTS}
+"""Sets that store joints of several estimators, with the skeleton of each."""
+
+
+def names_at(path: FilePath) -> list[str]:
+    """The sets whose file is at a path, or in the folder there."""
+    root = Path(path)
+    there = [root.name] if root.is_file() else [name for name in FILES if (root / name).is_file()]
+    if "teacher.npz" in there:  # JHMDB has its labelled joints beside the stored ones
+        there = ["teacher.npz"]
+    return [FILES[name] for name in there if name in FILES]
 
 
 def choices(name: str) -> tuple[str, ...]:

@@ -20,6 +20,7 @@ import numpy as np
 from bodyjax import skeleton
 from bodyjax.data.pictures.labelled import FilePath, read_arrays
 from bodyjax.errors import DataError
+from bodyjax.files import listed
 from bodyjax.skeleton import BODY18
 
 Example = dict[str, np.ndarray]
@@ -232,7 +233,7 @@ def clip_tables(folder: Path, names: list[str], offsets: np.ndarray) -> ClipTabl
     places = np.full((int(offsets[-1]), len(COCO17.joints), 2), np.nan, np.float32)
     score = np.zeros(places.shape[:2], np.float32)
     files: dict[str, Path] = {}
-    for path in sorted(folder.rglob("*.csv")):
+    for path in listed(folder, (".csv",)).files:
         if path.stem in files:
             message, hint = f"has the name of {files[path.stem]}", "name the folder of one of them"
             raise DataError(message, file=path, hint=hint)

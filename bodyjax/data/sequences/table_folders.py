@@ -23,6 +23,7 @@ from bodyjax.data.sequences.array_sets import load
 from bodyjax.data.sequences.joint_tables import people_beside, read_joint_csv, surest_person
 from bodyjax.data.sequences.ragged_clips import Clips
 from bodyjax.errors import ConfigError, DataError
+from bodyjax.files import listed
 from bodyjax.skeleton import COCO17, SEEN, Skeleton
 
 Example = dict[str, np.ndarray]
@@ -78,8 +79,7 @@ class JointClips:
 
 def table_files(folder: FilePath) -> list[Path]:
     """The joint tables of a folder and the folders in it, sorted."""
-    root = Path(folder)
-    return sorted(f for f in root.rglob("*.csv") if not f.name.startswith(".") and f.is_file())
+    return listed(folder, (".csv",)).files
 
 
 def joint_tables(

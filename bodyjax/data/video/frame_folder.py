@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from bodyjax import files
 from bodyjax.data.pictures.images import read_image
 from bodyjax.data.video.files import Frames, Video
 from bodyjax.data.video.index import Index
-from bodyjax.data.video.writing import ENDINGS
 from bodyjax.errors import DataError, VideoError
 
 FRAME_ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
@@ -97,7 +97,7 @@ def open_folder(folder: Path) -> FrameFolder:
 def is_one_video(folder: Path) -> bool:
     """Whether a folder is meant as the frames of one video: pictures lie in it, and no video in it
     or below."""
-    if any(file.suffix.lower() in ENDINGS for file in folder.rglob("*")):
+    if any(files.is_video(file) for file in folder.rglob("*")):
         return False
     return any(file.suffix.lower() in FRAME_ENDINGS for file in folder.iterdir())
 

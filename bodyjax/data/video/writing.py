@@ -15,18 +15,13 @@ import imageio_ffmpeg
 import numpy as np
 from numpy.typing import NDArray
 
+from bodyjax import files
 from bodyjax.errors import VideoError
 
 if TYPE_CHECKING:
     from bodyjax.data.video.files import Video
 
 WRITTEN = (".mp4", ".mkv", ".mov", ".avi")
-ENDINGS = (
-    *(".mp4", ".avi", ".webm", ".mkv", ".mov", ".m4v", ".3gp"),
-    *(".mts", ".m2ts", ".ts", ".mpg", ".mpeg", ".wmv", ".flv"),
-)
-"""Of videos that are read (data.video). They stand here because PyAV, which takes 50 ms to import,
-is not needed to tell a picture from a video."""
 FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,asf,flv,gif"
 """FFmpeg's names of the containers that are read; no other is ever opened."""
 
@@ -97,7 +92,7 @@ def _write(
     except StopIteration:
         raise VideoError("there are no frames to write", file=target) from None
     _check_frame(first, first.shape, 0, target)
-    part = target.with_name(f".{target.stem}.{os.getpid()}{target.suffix}")
+    part = files.temporary_name(target)
     even = _even_frames(first, iterator, target)
     with tempfile.TemporaryFile() as log:
         encoder = subprocess.Popen(
@@ -122,10 +117,6 @@ def _write(
                 raise VideoError(
                     f"writing failed: {lines[-1] if lines else 'the encoder stopped'}", file=target
                 )
-            try:
-                os.replace(part, target)
-            except OSError as error:
-                raise VideoError(f"can't be written ({error.strerror})", file=target) from None
         finally:
             if encoder.poll() is None:
                 encoder.kill()

@@ -9,6 +9,7 @@ import pytest
 from bodyjax import skeleton
 from bodyjax.data import sampling, sets, video
 from bodyjax.data.clips.folder import ClipFolder, clips, group, read_frames, sample
+from bodyjax.data.sequences import array_sets
 from bodyjax.data.stream import Stream
 from bodyjax.errors import ConfigError, DataError, VideoError
 from tests import labelled_clips
@@ -309,7 +310,7 @@ def test_jhmdb_teacher_joints_are_half_a_pixel_lower(jhmdb):
 
 
 def test_pushfit_videos_have_a_frame_for_every_row_of_joints():
-    source = sets.pushfit_videos(shared("data/pushfit"))
+    source = array_sets.VIDEOS["pushfit"](shared("data/pushfit"))
     table = np.load(shared("data/pushfit") / "joints.npz")
     assert len(source) == 209
     assert int(source.labels.sum()) == 111

@@ -97,6 +97,14 @@ def test_lsp_faults(tmp_path):
         pictures.lsp(tmp_path, "all")
 
 
+def test_hidden_pictures_are_passed_over(tmp_path):
+    write_lsp(tmp_path, 2)
+    (tmp_path / "images" / "._im0002.png").write_bytes(b"what a Mac leaves on a stick")
+    (tmp_path / "images" / "im0002.png").unlink()
+    with pytest.raises(DataError, match="picture 2: no such picture"):
+        pictures.lsp(tmp_path, "all")
+
+
 def test_near_copies_are_left_out_of_the_set_that_has_them_alone(tmp_path, monkeypatch):
     numbers = (457, 1672, 4433, 7354)
     write_lsp(tmp_path, 4, ids=np.array(numbers))
@@ -166,7 +174,10 @@ def test_broken_pictures_are_found_where_every_picture_is_checked(tmp_path, kind
 def test_joints_in_space_go_with_those_in_the_picture(tmp_path):
     rng = np.random.default_rng(1)
     xyz, lens = rng.normal(size=(4, 17, 3)), np.tile([50.0, 50.0, 25.5, 20.5], (4, 1))
-    people_set(tmp_path, coco_3d=xyz, image_K=lens)
+    outside = np.full((4, 17), 2, np.uint8)
+    outside[1, COCO17.index("left_wrist")] = 0
+    xyz[1, COCO17.index("nose")] = np.nan
+    people_set(tmp_path, coco_3d=xyz, image_K=lens, coco_vis=outside)
     source = pictures.people(tmp_path, "all")
     example = source[1]
     np.testing.assert_array_equal(example["xyz"][0], xyz[1].astype(np.float32))
@@ -175,6 +186,10 @@ def test_joints_in_space_go_with_those_in_the_picture(tmp_path):
     shoulders = [COCO17.index(f"{side}_shoulder") for side in ("left", "right")]
     middle = xyz[1, shoulders].mean(0)
     np.testing.assert_allclose(moved["xyz"][0, BODY18.index("neck")], middle, atol=1e-6)
+    assert moved["visible"][0, BODY18.index("left_wrist")] == 0
+    wrist = xyz[1, COCO17.index("left_wrist")].astype(np.float32)
+    np.testing.assert_array_equal(moved["xyz"][0, BODY18.index("left_wrist")], wrist)
+    assert np.isnan(moved["xyz"][0, BODY18.index("nose")]).all()
     people_set(tmp_path)
     flat = pictures.people(tmp_path, "all")
     assert "xyz" not in flat[1]
