@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from bodyjax import files, recognize
+from bodyjax.commands import detect as launch_detect
 from bodyjax.data import sets
 from bodyjax.data.clips.folder import clips
 from bodyjax.data.video.writing import write_video
-from bodyjax.detect.video_tables import videos
+from bodyjax.detect.video_tables import videos_of
 from bodyjax.errors import DataError
-from launch import detect as launch_detect
 from tests.data import make_videos
 
 
@@ -42,7 +42,7 @@ def test_every_command_finds_the_same_files(folder):
     expected = [folder / "wave" / name for name in ("A.MP4", "b.mp4")]
     assert launch_detect.input_files(folder).files == expected
     assert recognize.video_files(folder) == expected
-    assert [file for _, file in videos(folder)[0]] == expected
+    assert [file for _, file in videos_of(folder)[0]] == expected
     assert sets.recognise(folder) == "clips"
     source = clips(folder, "all")
     assert list(source.files) == expected
@@ -51,7 +51,7 @@ def test_every_command_finds_the_same_files(folder):
 
 def test_what_is_passed_over_is_said(capsys):
     found = files.Listing([], others=1, hidden=2, broken=3)
-    launch_detect.summary(found, 0, 0, 0, 0, 0)
+    launch_detect.summary(found, 0, 0, 0, 0, 0, 0)
     said = capsys.readouterr().err
     assert "1 files that are no pictures or videos, 2 hidden files passed over, 3 links" in said
 

@@ -9,6 +9,8 @@ import pytest
 from PIL import Image
 
 from bodyjax import detect, skeleton, systems
+from bodyjax.commands import detect as launch_detect
+from bodyjax.commands import evaluate, train
 from bodyjax.data import feeds
 from bodyjax.data.video.writing import write_video
 from bodyjax.engine import checkpoint as checkpoints
@@ -16,8 +18,6 @@ from bodyjax.errors import CheckpointError, ConfigError, DataError
 from bodyjax.evaluate import pictures
 from bodyjax.train import start
 from configs.pose import get_config
-from launch import detect as launch_detect
-from launch import evaluate, train
 from tests.data import make_videos
 from tests.picture_sets import coco_set
 

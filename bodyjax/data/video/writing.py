@@ -92,14 +92,21 @@ def _write(
     except StopIteration:
         raise VideoError("there are no frames to write", file=target) from None
     _check_frame(first, first.shape, 0, target)
-    part = files.temporary_name(target)
     even = _even_frames(first, iterator, target)
+    try:
+        with files.whole(target) as part:
+            command = _encode_command(part, first.shape, fps, times is not None, sound)
+            _encode(command, even, times, target)
+    except OSError as error:
+        raise VideoError(f"can't be written ({error.strerror})", file=target) from None
+
+
+def _encode(
+    command: list[str], even: Iterator[Frames], times: NDArray[np.float64] | None, target: Path
+) -> None:
+    """Sends the frames to an encoder; errors name `target`."""
     with tempfile.TemporaryFile() as log:
-        encoder = subprocess.Popen(
-            _encode_command(part, first.shape, fps, times is not None, sound),
-            stdin=subprocess.PIPE,
-            stderr=log,
-        )
+        encoder = subprocess.Popen(command, stdin=subprocess.PIPE, stderr=log)
         assert encoder.stdin is not None
         try:
             try:
@@ -123,7 +130,6 @@ def _write(
                 encoder.wait()
             with suppress(BrokenPipeError):
                 encoder.stdin.close()
-            part.unlink(missing_ok=True)
 
 
 def _even_frames(
