@@ -51,9 +51,10 @@ def from_checkpoint(path: str, system: System) -> Variables:
 def check_joints(start: checkpoint.Checkpoint, system: System) -> None:
     """CheckpointError where the start of a detector has other joints or limbs: channels of the same
     number would be taken for one another."""
-    if start.system != "pose" or not hasattr(system, "bones"):
+    named = start.config["model"].get("skeleton")
+    if not named or not hasattr(system, "bones"):
         return
-    theirs, ours = skeleton.of(start.config["model"]["skeleton"]), system.bones
+    theirs, ours = skeleton.of(named), system.bones
     if (theirs.joints, theirs.limbs) != (ours.joints, ours.limbs):
         what = f"has the joints of {theirs.name}, the model those of {ours.name}"
         raise CheckpointError(what, file=start.path, place="start", hint="see model.skeleton")
