@@ -5,9 +5,9 @@ bodyjax detect --checkpoint NAME --input FILE|FOLDER [--out overlay] [--json res
 
 --out is a file for one picture or video, a folder for a folder. The JSON is a COCO results list:
 each person has image_id (number of the file among those of the folder, or of the video's frame),
-file_name, keypoints (COCO's 17 joints, of a detector of a skeleton of one's own in its joints),
-score and bbox (x, y, width, height), found (joints that are more than a guess), overflow (people
-and peaks of the picture beyond what is kept: said at the end as well); in videos also frame, time,
+file_name, keypoints (COCO's 17 joints, of a detector with a custom skeleton in its joints), score
+and bbox (x, y, width, height), found (joints that are more than a guess), overflow (people and
+peaks of the picture beyond what is kept: said at the end as well); in videos also frame, time,
 identity and bridged. Without --json it is printed. People below --min-score are left out and
 counted. Exit codes: 0 done; 1 some files could not be read, the others are done; 2 a mistake in the
 input.
@@ -130,7 +130,7 @@ def main(arguments: list[str]) -> int:
 
 
 def most_people(text: str) -> int:
-    """The value of --max-people; ConfigError where it is no whole number from 1 to MOST_PEOPLE."""
+    """The value of --max-people; ConfigError if it is no whole number from 1 to MOST_PEOPLE."""
     if not text.isdecimal() or not 1 <= int(text[:9]) <= MOST_PEOPLE:
         hint = f"give a whole number from 1 to {MOST_PEOPLE}"
         raise ConfigError(f"{text!r} people", place="--max-people", hint=hint)
@@ -201,7 +201,7 @@ def overlay_files(root: Path, inputs: list[Path], out: Path) -> dict[Path, Path]
 
 
 def make_parent(target: Path) -> None:
-    """The folder of an overlay. DataError where it can't be made."""
+    """The folder of an overlay. DataError if it can't be made."""
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -123,7 +123,7 @@ def detector_settings(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def least_score(text: str | None) -> float | None:
-    """The value of --min-score; ConfigError where it is no number from 0 to 1."""
+    """The value of --min-score; ConfigError if it is no number from 0 to 1."""
     from bodyjax.detect.found import checked_score
 
     if text is None:
@@ -137,7 +137,7 @@ def least_score(text: str | None) -> float | None:
 
 
 def check_writable(name: str | Path | None, *, folder: bool = False) -> None:
-    """UserError where a file, or with `folder` a folder, could not be written at the end."""
+    """UserError if a file, or with `folder` a folder, could not be written at the end."""
     if not name:
         return
     path = Path(name)
@@ -151,8 +151,8 @@ def check_writable(name: str | Path | None, *, folder: bool = False) -> None:
 
 
 def check_apart(outputs: dict[str, str | Path | None], others: dict[Path, str]) -> None:
-    """UserError where an output, by its flag, would replace another one, or one of the `others`,
-    files with what they are."""
+    """UserError if an output, by its flag, would replace another one, or one of the `others`, files
+    with what they are."""
     taken = {path.resolve(): what for path, what in others.items()}
     for flag, name in outputs.items():
         if not name:

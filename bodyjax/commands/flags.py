@@ -215,7 +215,7 @@ def _value(text: str, old: Any, name: str) -> Any:
 
 
 def check_options(function: Callable[..., Any], given: Mapping[str, Any], system: str) -> None:
-    """ConfigError where `function`, of a task of `system`, has no parameter for one of `given`."""
+    """ConfigError if `function`, of a task of `system`, has no parameter for one of `given`."""
     parameters = inspect.signature(function).parameters
     if any(one.kind is one.VAR_KEYWORD for one in parameters.values()):
         return

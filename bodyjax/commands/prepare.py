@@ -11,14 +11,13 @@ DIR/NAME/1.0.0. What was left out is counted and named.
 --detect NAME (shipped weights, or a run's folder): PATH holds videos; the detector's joints of
 every 6th frame (--every FRAMES, or --rate PER_SECOND) are written as joint tables below
 DIR/csv/NAME, and the set is made of them; --second NAME and the other flags of bodyjax detect's
-detector hold here too. The same command goes on where it was stopped; tables of another source,
+detector hold here too. The same command resumes where it stopped; tables of another source,
 detector, setting or rate are refused.
 
 --teacher NAME (shipped weights, or a detector's run): its maps of every picture of a set (--split,
 default train) are stored in DIR/NAME, for config.distill.stored = DIR of a training. Flags of the
-detector that change its maps hold here too: --size, --flip, --scales. The same command goes on
-where it was stopped.
-Exit codes: 0 done, 2 a mistake in the input.
+detector that change its maps hold here too: --size, --flip, --scales. The same command resumes
+where it stopped. Exit codes: 0 done, 2 a mistake in the input.
 """
 
 from __future__ import annotations
@@ -117,7 +116,7 @@ def store_maps(options: argparse.Namespace, settings: dict[str, Any]) -> int:
 
 
 def check_same(file: Path, made_of: dict[str, Any]) -> None:
-    """Writes down what joint tables are made of; ConfigError where something else stands there and
+    """Writes down what joint tables are made of; ConfigError if something else stands there and
     there are tables of it."""
     if file.exists() and any(file.with_suffix("").rglob("*.csv")):
         old = json.loads(file.read_text())

@@ -3,7 +3,7 @@
 bodyjax train --config NAME[:variant] [--workdir DIR] [--config.field=value ...]
 
 NAME is a config that ships or a file, FILE.py[:variant]; a wrong name or variant lists the others.
-The same command again goes on where the run stopped, with the same bits. Exit codes: 0 done,
+The same command, run again, resumes where the run stopped, with the same bits. Exit codes: 0 done,
 2 a mistake in the input, 3 stopped by a signal and saved.
 """
 
@@ -41,8 +41,8 @@ def main(arguments: list[str]) -> int:
 
 
 def check_there(config: Any) -> None:
-    """DataError where a path of the config that leads out of the folder, as those of the public
-    sets in shipped configs do (../shared/data/NAME), leads nowhere."""
+    """DataError if a path of the config that leads out of the folder, as those of the public sets
+    in shipped configs do (../shared/data/NAME), leads nowhere."""
     data = config.get("data", {})
     drawn = set(data.get("sets", {})) == {"simulated"}
     path, start = "" if drawn else str(data.get("path", "")), str(config.get("start", ""))

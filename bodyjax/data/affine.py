@@ -66,7 +66,7 @@ def warp(
     fill: int = FILL,
     filter: Image.Resampling = Image.Resampling.BILINEAR,
 ) -> np.ndarray:
-    """A picture (H, W, 3) uint8 under the map, as (*size, 3) uint8; `fill` where there is none.
+    """A picture (H, W, 3) uint8 under the map, as (*size, 3) uint8; `fill` if there is none.
 
     Where the map shrinks to half or less, the source is first averaged over whole blocks of pixels
     (`averaged`), so that no detail is skipped. A picture and its mirror image give mirror images.

@@ -268,7 +268,7 @@ def _finish(
     first: int | None,
 ) -> Example:
     """Move the joints with the picture, and bring the people to a fixed number. mirror: where the
-    joints go, None where the picture is not mirrored."""
+    joints go, None if the picture is not mirrored."""
     height, width = pixels.shape[:2]
     xy = affine.move(example["xy"], matrix)
     visible, joint_mask = example["visible"], example["joint_mask"]

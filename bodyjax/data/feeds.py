@@ -33,7 +33,7 @@ Example = dict[str, Any]
 class TrainPicture:
     """The training transform of pictures: one random crop, of fixed shapes. `options`: fields of
     augment.PictureChanges, plain, as they stand in the stream's fingerprint, and `mirror` of a
-    skeleton of one's own."""
+    custom skeleton."""
 
     size: tuple[int, int]
     stride: int
@@ -76,7 +76,7 @@ def picture_source(
     layout (LSP arrays, COCO keypoints, rendered people, a prepared set, or clips with stored
     joints, of which frames are taken: bodyjax.data.pictures.clip_frames).
 
-    Joints are those of `bones`, or the set's own; ConfigError where the set has none of them. With
+    Joints are those of `bones`, or the set's own; ConfigError if the set has none of them. With
     `teacher`, the stored joints of its teacher.npz come with the examples, where it has one.
     on_bad: "raise" ends at the first label or missing picture that can't be used; "skip" decodes
     every picture of the part once and leaves out, names and counts what can't be used. Of a
@@ -166,8 +166,8 @@ def picture_feed(config: Mapping[str, Any], *, host: tuple[int, int] = (0, 1)) -
 
 
 def open_stores(folder: Path, names: list[str]) -> dict[str, MapStore]:
-    """The stored maps of those of the sets that have some, `folder`/NAME; DataError where none has,
-    or where they are of several teachers or forms."""
+    """The stored maps of those of the sets that have some, `folder`/NAME; DataError if none has, or
+    where they are of several teachers or forms."""
     found = {name: MapStore(folder / name) for name in names if (folder / name / RECORD).exists()}
     if not found:
         what = f"has no maps of {', '.join(names)}"

@@ -28,7 +28,7 @@ class Fold(NamedTuple):
 
 
 def check(fold: Fold, groups: np.ndarray) -> Fold:
-    """The fold itself; DataError where both sides hold a group or a row, or a side is empty."""
+    """The fold itself; DataError if both sides hold a group or a row, or a side is empty."""
     if len(fold.train) == 0 or len(fold.test) == 0:
         side = "training" if len(fold.train) == 0 else "test"
         raise DataError(f"fold {fold.name} has no {side} rows")
@@ -86,7 +86,7 @@ def random(
 
 
 def _check_count(labels: np.ndarray, count: int) -> None:
-    """DataError where no label occurs often enough for so many stratified folds."""
+    """DataError if no label occurs often enough for so many stratified folds."""
     most = int(np.unique(labels, return_counts=True)[1].max())
     if most < count:
         raise DataError(f"no label has {count} clips for {count} folds, the most is {most}")

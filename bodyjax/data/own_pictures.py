@@ -68,8 +68,8 @@ def skeleton_of(path: FilePath) -> Skeleton:
 def open_pictures(path: FilePath, *, on_bad: str = "raise") -> tuple[Pictures, Pictures]:
     """The pictures to learn from and those that are held back (`sides`), each decoded once.
 
-    Raises DataError where nothing would be held back, where fewer than four labelled people would
-    be learnt from, and what `coco` raises.
+    Raises DataError if nothing would be held back, where fewer than four labelled people would be
+    learnt from, and what `coco` raises.
     """
     own = sides(path)
     parts = (own.learnt, LEAST_PEOPLE, "to learn from"), (own.held, 1, "in the pictures held back")
@@ -89,7 +89,7 @@ def open_pictures(path: FilePath, *, on_bad: str = "raise") -> tuple[Pictures, P
 
 
 def feed(config: Mapping[str, Any], *, host: tuple[int, int] = (0, 1)) -> Stream:
-    """The training side of one's own pictures; what is held back is looked at at the end, as
+    """The training side of your own pictures; what is held back is looked at at the end, as
     launch.evaluate looks at it (bodyjax.evaluate.fine_tuning)."""
     data, model = config["data"], config["model"]
     learnt, held = open_pictures(data["path"], on_bad=settings.read(data).on_bad)

@@ -111,7 +111,7 @@ def prepare(
     `count` (1000) to train, a tenth as many in valid and test. `number`: of several official
     splits. `options`: label, joints of an array set. Every picture and clip is opened once; what
     can't be used is left out and named, or with on_bad="raise" ends the work. Where no picture
-    falls into the share for validation, there is no such part. DataError where no set is found.
+    falls into the share for validation, there is no such part. DataError if no set is found.
     """
     if on_bad not in ("skip", "raise"):
         raise ConfigError(f"on_bad = {on_bad!r}", hint='use "skip" or "raise"')

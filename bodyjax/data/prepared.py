@@ -37,7 +37,7 @@ def write(splits: Mapping[str, Source], out: FilePath, name: str) -> Path:
     """Write sources as the splits of one set; returns its folder, OUT/NAME/1.0.0.
 
     Pictures and clips of any size, or sources of fixed-shape arrays. The order on disk is TFDS's
-    own (by a hash of the example's number), the same every time. Raises DataError where the splits
+    own (by a hash of the example's number), the same every time. Raises DataError if the splits
     differ in form or a file can't be read, and where the folder is there already.
     """
     import tensorflow_datasets as tfds

@@ -141,7 +141,7 @@ def taken_ahead(items: Iterator[Item], count: int = 2) -> Iterator[Item]:
 
 
 def _check(watch: Watch, source: Source, timeout_s: float, waited: float) -> None:
-    """Raise DataError where one example takes too long, or nothing is read at all."""
+    """Raise DataError if one example takes too long, or nothing is read at all."""
     longest = watch.longest()
     if longest and longest[1] > timeout_s:
         name = source.name(longest[0])
@@ -230,7 +230,7 @@ class Watch:
 
 
 def stack(examples: Sequence[Example]) -> Example:
-    """Examples as one batch; DataError where they have other names or shapes."""
+    """Examples as one batch; DataError if they have other names or shapes."""
     first = examples[0]
     for example in examples:
         if example.keys() != first.keys():

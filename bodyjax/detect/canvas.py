@@ -87,8 +87,8 @@ def second_predictor(
 ) -> Callable[[Variables, Any], Detections]:
     """predict(variables, canvas (2 S, 2 S, 3)) -> Detections in that canvas, with a second look.
 
-    Of people whom two crops show alike (OKS above `settings.same`) the surest stays. variables:
-    {"first": ..., "second": ...}. `system` sees the canvas at half its size, S =
+    Of people whom two crops show alike (OKS above `settings.same`) the most certain stays.
+    variables: {"first": ..., "second": ...}. `system` sees the canvas at half its size, S =
     settings.size; `other` the crops of the people at up to its full size.
     """
 

@@ -67,7 +67,7 @@ def agreement(centers: Centers, cells: Array, score: Array, reach: float) -> Arr
     """How well each peak fits each centre's regressed joint: (J, C, K) in 0..1.
 
     cells (J, K, 2), score (J, K), 0 = no peak. A Gaussian of the distance with a sigma of `reach`
-    times the person's side, 0 beyond three sigmas and where there is no centre or no peak.
+    times the person's side, 0 beyond three sigmas and if there is no centre or no peak.
     """
     apart = jnp.sum(jnp.square(centers.pose.swapaxes(0, 1)[:, :, None] - cells[:, None]), axis=-1)
     squared = apart / jnp.square(reach * centers.side)[None, :, None]

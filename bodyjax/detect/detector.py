@@ -75,8 +75,8 @@ def load(
 
     second: another one, as "large", that looks again at a crop around each person found
     (`second_look`). settings: fields of `Settings`, over those of the config's section `detect`.
-    Raises CheckpointError where there is no checkpoint or it is no detector, ConfigError for
-    settings that can't be.
+    Raises CheckpointError if there is no checkpoint or it is no detector, ConfigError for settings
+    that can't be.
     """
     if second is not None and not isinstance(second, Detector):
         second = load(second)
@@ -234,10 +234,10 @@ def people(detector: Detector, image: Any, *, image_id: Any = 0) -> list[dict[st
 
     image: a file's name, its bytes, a PIL picture or an array (data.images.any_picture). Each
     person: image_id, category_id 1, keypoints [x, y, score] * 17 in COCO's order and pixels of the
-    given picture (of a detector of a skeleton of one's own, in its joints and their order), score,
-    and beside COCO's fields found [bool] * 17: whether grouping attached the joint. A joint that is
-    not found has the place of the highest free value of its map near the person (a guess, with that
-    value as its score), or 0, 0, 0 where there is none. overflow: peaks and people of the picture
+    given picture (of a detector with a custom skeleton, in its joints and their order), score, and
+    beside COCO's fields found [bool] * 17: whether grouping attached the joint. A joint that is not
+    found has the place of the highest free value of its map near the person (a guess, with that
+    value as its score), or 0, 0, 0 if there is none. overflow: peaks and people of the picture
     beyond max_peaks and max_people, which are not among the results.
     """
     return coco_results(detect(detector, image), detector.skeleton, image_id)
@@ -273,8 +273,8 @@ def find(
     image: a file's name, its bytes, a PIL picture or an array (data.images.any_picture); a list of
     them gives a list. min_score: people below it are left out, and counted in `left_out`; by
     default the detector's `settings.min_person`. joints: the skeleton of the result, by default
-    COCO17, of a detector of a skeleton of one's own this one. Raises
-    DataError for what is no picture, ConfigError for a score outside 0 to 1.
+    COCO17, of a detector with a custom skeleton this one. Raises DataError for what is no picture,
+    ConfigError for a score outside 0 to 1.
     """
     chosen = detector.settings.min_person if min_score is None else min_score
     least = checked_score(chosen, "min_score")

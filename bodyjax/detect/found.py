@@ -126,7 +126,7 @@ class Found:
 
     def coco(self, image_id: Any = 0) -> list[dict[str, Any]]:
         """COCO results, as detect.people gives them, with the box: bbox [x, y, width, height].
-        ConfigError where the joints are another person's skeleton than COCO's."""
+        ConfigError if the joints are another person's skeleton than COCO's."""
         if self.skeleton.joints != reported(self.skeleton).joints:
             hint = "find them with COCO's 17 joints"
             raise ConfigError("COCO results have COCO's joints", place="skeleton", hint=hint)
@@ -149,7 +149,7 @@ class Found:
 
 
 def write_picture(picture: Image.Image, file: Path) -> None:
-    """Writes a picture in the format of its ending. DataError where that can't be done."""
+    """Writes a picture in the format of its ending. DataError if that can't be done."""
     try:
         picture.save(file, quality=95)
     except (OSError, ValueError) as error:  # ValueError: too large for the format
@@ -193,7 +193,7 @@ def with_boxes(people: list[dict[str, Any]], size: tuple[int, int]) -> list[dict
 
 
 def checked_score(score: float, place: str = "score") -> float:
-    """The score; ConfigError where it is not a number in [0, 1]."""
+    """The score; ConfigError if it is not a number in [0, 1]."""
     if not (isinstance(score, Real) and 0 <= score <= 1):  # nan is not
         told = f"{score:g}" if isinstance(score, Real) else repr(score)
         raise ConfigError(f"{told} is no score", place=place, hint="give a number from 0 to 1")

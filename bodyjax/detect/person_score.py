@@ -70,7 +70,7 @@ def second_evidence(first: Array, looked: Look) -> Array:
 
 
 def check(weights: Sequence[float], names: Sequence[str], place: str = "detect.ranking") -> None:
-    """ConfigError where there is not one weight for each evidence; place: of the setting."""
+    """ConfigError if there is not one weight for each evidence; place: of the setting."""
     if len(weights) != len(names):
         what = f"{len(weights)} weights for {len(names)} evidences ({', '.join(names)})"
         raise ConfigError(what, place=place)

@@ -66,9 +66,9 @@ def store(
     as `data.sets` of a config calls it).
 
     teacher: shipped weights or a run of a detector; settings: those of `SETTINGS`. The same call
-    goes on where it was stopped. Shows progress. Raises CheckpointError where the teacher is no
-    detector, DataError where something else is at OUT/NAME, and what opening the set raises;
-    on_bad: as in feeds.picture_source.
+    resumes where it stopped. Shows progress. Raises CheckpointError if the teacher is no detector,
+    DataError if something else is at OUT/NAME, and what opening the set raises; on_bad: as in
+    feeds.picture_source.
     """
     loaded = checkpoint.load(teacher, system="pose")
     detector = detect.load(loaded, **settings)
@@ -158,8 +158,8 @@ def done(writing: Future[None] | None) -> None:
 
 def take_form(config: ConfigDict) -> None:
     """Fills in `config.distill.maps`, the form of the stored maps that `distill.stored` names, so
-    that a checkpoint says it by itself. ConfigError where `distill.teacher` names another network
-    than the one that made them."""
+    that a checkpoint says it by itself. ConfigError if `distill.teacher` names another network than
+    the one that made them."""
     distill = config.distill
     shares = [name for name, share in config.data.sets.items() if share]
     record = next(iter(feeds.open_stores(Path(distill.stored), shares).values())).record

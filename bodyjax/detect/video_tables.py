@@ -37,7 +37,7 @@ class Outcome:
 
 
 def check_rate(every: int, rate: float | None) -> None:
-    """ConfigError where no frames can be taken so."""
+    """ConfigError if no frames can be taken so."""
     if every < 1 or (rate is not None and not rate > 0):
         raise ConfigError(f"every {every} frames, {rate} a second", hint="give numbers above 0")
 
@@ -59,9 +59,9 @@ def frame_numbers(video: Video, every: int = EVERY, rate: float | None = None) -
 def joint_table(
     detector: Detector, path: FilePath, every: int = EVERY, rate: float | None = None
 ) -> JointTable | None:
-    """The people of a video in COCO17; None where nobody is found. A person's number is the
-    identity that `track` gives; places are as detected, not smoothed. With a second look
-    people are followed through frames that lie close (videos.followed)."""
+    """The people of a video in COCO17; None if nobody is found. A person's number is the identity
+    that `track` gives; places are as detected, not smoothed. With a second look people are followed
+    through frames that lie close (videos.followed)."""
     video = open_video(path)
     numbers = frame_numbers(video, every, rate)
 
@@ -106,8 +106,8 @@ def write_tables(
 
     source: a video; a folder of them (OUT/NAME.csv); clips by class, or by part and class, or with
     splits.json (OUT/[PART/]CLASS/NAME.csv); the videos of a set of joints (array_sets.VIDEOS). A
-    table that is there already is kept, so the same command goes on where it was stopped. Videos
-    that can't be read and videos without people are named.
+    table that is there already is kept, so the same command resumes where it stopped. Videos that
+    can't be read and videos without people are named.
     """
     if own(detector.skeleton):
         what = f"joint tables are of people, the detector finds {detector.skeleton.name}"

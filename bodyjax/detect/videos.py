@@ -141,7 +141,7 @@ def video(
     Beside that: frame, time (seconds), identity (the same number is the same person, from 0 on) and
     bridged (True: not found in this frame, but before and after it; the place is between). Joints
     are smoothed by `track`. every: with a second look, how often the first network looks
-    (`followed`). Raises VideoError where the file can't be read to its end; on_bad="skip" salvages
+    (`followed`). Raises VideoError if the file can't be read to its end; on_bad="skip" salvages
     what is whole of a damaged one (open_video). `progress` wraps the frames, with their number.
     """
     from bodyjax.data.video.files import open_video

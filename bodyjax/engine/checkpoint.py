@@ -122,7 +122,7 @@ class Run:
 
 
 def save_frozen(workdir: Path, frozen: Any) -> str | None:
-    """Writes `frozen` once for a run; returns what identifies it, None where there is none."""
+    """Writes `frozen` once for a run; returns what identifies it, None if there is none."""
     import orbax.checkpoint as ocp
 
     flat = flatten(frozen)
@@ -193,7 +193,7 @@ def candidates(workdir: Path, kinds: tuple[str, ...] = KINDS) -> list[Path]:
 
 
 def latest_good(workdir: Path, say: Callable[[str], None]) -> Path | None:
-    """Where a run goes on: its latest checkpoint that is whole; None where there is none yet.
+    """Where a run goes on: its latest checkpoint that is whole; None if there is none yet.
 
     Says which damaged ones it passes over. When all are damaged: CheckpointError.
     """
@@ -286,12 +286,11 @@ def load(
 ) -> Checkpoint:
     """A trained model from a run's folder, one of its steps, or exported weights.
 
-    path: DIR of a run (its `which` = "best" or "newest" checkpoint; newest where there is no
-    best), DIR/STEP, a folder of exported weights, or the name of shipped ones ("small"; a
-    folder of that name in the working directory comes first). With
-    `system`, a checkpoint of another system is refused. A damaged checkpoint is passed over for
-    the next older whole one, with a warning; a step that was named is not replaced. Errors are
-    CheckpointErrors of one line.
+    path: DIR of a run (its `which` = "best" or "newest" checkpoint; newest if there is no best),
+    DIR/STEP, a folder of exported weights, or the name of shipped ones ("small"; a folder of that
+    name in the working directory comes first). With `system`, a checkpoint of another system is
+    refused. A damaged checkpoint is passed over for the next older whole one, with a warning; a
+    step that was named is not replaced. Errors are CheckpointErrors of one line.
     """
     if which not in KINDS:
         raise CheckpointError(f"which={which!r} is neither best nor newest")

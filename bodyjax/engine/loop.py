@@ -1,4 +1,4 @@
-"""fit: trains any system on any feed, and goes on where it stopped.
+"""fit: trains any system on any feed, and resumes where it stopped.
 
 Started again with the same config and folder, a run continues from its last checkpoint with the
 same bits as one that was never stopped; a finished run says so. On SIGTERM and Ctrl-C the step in

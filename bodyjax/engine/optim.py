@@ -99,7 +99,7 @@ def accumulated(
 def schedule(chosen: OptimizerSettings, steps: int) -> optax.Schedule:
     """Update number -> learning rate, over `steps` batches (steps / accumulate updates).
 
-    ConfigError where the warm-up lasts as long, so that `rate` would never be reached.
+    ConfigError if the warm-up lasts as long, so that `rate` would never be reached.
     """
     settings.check_warmup(chosen, steps)
     updates = max(steps // chosen.accumulate, 1)

@@ -68,7 +68,7 @@ def of_frames(detector: Detector, frames: Iterable[Image]) -> tuple[np.ndarray, 
 
 def ensure(source: Clips, detector: Detector, count: int) -> StoredJoints:
     """The joints in `count` evenly spread frames of each clip, from the cache or found now; a
-    stopped run goes on where it was. Shows progress."""
+    stopped run resumes where it was. Shows progress."""
     words = (digest(detector.variables), repr(detector.settings), count)
     name = hashlib.sha256(repr(words).encode()).hexdigest()[:24]
     place = default_cache() / "joints" / name

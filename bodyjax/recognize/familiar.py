@@ -33,7 +33,7 @@ KEPT = 0.95
 
 NOBODY, UNLIKE = "nobody is found", "unlike the clips of training"
 SEEN, LEAST_JOINTS = 0.3, 4
-"""Somebody is found where on the mean of the frames so many joints of 18 have this score."""
+"""Somebody is found where on average of the frames so many joints of 18 have this score."""
 
 
 class Familiar(NamedTuple):
@@ -65,7 +65,7 @@ def strange_of(variables: Variables, out: Mapping[str, Array]) -> Array:
 
 
 def unrecognised(score: Any, strange: Any) -> str:
-    """Why a clip says nothing, "" where it does. score (T, J) of its joints, its strangeness."""
+    """Why a clip says nothing, "" if it does. score (T, J) of its joints, its strangeness."""
     if (np.asarray(score) >= SEEN).sum(-1).mean() < LEAST_JOINTS:
         return NOBODY
     return UNLIKE if float(strange) > 1 else ""
@@ -83,8 +83,8 @@ def fit(
     training: np.ndarray, summary: np.ndarray, score: np.ndarray, right: np.ndarray
 ) -> Familiar | None:
     """From the summaries of training clips (N, D), and summaries (M, D), scores (M, T, J) and
-    answers (M,) bool of validation clips. None where fewer than twenty of these are right: nothing
-    can be told from them."""
+    answers (M,) bool of validation clips. None if fewer than twenty of these are right: nothing can
+    be told from them."""
     if right.sum() < 20:
         return None
     middle = training.mean(0)
@@ -114,7 +114,7 @@ def of_checkpoint(checkpoint: Any) -> Familiar | None:
 
 
 def load(folder: Path | None) -> Familiar | None:
-    """What lies in a folder; None where nothing does. CheckpointError for a damaged file."""
+    """What lies in a folder; None if nothing does. CheckpointError for a damaged file."""
     if folder is None or not (folder / FILE).is_file():
         return None
     try:

@@ -25,7 +25,7 @@ def recognize_folder(
     """A result a video of a folder and the folders in it, in the order of their names.
 
     A file that can't be used gives {"video", "error"} and the next one follows. With `window`
-    seconds, each is what `recognize_long` gives. DataError where no file has a video's ending.
+    seconds, each is what `recognize_long` gives. DataError if no file has a video's ending.
     """
     if window is None:
         yield from _short_videos(recognizer, video_files(folder), on_bad)

@@ -27,12 +27,12 @@ def write(
 ) -> None:
     """Write the video with the joints of every frame, the movement and its probability drawn.
 
-    `result` is what recognize_video or recognize_long gave of the same video: of several windows,
-    a frame shows the one whose middle is nearest. The joints are those that launch.detect draws:
-    of everyone, followed from frame to frame, smoothed, without guesses; by `detector`, or the
-    shipped one from which the shipped classifiers start. Timing and sound are those of the video
-    (write_overlay). on_bad: as the result was made. VideoError where the video can't be read or
-    the other one not written.
+    `result` is what recognize_video or recognize_long gave of the same video: of several windows, a
+    frame shows the one whose middle is nearest. The joints are those that launch.detect draws: of
+    everyone, followed from frame to frame, smoothed, without guesses; by `detector`, or the shipped
+    one from which the shipped classifiers start. Timing and sound are those of the video
+    (write_overlay). on_bad: as the result was made. VideoError if the video can't be read or the
+    other one not written.
     """
     video = open_video(path, on_bad)
     detector = detector or shipped_detector()

@@ -86,7 +86,7 @@ class Recognizer:
 def load(checkpoint: FilePath | Checkpoint) -> Recognizer:
     """The classifier of a run's folder, or of shipped weights by name ("commands", "jhmdb").
 
-    CheckpointError where it is missing, damaged, of another system, or does not fit its config.
+    CheckpointError if it is missing, damaged, of another system, or does not fit its config.
     """
     if not isinstance(checkpoint, Checkpoint):
         checkpoint = checkpoints.load(checkpoint, system="movement")
@@ -233,16 +233,16 @@ def fit_frames(frames: Array, size: tuple[int, int]) -> Array:
 def recognize_video(
     recognizer: Recognizer, path: FilePath, on_bad: str = "raise"
 ) -> dict[str, Any]:
-    """The movement of a whole video, for JSON. VideoError where it can't be read; on_bad as
-    open_video takes it.
+    """The movement of a whole video, for JSON. VideoError if it can't be read; on_bad as open_video
+    takes it.
 
-    video: its path; movement: the most probable one, None where nothing is recognised; reason: why
+    video: its path; movement: the most probable one, None if nothing is recognised; reason: why
     nothing is, else None; probability; top: the three most probable with their probabilities;
-    movements (only where several may hold): all of at least 0.5; operation:
-    of the command -> operation table, or None where the movement has none or its probability is
-    below the table's (the clip counts as held as long as asked); frames: numbers of the sampled
-    frames (repeated where the video has fewer than the model takes); times: their seconds;
-    duration in seconds, length in frames, fps, size [width, height], left_out: undecodable frames.
+    movements (only where several may hold): all of at least 0.5; operation: of the command ->
+    operation table, or None if the movement has none or its probability is below the table's (the
+    clip counts as held as long as asked); frames: numbers of the sampled frames (repeated where the
+    video has fewer than the model takes); times: their seconds; duration in seconds, length in
+    frames, fps, size [width, height], left_out: undecodable frames.
     """
     return of_clip(recognizer, read_clip(recognizer, Path(path), on_bad))
 
@@ -256,7 +256,7 @@ class Clip(NamedTuple):
 
 
 def read_clip(recognizer: Recognizer, path: Path, on_bad: str) -> Clip:
-    """The sampled frames of a video. VideoError where it can't be read."""
+    """The sampled frames of a video. VideoError if it can't be read."""
     video = open_video(path, on_bad)
     numbers = _sampled(recognizer, video.frames)
     frames = video.read(numbers)
@@ -343,7 +343,7 @@ def windows(
     in seconds, movement, probability, top, frames, times, and `operation`: set where the last
     `hold` windows, this one included, show the same command with at least the table's probability.
 
-    ConfigError for lengths that are not above 0; VideoError where the video can't be read.
+    ConfigError for lengths that are not above 0; VideoError if the video can't be read.
     """
     for described, _ in _each_window(recognizer, open_video(path), window, hop):
         yield described
@@ -427,7 +427,7 @@ def _read_windows(
 
 
 def video_files(folder: FilePath) -> list[Path]:
-    """The videos of a folder and the folders in it, as `files.listed` finds them; DataError where
+    """The videos of a folder and the folders in it, as `files.listed` finds them; DataError if
     there is none."""
     found = files.listed(folder, files.VIDEOS).files
     if not found:

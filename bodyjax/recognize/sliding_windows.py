@@ -53,7 +53,7 @@ class Held:
         self._operations, self._movement, self._count = operations, "", 0
 
     def add(self, movement: str | None, probability: float) -> str | None:
-        """The operation that holds after one more window; None where none does."""
+        """The operation that holds after one more window; None if none does."""
         entry = self._operations.get(movement or "")
         if movement is None or entry is None or probability < entry.probability:
             self._movement, self._count = "", 0

@@ -70,7 +70,7 @@ def torso_length(xy: np.ndarray, skeleton: Skeleton) -> float:
 
 
 def period(curve: np.ndarray, rate: float) -> float:
-    """Seconds between repetitions: the highest peak of the autocorrelation; 0 where there is none.
+    """Seconds between repetitions: the highest peak of the autocorrelation; 0 if there is none.
 
     curve (F,) at `rate` values a second.
     """

@@ -46,7 +46,7 @@ class Scorer:
     """A trained classifier of joint sequences with the detector that feeds it.
 
     predict(variables, batch) and share(variables, batch) are jitted. good: index of the label that
-    says "as it should be", None where labels are movements. window, hop (frames), rate (frames a
+    says "as it should be", None if labels are movements. window, hop (frames), rate (frames a
     second), every (where no rate is known): how training cut clips into windows; window 0: whole
     clips, here `seconds` at a time. condition: the known side input.
     """
@@ -101,9 +101,9 @@ def load(
 
     settings: what detect.load takes beside the name of the detector, where none is given, as
     {"second": "large"}. condition: the exercise, where it is the model's input; the config's
-    section `score` may name it too, beside detector ("small") and seconds. CheckpointError where
-    the checkpoint can't score videos: another system, 3D joints, joints that no detector finds, or
-    an exercise that is not named; ConfigError for an unknown exercise, or a model that takes none.
+    section `score` may name it too, beside detector ("small") and seconds. CheckpointError if the
+    checkpoint can't score videos: another system, 3D joints, joints that no detector finds, or an
+    exercise that is not named; ConfigError for an unknown exercise, or a model that takes none.
     """
     if not isinstance(checkpoint, Checkpoint):
         checkpoint = checkpoints.load(checkpoint, system="sequence")

@@ -45,7 +45,7 @@ BARS = 120
 
 
 def recognize(scorer: Scorer, path: FilePath, on_bad: str = "raise") -> Result:
-    """What everyone in a video does, for JSON. VideoError where it can't be read; on_bad="skip"
+    """What everyone in a video does, for JSON. VideoError if it can't be read; on_bad="skip"
     salvages what is whole of a damaged one (open_video).
 
     video, duration, length (frames), fps, size; labels; people: see `person`; events: repetitions

@@ -58,7 +58,7 @@ class Deployed(NamedTuple):
 
 
 def offered(system: str, function: str) -> Callable[..., Any] | None:
-    """`function` of the file of `system`, None where there is none. A system of the user's own,
+    """`function` of the file of `system`, None if there is none. A system of the user's own,
     "package.module", has its functions in that module."""
     if "." in system:
         return getattr(systems.own(system), function, None)

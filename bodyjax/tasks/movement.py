@@ -199,7 +199,7 @@ def say(line: str, host: tuple[int, int]) -> None:
 
 
 def take_labels(config: ConfigDict, classes: tuple[str, ...]) -> None:
-    """Fills in `config.labels`; ConfigError where it names other classes than the data's, or in
+    """Fills in `config.labels`; ConfigError if it names other classes than the data's, or in
     another order."""
     if not config.labels:
         config.labels = classes

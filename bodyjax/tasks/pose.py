@@ -29,7 +29,7 @@ COMPARED = ("small", "large", "tiny", "se", "cmu")
 
 def prepare(config: ConfigDict, host: tuple[int, int]) -> Prepared:
     """What every system needs, and the frozen teacher. Filled in where the config leaves it open:
-    the skeleton of the data, the form of stored teacher maps and, where one's own pictures are
+    the skeleton of the data, the form of stored teacher maps and, where your own pictures are
     trained on, the test-time settings of the start."""
     if not config.model.skeleton:
         take_skeleton(config)
@@ -54,8 +54,8 @@ def frozen_teacher(config: ConfigDict) -> Variables:
 
 
 def take_skeleton(config: ConfigDict) -> None:
-    """Fills in `model.skeleton`, so that a checkpoint says it by itself: of one's own pictures,
-    or of the first of `data.sets`."""
+    """Fills in `model.skeleton`, so that a checkpoint says it by itself: of your own pictures, or
+    of the first of `data.sets`."""
     data = config.data
     if data.get("kind") == own_pictures.KIND:
         bones = own_pictures.skeleton_of(data.path)

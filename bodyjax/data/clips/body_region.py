@@ -14,7 +14,7 @@ from bodyjax.contract import Source
 from bodyjax.data import affine
 
 FACTORS = ((1 / 27, 4.0), (1 / 12, 3.0), (1 / 3, 2.0))
-"""(share of the picture, zoom): a region under that share is enlarged so many times; the least
+"""(share of the picture, zoom): a region under that share is enlarged this many times; the least
 zoom is 2, that is, enlarged by one time."""
 
 EDGE = 0.02
@@ -58,8 +58,8 @@ class WithSimulated:
 def body_region(xy: np.ndarray, visible: np.ndarray, size: tuple[int, int]) -> np.ndarray | None:
     """The box (x0, y0, x1, y1) of all joints of a clip, a tenth wider, cut to the picture.
 
-    xy (..., 2) and visible (...), of all frames and people; size (height, width). None where no
-    joint is visible inside the picture.
+    xy (..., 2) and visible (...), of all frames and people; size (height, width). None if no joint
+    is visible inside the picture.
     """
     far = np.array(size[::-1], np.float64) - 0.5
     points = xy[visible > 0]

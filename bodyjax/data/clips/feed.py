@@ -67,7 +67,7 @@ def open_parts(
 
 
 def with_validation(opened: Mapping[str, Clips], holdout: float) -> dict[str, Clips]:
-    """The same parts; where there is no "valid", a share `holdout` of "train", if it is above 0."""
+    """The same parts; if there is no "valid", a share `holdout` of "train", if it is above 0."""
     if "valid" in opened or not holdout:
         return dict(opened)
     try:
@@ -175,7 +175,7 @@ class WholeClip:
     `sampling`), or `samples` of them.
 
     order, to show what movement is worth: "kept"; "shuffled", in an order that depends on the clip
-    alone; "middle", the middle frame in the place of all.
+    alone; "middle", the middle frame instead of all.
     """
 
     frames: int
@@ -395,7 +395,7 @@ def transforms(config: Mapping[str, Any]) -> tuple[Transform, Transform]:
 
 def with_copies(source: Clips, regions: Callable[[Clips], np.ndarray]) -> WithSimulated:
     """The clips and their simulated copies. The body's region comes from the joints that lie beside
-    the clips, where there are none from `regions`, which gives it for each clip (N, 4)."""
+    the clips, if there are none from `regions`, which gives it for each clip (N, 4)."""
     known = source.with_joints() if isinstance(source, ClipFolder) else source
     return WithSimulated(known, None if knows_joints(known) else regions(known))
 

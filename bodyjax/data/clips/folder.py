@@ -106,9 +106,9 @@ class ClipFolder:
         )
 
     def with_joints(self) -> ClipFolder:
-        """The same clips with the joints that lie beside them, as they are where there are none.
+        """The same clips with the joints that lie beside them, as they are if there are none.
 
-        DataError where some clips have joints and others have not.
+        DataError if some clips have joints and others have not.
         """
         if self.joints:
             return self
@@ -337,7 +337,7 @@ def _in_splits(
 
 
 def numbers_of_splits(root: Path) -> tuple[str, ...]:
-    """The numbers of the splits of ROOT/splits.json; () where there is none."""
+    """The numbers of the splits of ROOT/splits.json; () if there is none."""
     listing = root / "splits.json"
     return tuple(_read_splits(listing)) if listing.exists() else ()
 

@@ -37,7 +37,7 @@ def targets(folders: Sequence[Path], names: Sequence[str], classes: Sequence[str
 
 
 def read(file: Path, classes: Sequence[str]) -> dict[str, list[str]]:
-    """The classes of clips by CLASS/NAME; {} where there is no such file."""
+    """The classes of clips by CLASS/NAME; {} if there is no such file."""
     if not file.exists():
         return {}
     try:

@@ -110,9 +110,9 @@ def clip_pictures(path: FilePath, part: str, *, on_bad: str = "raise") -> ClipPi
     part: "train", "valid" (a tenth of the source videos, by name) or "trainvalid". A joint with a
     score below 0.3 is not known: `joint_mask` is False for it in that picture. Frames with fewer
     than four known joints are left out and counted. Nobody else is labelled, so `complete` is
-    False. Raises DataError where splits.json or teacher.npz is missing, damaged or of other clips,
-    and ConfigError for another part. With on_bad="skip" clips that can't be read, or whose number
-    of frames is not that of their joints, are left out, named and counted; all frames that are used
+    False. Raises DataError if splits.json or teacher.npz is missing, damaged or of other clips, and
+    ConfigError for another part. With on_bad="skip" clips that can't be read, or whose number of
+    frames is not that of their joints, are left out, named and counted; all frames that are used
     are decoded once for it.
     """
     root = Path(path)

@@ -142,7 +142,7 @@ def read_json(source: Any) -> tuple[Any, str | None]:
 
 
 def read_coco(source: FilePath | Mapping[str, Any]) -> CocoFile:
-    """Reads a keypoint file, or takes its content; DataError where it is not one."""
+    """Reads a keypoint file, or takes its content; DataError if it is not one."""
     content, file = read_json(source)
     try:
         images = [dict(image) for image in content["images"]]
@@ -170,8 +170,8 @@ def is_id(value: Any) -> bool:
 
 
 def numbers(values: Any) -> np.ndarray | None:
-    """JSON numbers, one or (nested) lists of them, as float64; None where anything else is among
-    them, such as a text that looks like a number."""
+    """JSON numbers, one or (nested) lists of them, as float64; None if anything else is among them,
+    such as a text that looks like a number."""
     try:
         array = np.asarray(values)
     except ValueError:  # lists of different lengths
@@ -182,7 +182,7 @@ def numbers(values: Any) -> np.ndarray | None:
 def coco_file(path: Path) -> Path:
     """The keypoint file of a set: `path` itself, its annotations.json, or the one *.json in it.
 
-    DataError where there is none, or several without an annotations.json.
+    DataError if there is none, or several without an annotations.json.
     """
     if path.is_file():
         return path
@@ -198,7 +198,7 @@ def coco_file(path: Path) -> Path:
 
 
 def joints_of(content: CocoFile) -> dict[Any, Skeleton]:
-    """The skeleton of each category that has keypoints; DataError where none has, or where it is
+    """The skeleton of each category that has keypoints; DataError if none has, or where it is
     none."""
     found = {
         key: category_skeleton(category, content.file)

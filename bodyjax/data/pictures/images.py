@@ -143,7 +143,7 @@ class Archive:
         return name in self._entries
 
     def read(self, name: str) -> bytes:
-        """The bytes of one file. DataError where it is missing, damaged or oddly compressed."""
+        """The bytes of one file. DataError if it is missing, damaged or oddly compressed."""
         if name not in self._entries:
             raise DataError(f"the archive has no {name}", file=self.path)
         offset, size, method, checksum = self._entries[name]
@@ -183,7 +183,7 @@ class Folder:
         return self._file(name).is_file()
 
     def read(self, name: str) -> bytes:
-        """The bytes of one file. DataError where it is missing."""
+        """The bytes of one file. DataError if it is missing."""
         if name not in self:
             raise DataError("no such file", file=self._file(name))
         return self._file(name).read_bytes()

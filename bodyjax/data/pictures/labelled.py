@@ -46,8 +46,8 @@ class NoPictures(DataError):
 
 @dataclass(frozen=True)
 class People:
-    """The labels of one picture, as the module's docstring says; xyz and camera are None where the
-    set does not have them."""
+    """The labels of one picture, as the module's docstring says; xyz and camera are None if the set
+    does not have them."""
 
     xy: np.ndarray
     visible: np.ndarray
@@ -117,7 +117,7 @@ class Pictures:
 
     def to(self, target: Skeleton) -> Pictures:
         """The source in the joints of another skeleton, what it does not have masked; ConfigError
-        where it has none of them. `extra` stays as it is."""
+        if it has none of them. `extra` stays as it is."""
         if target.joints == self.skeleton.joints:
             return replace(self, skeleton=target)
         skeleton.check_convertible(self.skeleton, target, str(self.files.path))
@@ -181,7 +181,7 @@ class Manifest:
 
 
 def read_arrays(file: FilePath, needed: tuple[str, ...]) -> dict[str, np.ndarray]:
-    """All arrays of an .npz file, none pickled; DataError where one of `needed` is missing."""
+    """All arrays of an .npz file, none pickled; DataError if one of `needed` is missing."""
     try:
         with np.load(file, allow_pickle=False) as table:
             arrays = {name: table[name] for name in table.files}
@@ -207,7 +207,7 @@ def seeded_share(names: list[str], one_of: int) -> np.ndarray:
 
 
 def check_part(part: str) -> None:
-    """ConfigError where `part` is not a part of a set."""
+    """ConfigError if `part` is not a part of a set."""
     if part not in PARTS:
         raise ConfigError(f"no part {part!r}", hint=f"known: {', '.join(PARTS)}")
 

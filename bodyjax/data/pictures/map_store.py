@@ -2,9 +2,9 @@
 
 A store is a folder: record.json says whose maps these are and of which pictures, and is written
 first; the shards 00000.zip, 00001.zip, ... hold ROWS pictures each in the set's order and are there
-whole or not at all, so the same command goes on where it was stopped. In a shard, rows.json names
-its pictures, and the member N holds the maps of its N-th picture: float16, channels first, every
-low byte before every high byte. Values are rounded to STEP, which is what float16 tells apart just
+whole or not at all, so the same command resumes where it stopped. In a shard, rows.json names its
+pictures, and the member N holds the maps of its N-th picture: float16, channels first, every low
+byte before every high byte. Values are rounded to STEP, which is what float16 tells apart just
 below 1; so a map that is almost empty is also small on disk.
 """
 
@@ -115,8 +115,8 @@ def unpacked(data: bytes, shape: tuple[int, int, int]) -> np.ndarray:
 def begin(folder: Path, record: Record, names: list[str]) -> list[int]:
     """Makes a store's folder, or takes up one that is there; the shards that are still missing.
 
-    A shard that is cut or is of other rows counts as missing. DataError where something else is in
-    the folder, or a store of another teacher, setting or set.
+    A shard that is cut or is of other rows counts as missing. DataError if something else is in the
+    folder, or a store of another teacher, setting or set.
     """
     if folder.exists() and not folder.is_dir():
         raise DataError("is a file", file=folder, hint="name another --out")
@@ -171,7 +171,7 @@ def size_on_disk(folder: Path) -> int:
 
 
 def read_record(folder: Path) -> Record:
-    """The record of a store; DataError where there is none or it is damaged."""
+    """The record of a store; DataError if there is none or it is damaged."""
     file = folder / RECORD
     try:
         found = json.loads(file.read_text("utf-8"))
@@ -211,7 +211,7 @@ class MapStore:
         return hashlib.sha256(json.dumps(self.record.lines()).encode()).hexdigest()
 
     def check(self, names: list[str], stamps: list[str]) -> None:
-        """DataError where these pictures are not, or not all, those of the store."""
+        """DataError if these pictures are not, or not all, those of the store."""
         missing = [name for name in names if name not in self._rows]
         if len(missing) == len(names):
             what = "are maps of another set: they know none of its pictures"
@@ -231,7 +231,7 @@ class MapStore:
 
     def read(self, name: str) -> tuple[np.ndarray, np.ndarray]:
         """The maps (h, w, J + 2L) float16 of a picture, and the (2, 3) map from the picture's
-        pixels to the canvas. DataError where they are damaged."""
+        pixels to the canvas. DataError if they are damaged."""
         number, row = self._rows[name]
         archive = self._shards[number]
         try:

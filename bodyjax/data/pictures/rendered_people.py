@@ -84,7 +84,7 @@ def people(
 
 
 def _check_shapes(table: dict[str, np.ndarray], file: Path) -> None:
-    """DataError where the arrays of rendered people do not fit together."""
+    """DataError if the arrays of rendered people do not fit together."""
     people, pictures = len(table["person_image"]), len(table["image_name"])
     shapes = {
         "image_split": (pictures,),

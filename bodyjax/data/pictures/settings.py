@@ -13,7 +13,7 @@ from bodyjax.sections import check
 @dataclass(frozen=True)
 class PictureData:
     """kind: of feeds.open_feed. path: below it lie the `sets` {name: share}, and `valid`, the one
-    for evaluation; of one's own pictures a COCO file or its folder, without sets. on_bad: raise or
+    for evaluation; of your own pictures a COCO file or its folder, without sets. on_bad: raise or
     skip; batch: pictures of a step; workers: processes that read; augment: random changes.
     """
 

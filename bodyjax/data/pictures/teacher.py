@@ -135,8 +135,8 @@ class WithMaps:
 
 
 def with_maps(source: Source, store: MapStore) -> WithMaps:
-    """`source` with stored maps; DataError where these are of another set, of another version of
-    it, or not of all its pictures."""
+    """`source` with stored maps; DataError if these are of another set, of another version of it,
+    or not of all its pictures."""
     names, stamps = pictures_of(source)
     store.check(names, stamps)
     return WithMaps(source, store, tuple(names))

@@ -229,7 +229,8 @@ class ClipTables(NamedTuple):
 
 def clip_tables(folder: Path, names: list[str], offsets: np.ndarray) -> ClipTables:
     """The joint tables FOLDER/**/NAME.csv of clips, clip i the rows offsets[i] to offsets[i + 1]:
-    of several people the surest. A clip without a table, or with one of one frame, has no joint."""
+    of several people the most certain. A clip without a table, or with one of one frame, has no
+    joint."""
     places = np.full((int(offsets[-1]), len(COCO17.joints), 2), np.nan, np.float32)
     score = np.zeros(places.shape[:2], np.float32)
     files: dict[str, Path] = {}
@@ -280,9 +281,9 @@ class Teacher:
 
 
 def open_teacher(root: Path, names: list[str]) -> Teacher | None:
-    """The stored joints of clips by name, from root/teacher.npz; None where it is missing.
+    """The stored joints of clips by name, from root/teacher.npz; None if it is missing.
 
-    DataError where it is damaged or lacks one of the clips."""
+    DataError if it is damaged or lacks one of the clips."""
     file = root / "teacher.npz"
     if not file.exists():
         return None
@@ -300,7 +301,7 @@ def open_teacher(root: Path, names: list[str]) -> Teacher | None:
 
 
 def label_file(clip: Path) -> Path:
-    """NAME.json beside a clip; DataError where it is missing."""
+    """NAME.json beside a clip; DataError if it is missing."""
     file = clip.with_suffix(".json")
     if not file.exists():
         raise DataError("no such label file; the clips have no joints", file=file)

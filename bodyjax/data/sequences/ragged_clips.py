@@ -23,10 +23,10 @@ class Clips:
 
     joints (R, J, D) float32, NaN where absent; score (R, J) float32 in [0, 1]; labels (N,) int32
     into `classes`; groups (N,) int32 or None: who or which take, never shared by training and test;
-    condition (N,) int32 into `conditions` (a known side input; zeros where there is none);
-    size (N, 2) float32 width and height, 0 where not known; fps (N,) float32, 0 where not known;
-    splits: name -> (N,) int8 of TRAIN, TEST or 0. left_out: clips by reason; notes: a line each of
-    what else was left out (people of a clip), or which files.
+    condition (N,) int32 into `conditions` (a known side input; zeros if there is none); size (N, 2)
+    float32 width and height, 0 where not known; fps (N,) float32, 0 where not known; splits: name
+    -> (N,) int8 of TRAIN, TEST or 0. left_out: clips by reason; notes: a line each of what else was
+    left out (people of a clip), or which files.
     """
 
     file: str
@@ -119,7 +119,7 @@ def checked_clips(
 
 
 def _columns(about: About, count: int, file: str) -> dict[str, Any]:
-    """Each column as an array of `count` clips; DataError where one has another length or range."""
+    """Each column as an array of `count` clips; DataError if one has another length or range."""
     zeros = np.zeros(count, np.int32)
     columns: dict[str, Any] = {
         "labels": np.asarray(about.labels, np.int32),

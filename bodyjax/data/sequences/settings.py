@@ -15,7 +15,7 @@ from bodyjax.sections import check
 class SequenceData:
     """kind: a name of array_sets.SETS, "tables" (joint tables by class), or "exercises" (simulated,
     with train, test, seed, scatter as `exercises.simulated` takes them). path: the set's folder or
-    file. steps: whole clips at so many times, or window: frames in a window (hop, rate, every as
+    file. steps: whole clips at this many times, or window: frames in a window (hop, rate, every as
     `source.windows` takes them; joint tables need fps, frames a second, for it). label, joints:
     which label and which stored joints, where the set has several. batch: rows of a step. on_bad:
     "raise", or "skip": rows and tables that can't be used are left out, counted and named. None: as
