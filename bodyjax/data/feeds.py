@@ -167,7 +167,7 @@ def picture_feed(config: Mapping[str, Any], *, host: tuple[int, int] = (0, 1)) -
 
 def open_stores(folder: Path, names: list[str]) -> dict[str, MapStore]:
     """The stored maps of those of the sets that have some, `folder`/NAME; DataError if none has, or
-    where they are of several teachers or forms."""
+    if they are of several teachers or forms."""
     found = {name: MapStore(folder / name) for name in names if (folder / name / RECORD).exists()}
     if not found:
         what = f"has no maps of {', '.join(names)}"

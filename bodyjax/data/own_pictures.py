@@ -68,7 +68,7 @@ def skeleton_of(path: FilePath) -> Skeleton:
 def open_pictures(path: FilePath, *, on_bad: str = "raise") -> tuple[Pictures, Pictures]:
     """The pictures to learn from and those that are held back (`sides`), each decoded once.
 
-    Raises DataError if nothing would be held back, where fewer than four labelled people would be
+    Raises DataError if nothing would be held back, if fewer than four labelled people would be
     learnt from, and what `coco` raises.
     """
     own = sides(path)

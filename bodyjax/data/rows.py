@@ -17,7 +17,7 @@ class Rows:
 
     place: what errors name, as the file that they come from. Left out: names are "row 0" and so on,
     nothing is held out, the fingerprint is that of the arrays. DataError if there are no rows, or
-    where arrays differ in their number.
+    if arrays differ in their number.
     """
 
     arrays: Mapping[str, np.ndarray]

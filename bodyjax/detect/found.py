@@ -3,7 +3,7 @@
     found = detect.find(detect.load("small"), "photo.jpg")
     found.save("overlay.png")
 
-Results of videos lose their weak people here as well.
+This module also removes weak people from the results of videos.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from bodyjax.errors import ConfigError, DataError, UserError
 from bodyjax.skeleton import COCO17, Skeleton, reported
 
 GROWN = 0.08
-"""A box is this much of the longer side of its joints larger on each side: heads, hands and feet
-reach beyond their joints. Over 1,132 labelled people of COCO with at least 8 joints the overlap
-with the box of the label is highest here (mean 0.76; 0.59 without)."""
+"""A box is enlarged on each side by this share of its longer side: heads, hands and feet reach
+beyond their joints. Over 1,132 labelled people of COCO with at least 8 joints, the overlap with the
+labelled box is highest at this value (mean 0.76; 0.59 without)."""
 
 OVERLAYS = (".png", ".jpg", ".jpeg")
 
@@ -37,10 +37,10 @@ OVERLAYS = (".png", ".jpg", ".jpeg")
 class Found:
     """The P people of a picture, best first, in pixels of the picture (NumPy).
 
-    xy (P, J, 2), NaN where there is not even a guess; scores (P, J): of the joints, 0 where absent;
+    xy (P, J, 2), NaN where there is not even a guess; scores (P, J) of the joints, 0 where absent;
     found (P, J) bool: more than a guess; person_scores (P,); boxes (P, 4): x0, y0, x1, y1 around
     the joints that were found; picture (H, W, 3) uint8; overflow: peaks and people beyond the
-    maxima; left_out: people that `at_least` took away; skeleton: names of the J joints.
+    maxima; left_out: people that `at_least` removed; skeleton: names of the J joints.
     """
 
     xy: np.ndarray

@@ -198,8 +198,7 @@ def coco_file(path: Path) -> Path:
 
 
 def joints_of(content: CocoFile) -> dict[Any, Skeleton]:
-    """The skeleton of each category that has keypoints; DataError if none has, or where it is
-    none."""
+    """The skeleton of each category that has keypoints; DataError if none has, or if it is none."""
     found = {
         key: category_skeleton(category, content.file)
         for key, category in content.categories.items()
