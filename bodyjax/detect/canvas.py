@@ -1,6 +1,6 @@
 """From a canvas to people in one compiled program: network, mirror and scales, grouping, score.
 
-`bodyjax.detect` fits pictures into canvases and takes the joints back. Networks without centres
+`bodyjax.detect` fits pictures into canvases and maps the joints back. Networks without centres
 (`models.pose.MultiStagePose`) group by affinity fields alone (`grouping`, `completion`), those with
 centres (`models.pose.CenterPose`) by everything in their maps (`centers`).
 """
