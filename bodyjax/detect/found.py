@@ -111,7 +111,7 @@ class Found:
 
     def save(self, path: str | PathLike[str]) -> None:
         """Writes the overlay (.png, .jpg) or the COCO results (.json). UserError for another
-        ending, a folder that is missing, or a file that can't be written."""
+        ending, a missing folder, or a file that can't be written."""
         file = Path(path)
         ending = file.suffix.lower()
         if ending not in (*OVERLAYS, ".json"):
@@ -126,7 +126,7 @@ class Found:
 
     def coco(self, image_id: Any = 0) -> list[dict[str, Any]]:
         """COCO results, as detect.people gives them, with the box: bbox [x, y, width, height].
-        ConfigError if the joints are another person's skeleton than COCO's."""
+        ConfigError if the joints are those of a person's skeleton other than COCO's."""
         if self.skeleton.joints != reported(self.skeleton).joints:
             hint = "find them with COCO's 17 joints"
             raise ConfigError("COCO results have COCO's joints", place="skeleton", hint=hint)
@@ -160,8 +160,8 @@ def write_picture(picture: Image.Image, file: Path) -> None:
 def boxes(xy: np.ndarray, found: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """x0, y0, x1, y1 (P, 4) of people xy (P, J, 2), NaN where absent, in a picture of (height,
     width) `size`: around the joints that were `found` (P, J), or around the guesses of a person
-    that has no others; larger by GROWN of the longer side, at least a pixel, and cut to the
-    picture. Zeros without any joint."""
+    without found joints; enlarged by GROWN of the longer side, at least a pixel, and cut to the
+    picture. Zeros if there is no joint."""
     height, width = size
     out = np.zeros((len(xy), 4))
     for row, (points, flags) in enumerate(zip(xy, found, strict=True)):
@@ -204,8 +204,8 @@ def frames_at_least(
     frames: Sequence[list[dict[str, Any]]], score: float
 ) -> tuple[list[list[dict[str, Any]]], int]:
     """The people of a video's frames (detect.video) without those whose score, the mean over the
-    frames in which they were seen, is below `score`; and how many those are. A person stays in all
-    of their frames or leaves all of them: no flicker."""
+    frames in which they were seen, is below `score`; and how many were removed. A person stays in
+    all of their frames or leaves all of them: no flicker."""
     checked_score(score)
     seen: dict[int, list[float]] = {}
     for people in frames:
