@@ -12,7 +12,7 @@ COMMANDS = ("train", "evaluate", "recognize", "detect", "prepare", "benchmark")
 
 
 def main() -> None:
-    """Runs the command that the first word names, with the words behind it."""
+    """Runs the command named by the first word, with the remaining words."""
     words = sys.argv[1:]
     if words and words[0] in COMMANDS:
         flags.run(importlib.import_module(f"bodyjax.commands.{words[0]}").main, words[1:])
@@ -26,7 +26,7 @@ def main() -> None:
 
 
 def overview() -> str:
-    """How to call bodyjax, and a line for each command."""
+    """How to call bodyjax, with a line for each command."""
     lines = ["usage: bodyjax COMMAND [flags]", ""]
     for name in COMMANDS:
         module = importlib.import_module(f"bodyjax.commands.{name}")

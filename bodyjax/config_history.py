@@ -30,7 +30,7 @@ def upgraded(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def new_name(system: str, field: str) -> str | None:
-    """What the field "section.name" of a system is called now; None where it was not renamed."""
+    """What the field "section.name" of a system is called now; None if it was not renamed."""
     return RENAMED.get(system, {}).get(field)
 
 

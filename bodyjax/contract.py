@@ -24,7 +24,7 @@ class Aux(NamedTuple):
     `metrics`: name -> (value, weight), both scalars; the engine reports sum(value * weight) /
     sum(weight) over steps. The weight of "loss" (1 without it) is what the loss is a mean over:
     batches that are accumulated into one update weigh by it. `batch_stats`: the updated statistics
-    ({} where there are none).
+    ({} if there are none).
     """
 
     metrics: dict[str, tuple[Any, Any]]
@@ -72,9 +72,9 @@ class Source(Protocol):
     """Random access to examples; the same index always gives the same arrays.
 
     All that feeds and commands read of the N rows (data.rows.Rows has it for arrays in memory):
-    labels (N,) and groups (N,), None where there are none; classes: the names of the labels, ()
-    where there are none; heldout (N,) bool: rows that must train nothing; names: of the rows; bad:
-    a line for each row that can't be used; left_out: how many were left out, by reason.
+    labels (N,) and groups (N,), None if there are none; classes: the names of the labels, () if
+    there are none; heldout (N,) bool: rows that must train nothing; names: of the rows; bad: a line
+    for each row that can't be used; left_out: how many were left out, by reason.
     """
 
     @property

@@ -75,7 +75,7 @@ def whole(file: str | PathLike[str]) -> Iterator[Path]:
 
 
 def write_text(file: str | PathLike[str], text: str) -> None:
-    """Writes UTF-8, whole or not at all. DataError where that can't be done."""
+    """Writes UTF-8, whole or not at all. DataError if that can't be done."""
     try:
         with whole(file) as temporary:
             temporary.write_text(text, encoding="utf-8")

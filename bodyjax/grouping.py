@@ -91,10 +91,10 @@ def group(
 ) -> People:
     """The people of one picture (for several: jax.vmap).
 
-    heatmaps (H, W, J), or (H, W, J + 1) with the background last, which is not used;
-    pafs (H, W, 2L), channels 2l and 2l + 1 = x and y of limb l of the skeleton. `fields` of
-    Settings stand in the place of those of `settings`: group(..., max_people=4).
-    A joint that no limb joins to another belongs to nobody.
+    heatmaps (H, W, J), or (H, W, J + 1) with the background last, which is not used; pafs (H, W,
+    2L), channels 2l and 2l + 1 = x and y of limb l of the skeleton. `fields` of Settings stand
+    instead of those of `settings`: group(..., max_people=4). A joint that no limb joins to another
+    belongs to nobody.
     """
     chosen = replace(settings or Settings(), **fields)
     heatmaps, pafs, limbs = checked(heatmaps, pafs, skeleton)
@@ -109,7 +109,7 @@ def checked(
 ) -> tuple[jax.Array, jax.Array, np.ndarray]:
     """Heat maps (H, W, J) without background and fields (H, W, 2L) in float32, limbs (L, 2).
 
-    Raises ConfigError where they are another skeleton's: indices are not checked later.
+    Raises ConfigError if they are another skeleton's: indices are not checked later.
     """
     heat, field = (jnp.asarray(a).astype(jnp.float32) for a in (heatmaps, pafs))
     joints, limbs = len(skeleton.joints), np.asarray(skeleton.limbs, int).reshape(-1, 2)

@@ -56,12 +56,12 @@ def check(holds: bool, place: str, value: Any, wanted: str) -> None:
 
 
 def choice(value: str, choices: Collection[str], place: str) -> None:
-    """ConfigError where a value is none of `choices`."""
+    """ConfigError if a value is none of `choices`."""
     check(value in choices, place, value, f"one of {', '.join(choices)}")
 
 
 def _typed(value: Any, hint: Any, place: str) -> Any:
-    """The value as the type `hint` has it; ConfigError where it is of another type."""
+    """The value as the type `hint` has it; ConfigError if it is of another type."""
     origin, inner = get_origin(hint), get_args(hint)
     if hint is Any:
         return value

@@ -26,10 +26,10 @@ ABSENT, HIDDEN, SEEN = 0, 1, 2
 class Skeleton:
     """Names and connections of J joints.
 
-    joints: J names. limbs: L pairs of joint indices, drawn and used for affinity fields.
-    mirror: mirror[j] is the joint that j becomes in a mirrored picture.
-    sigmas: per-joint constants of OKS, or None where none were published.
-    groups: name -> indices of limbs whose length ratios are constant for a person.
+    joints: J names. limbs: L pairs of joint indices, drawn and used for affinity fields. mirror:
+    mirror[j] is the joint that j becomes in a mirrored picture. sigmas: per-joint constants of OKS,
+    or None if none were published. groups: name -> indices of limbs whose length ratios are
+    constant for a person.
     """
 
     name: str
@@ -328,8 +328,8 @@ def own(skeleton: Skeleton) -> bool:
 
 
 def reported(skeleton: Skeleton) -> Skeleton:
-    """The joints in which people found in those of `skeleton` are told: COCO's, of a skeleton of
-    one's own the same."""
+    """The joints in which people found in those of `skeleton` are told: COCO's, of a custom
+    skeleton the same."""
     return skeleton if own(skeleton) else COCO17
 
 
@@ -372,8 +372,8 @@ def convert(
     xy: (..., J, 2 or 3) of `source`; visible: (..., J) in {0, 1, 2}. Returns the same of `target`,
     in the dtypes given. A joint is taken by its name, by another one for the same place
     (`SYNONYMS`) or as the middle of two (`MIDDLES`; its `visible` is the lower of the two). What
-    the source does not have is absent: visible 0, xy 0. Raises ValueError where the shapes do not
-    fit the source.
+    the source does not have is absent: visible 0, xy 0. Raises ValueError if the shapes do not fit
+    the source.
     """
     xy, visible = np.asarray(xy), np.asarray(visible)
     count = len(source.joints)
@@ -410,7 +410,7 @@ def convert_mask(mask: np.ndarray, source: Skeleton, target: Skeleton) -> np.nda
 
 
 def check_convertible(source: Skeleton, target: Skeleton, what: str) -> None:
-    """ConfigError where no joint of `target` can be had from `source`; `what` has the joints."""
+    """ConfigError if no joint of `target` can be had from `source`; `what` has the joints."""
     if not convert_mask(np.ones(len(source.joints), bool), source, target).any():
         raise ConfigError(
             f"{what} has joints of {source.name}, none of which is a joint of {target.name}",

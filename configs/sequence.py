@@ -231,8 +231,9 @@ def jhmdb_joints() -> dict:
 
 def tables() -> dict:
     """Your own joint tables (docs/DATA.md), CLASS/NAME.csv: --config.data=FOLDER. Of several people
-    in a table the surest is kept, the others are counted. `data.fps` of their videos is needed for
-    windows. No visibility among the features: tables of every 6th frame have gaps, videos none."""
+    in a table the most certain is kept, the others are counted. `data.fps` of their videos is
+    needed for windows. No visibility among the features: tables of every 6th frame have gaps,
+    videos none."""
     return {
         "data": {"kind": "tables", "path": "joints", "fps": None},
         "features": ("position", "velocity", "bone"),

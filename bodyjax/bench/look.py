@@ -43,7 +43,7 @@ Opens = Path | Callable[[], np.ndarray]
 
 def candidates(data: str | PathLike[str]) -> dict[str, dict[str, Opens]]:
     """Of each set what may be drawn, by name: complete test pictures of multi, held-out ones of
-    lspet, test clips of JHMDB's split 1. DataError where a set is missing."""
+    lspet, test clips of JHMDB's split 1. DataError if a set is missing."""
     root = Path(data)
     multi, lspet = (sets.open_set(root / name, "test") for name in ("multi", "lspet"))
     clips = sets.open_set(root / "jhmdb", "1:test")

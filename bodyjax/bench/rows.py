@@ -18,7 +18,7 @@ Part = Callable[..., Iterator["Row"]]
 
 @dataclass(frozen=True)
 class Row:
-    """`value` in `unit`, None where it could not be measured (`note` then says why).
+    """`value` in `unit`, None if it could not be measured (`note` then says why).
 
     `compile_seconds` is the time to trace and compile, never part of `value`.
     """

@@ -28,7 +28,7 @@ class Timed(NamedTuple):
 
 
 def use_platform(name: str) -> None:
-    """Chooses the devices, before jax first looks for them; UserError where there are none."""
+    """Chooses the devices, before jax first looks for them; UserError if there are none."""
     if name:
         jax.config.update("jax_platforms", PLATFORMS[name])
     try:

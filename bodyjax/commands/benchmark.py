@@ -2,8 +2,8 @@
 
 bodyjax benchmark [--system NAME] [--parts NAME,...] [--platform cpu|gpu|tpu] [--json out.json]
 
-Prints a table; compile time apart; what a part lacks is said in its row. NAME of --system is
-`reading` or a system (pose, movement, sequence, ...); of --parts e.g. `detector`, the shipped
+Prints a table; without compile time; if a part lacks something, its row says so. NAME of --system
+is `reading` or a system (pose, movement, sequence, ...); of --parts e.g. `detector`, the shipped
 detectors from canvas to people. Exit codes: 0 done, 2 a mistake in the input.
 """
 
@@ -21,7 +21,7 @@ from bodyjax.commands.evaluate import check_writable
 from bodyjax.errors import UserError
 
 Part = tuple[str, Callable[..., Iterator[Any]], tuple[Any, ...]]
-"""Name of what is measured, function that yields the rows, its arguments."""
+"""Name of the part, function that yields the rows, its arguments."""
 
 
 def main(arguments: list[str]) -> int:
@@ -44,7 +44,7 @@ def main(arguments: list[str]) -> int:
 
 
 def named(chosen: list[Part], names: list[str]) -> list[Part]:
-    """The parts of these names, in their order; UserError for a name that none has."""
+    """The parts with these names, in their order; UserError for an unknown name."""
     there = list(dict.fromkeys(part[0] for part in chosen))
     for name in names:
         if name not in there:
@@ -53,12 +53,13 @@ def named(chosen: list[Part], names: list[str]) -> list[Part]:
 
 
 def load_configs() -> dict[str, Any]:
-    """The default variant of every config that ships, by name."""
+    """The default variant of every shipped config, by name."""
     return {name: flags.load_config(name) for name in flags.shipped_configs()}
 
 
 def benchmark(chosen: list[Part], platform: str, file: Path | None) -> int:
-    """Measures part after part, each in a process of its own, and prints every table when known."""
+    """Measures part after part, each in its own process, and prints each table as soon as it is
+    known."""
     from bodyjax.bench import rows, timing
 
     machine = rows.machine("machine", timing.devices, platform)
@@ -77,7 +78,7 @@ def benchmark(chosen: list[Part], platform: str, file: Path | None) -> int:
 
 
 def parts(configs: dict[str, Any], system: str | None, platform: str) -> Iterator[Part]:
-    """What is measured for `system`, all where it is None."""
+    """The parts measured for `system`, or all parts if it is None."""
     from bodyjax import tasks
     from bodyjax.bench import reading, training
 

@@ -5,12 +5,11 @@ bodyjax detect --checkpoint NAME --input FILE|FOLDER [--out overlay] [--json res
 
 --out is a file for one picture or video, a folder for a folder. The JSON is a COCO results list:
 each person has image_id (number of the file among those of the folder, or of the video's frame),
-file_name, keypoints (COCO's 17 joints, of a detector of a skeleton of one's own in its joints),
-score and bbox (x, y, width, height), found (joints that are more than a guess), overflow (people
-and peaks of the picture beyond what is kept: said at the end as well); in videos also frame, time,
-identity and bridged. Without --json it is printed. People below --min-score are left out and
-counted. Exit codes: 0 done; 1 some files could not be read, the others are done; 2 a mistake in the
-input.
+file_name, keypoints (COCO's 17 joints, or the detector's own for a custom skeleton), score and bbox
+(x, y, width, height), found (joints that are more than a guess), overflow (people and peaks of the
+picture beyond what is kept, also reported at the end); in videos also frame, time, identity and
+bridged. Without --json it is printed. People below --min-score are left out and counted. Exit
+codes: 0 done; 1 some files could not be read, the others are done; 2 a mistake in the input.
 """
 
 from __future__ import annotations
@@ -40,13 +39,13 @@ if TYPE_CHECKING:
 EXIT_SOME_BAD = 1
 
 MOST_PEOPLE = 200
-"""The most that --max-people may ask for: time and memory of grouping grow with it."""
+"""The largest --max-people: time and memory of grouping grow with it."""
 
 
 class Read(NamedTuple):
     """A file's people (COCO results), how many were left out for their score, how many pictures or
-    frames have more than is kept, whether it is a picture of several frames, the first read, and
-    how many pictures of a video can't be decoded."""
+    frames have more people than are kept, whether it is a picture of several frames (only the first
+    is read), and how many pictures of a video can't be decoded."""
 
     people: list[dict[str, Any]]
     left_out: int
@@ -130,7 +129,7 @@ def main(arguments: list[str]) -> int:
 
 
 def most_people(text: str) -> int:
-    """The value of --max-people; ConfigError where it is no whole number from 1 to MOST_PEOPLE."""
+    """The value of --max-people; ConfigError if it is not a whole number from 1 to MOST_PEOPLE."""
     if not text.isdecimal() or not 1 <= int(text[:9]) <= MOST_PEOPLE:
         hint = f"give a whole number from 1 to {MOST_PEOPLE}"
         raise ConfigError(f"{text!r} people", place="--max-people", hint=hint)
@@ -140,7 +139,7 @@ def most_people(text: str) -> int:
 def summary(
     found: files.Listing, bad: int, people: int, full: int, weak: int, several: int, damaged: int
 ) -> None:
-    """One line on stderr of what was read and what was not."""
+    """One line on stderr: what was read and what was not."""
     count = len(found.files)
     parts = [f"{count - bad} of {count} files read", f"{people} results"]
     if weak:
@@ -161,7 +160,7 @@ def summary(
 
 
 def input_files(root: Path) -> files.Listing:
-    """The pictures and videos at a path, and how many other files were passed over."""
+    """The pictures and videos at a path, and how many other files were skipped."""
     if root.is_file():
         return files.Listing([root])
     if not root.is_dir():
@@ -175,7 +174,7 @@ def input_files(root: Path) -> files.Listing:
 
 def overlay_files(root: Path, inputs: list[Path], out: Path) -> dict[Path, Path]:
     """Where the overlay of each file goes: pictures as .png, videos as .mp4, unless one file was
-    named. Two files never share one."""
+    named. No two files share an overlay."""
     if root.is_file() and not out.is_dir():
         known = WRITTEN if files.is_video(root) else files.PICTURES
         if out.suffix.lower() not in known:
@@ -201,7 +200,7 @@ def overlay_files(root: Path, inputs: list[Path], out: Path) -> dict[Path, Path]
 
 
 def make_parent(target: Path) -> None:
-    """The folder of an overlay. DataError where it can't be made."""
+    """The folder of an overlay. DataError if it can't be made."""
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -4,7 +4,7 @@ bodyjax evaluate --checkpoint DIR|NAME --data PATH [--split test] [--out metrics
 
 PATH is a set's folder or file (docs/DATA.md); every row is evaluated unless a split is named.
 Detectors take pictures with joints, recognisers clips or sequences. An option that the system's
-evaluation does not have is an error. Exit codes: 0 done, 2 a mistake in the input, 3 stopped.
+evaluation lacks is an error. Exit codes: 0 done, 2 a mistake in the input, 3 stopped.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def main(arguments: list[str]) -> int:
 
 def evaluate(checkpoint: str, data: str, split: str | None, more: dict[str, Any]) -> dict[str, Any]:
     """Calls the evaluation of the checkpoint's system; ConfigError for an option in `more` that it
-    does not have."""
+    lacks."""
     from bodyjax import tasks
     from bodyjax.engine import checkpoint as checkpoints
     from bodyjax.engine import compiled
@@ -96,7 +96,7 @@ def add_detector_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def detector_settings(options: argparse.Namespace) -> dict[str, Any]:
-    """What was given, as bodyjax.detect.load takes it; ConfigError for a mistake."""
+    """The given flags, as bodyjax.detect.load takes them; ConfigError for a mistake."""
     given: dict[str, Any] = {}
     if options.size is not None:
         given["size"] = options.size
@@ -123,7 +123,7 @@ def detector_settings(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def least_score(text: str | None) -> float | None:
-    """The value of --min-score; ConfigError where it is no number from 0 to 1."""
+    """The value of --min-score; ConfigError if it is not a number from 0 to 1."""
     from bodyjax.detect.found import checked_score
 
     if text is None:
@@ -137,7 +137,7 @@ def least_score(text: str | None) -> float | None:
 
 
 def check_writable(name: str | Path | None, *, folder: bool = False) -> None:
-    """UserError where a file, or with `folder` a folder, could not be written at the end."""
+    """UserError if a file, or with `folder` a folder, could not be written at the end."""
     if not name:
         return
     path = Path(name)
@@ -151,8 +151,8 @@ def check_writable(name: str | Path | None, *, folder: bool = False) -> None:
 
 
 def check_apart(outputs: dict[str, str | Path | None], others: dict[Path, str]) -> None:
-    """UserError where an output, by its flag, would replace another one, or one of the `others`,
-    files with what they are."""
+    """UserError if an output, by its flag, would replace another one, or one of the `others`
+    (files, each with a description)."""
     taken = {path.resolve(): what for path, what in others.items()}
     for flag, name in outputs.items():
         if not name:
@@ -171,7 +171,7 @@ def label_files(data: Path) -> list[Path]:
 
 
 def plain(value: Any) -> Any:
-    """Metrics as JSON knows them: arrays as lists, numbers that are none as null."""
+    """Metrics as JSON values: arrays as lists, NaN and infinities as null."""
     if isinstance(value, dict):
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

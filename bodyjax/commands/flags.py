@@ -25,19 +25,20 @@ from bodyjax.errors import ConfigError, UserError
 
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 3
-"""As bodyjax.engine.loop has it, which imports jax."""
+"""The same value as in bodyjax.engine.loop, which imports jax."""
 
 STOPPED = "stopped; the same command goes on from what was saved, or starts over if nothing was"
 
 TABLES = ("operations", "multipliers", "sets")
-"""Sections whose fields are names of the user's own: `--config.SECTION={...}` sets the whole."""
+"""Sections whose fields have names chosen by the user: `--config.SECTION={...}` sets the whole
+section."""
 
 
 PACKAGE = Path(bodyjax.__file__).resolve().parent
 
 
 def parser(name: str, description: str | None) -> argparse.ArgumentParser:
-    """The parser of the command `name`, with the flag that all of them have."""
+    """The parser of the command `name`, with the flag that all commands have."""
     made = argparse.ArgumentParser(
         prog=f"bodyjax {name}",
         description=description,
@@ -48,9 +49,9 @@ def parser(name: str, description: str | None) -> argparse.ArgumentParser:
 
 
 def run(main: Callable[[list[str]], int], arguments: Sequence[str] | None = None) -> None:
-    """Calls main(arguments), by default those of the process, and exits with its code; a UserError
-    is one line and exit code 2, SIGTERM or Ctrl-C one line and exit code 3; one more after that
-    line ends the process at once.
+    """Calls main(arguments), by default those of the process, and exits with its code. A UserError
+    gives one line and exit code 2; SIGTERM or Ctrl-C gives one line and exit code 3, and a further
+    one ends the process at once.
 
     --debug anywhere on the line shows the traceback as well.
     """
@@ -78,7 +79,7 @@ def run(main: Callable[[list[str]], int], arguments: Sequence[str] | None = None
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
-    """A KeyboardInterrupt; a moment later where it would be lost or do harm."""
+    """Raises KeyboardInterrupt, or a moment later if it would be lost or do harm now."""
     while frame is not None:
         if _is_delicate(frame.f_code):
             main = threading.main_thread().ident
@@ -89,16 +90,16 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
 
 
 def _is_delicate(code: CodeType) -> bool:
-    """Whether an exception from there is dropped (__del__, callbacks of the garbage collector: jax
-    has one) or would end the process (an import: C++ that makes a module aborts)."""
+    """Whether an exception raised there is dropped (__del__, callbacks of the garbage collector:
+    jax has one) or would end the process (an import: C++ code that creates a module aborts)."""
     collecting = [getattr(callback, "__code__", None) for callback in gc.callbacks]
     importing = code.co_filename.startswith("<frozen importlib")
     return importing or code.co_name == "__del__" or code in collecting
 
 
 def shipped_configs() -> dict[str, Path]:
-    """The configs that come with bodyjax, by name: inside the package where it is installed, beside
-    it in a checkout."""
+    """The configs that come with bodyjax, by name: inside the installed package, or beside it in a
+    checkout."""
     inside = PACKAGE / "configs"
     folder = inside if inside.is_dir() else PACKAGE.with_name("configs")
     files = sorted(folder.glob("*.py"))
@@ -106,8 +107,8 @@ def shipped_configs() -> dict[str, Path]:
 
 
 def load_config(name: str) -> ConfigDict:
-    """The config of FILE or FILE:VARIANT, through the file's get_config(variant); for FILE also the
-    name of one that ships (classifier)."""
+    """The config of FILE or FILE:VARIANT, through the file's get_config(variant); FILE may also be
+    the name of a shipped config (classifier)."""
     file, _, variant = name.partition(":")
     shipped = shipped_configs()
     path = Path(file)
@@ -148,11 +149,11 @@ def split_overrides(arguments: Sequence[str]) -> tuple[list[str], dict[str, str]
 
 
 def override(config: ConfigDict, overrides: dict[str, str]) -> None:
-    """Sets fields in place. A section with a field `path` (as `data`) may be set by its path alone;
-    {...} sets the fields of a section that it names, and the whole of a table (`TABLES`).
+    """Sets fields in place. A section with a field `path` (such as `data`) may be set by its path
+    alone; {...} sets the named fields of a section, or a whole table (`TABLES`).
 
-    Values keep the type of the field; ConfigError names a field that is not there, or a value that
-    does not fit.
+    Values keep the type of the field; ConfigError names an unknown field, or a value that does not
+    fit.
     """
     for name, text in overrides.items():
         *path, leaf = name.split(".")
@@ -175,7 +176,7 @@ def override(config: ConfigDict, overrides: dict[str, str]) -> None:
 
 
 def missing_field(config: ConfigDict, name: str, part: str, known: list[str]) -> ConfigError:
-    """What is said of the field `name`, whose `part` is none of those `known` there."""
+    """The message for the field `name`, whose `part` is not among those `known` there."""
     near = difflib.get_close_matches(part, known, 1)
     hint = f"did you mean {near[0]}?" if near else f"fields: {', '.join(known)}"
     if (new := config_history.new_name(str(config.get("system", "")), name)) is not None:
@@ -215,7 +216,7 @@ def _value(text: str, old: Any, name: str) -> Any:
 
 
 def check_options(function: Callable[..., Any], given: Mapping[str, Any], system: str) -> None:
-    """ConfigError where `function`, of a task of `system`, has no parameter for one of `given`."""
+    """ConfigError if `function`, of a task of `system`, has no parameter for one of `given`."""
     parameters = inspect.signature(function).parameters
     if any(one.kind is one.VAR_KEYWORD for one in parameters.values()):
         return

@@ -6,19 +6,18 @@ bodyjax prepare --source PATH --out DIR [--name NAME] [--split-number 1] [--on-b
 PATH: folders of clips, pictures with labels, COCO folders, array sets, folders of joint tables; or
 the word simulated: drawn pictures of people, 1000 to train, 100 valid and 100 test (--count N: N
 and twice N/10; a folder of that name needs its full path). The set is a TFDS array_record set,
-DIR/NAME/1.0.0. What was left out is counted and named.
+DIR/NAME/1.0.0. Whatever is left out is counted and named.
 
 --detect NAME (shipped weights, or a run's folder): PATH holds videos; the detector's joints of
 every 6th frame (--every FRAMES, or --rate PER_SECOND) are written as joint tables below
-DIR/csv/NAME, and the set is made of them; --second NAME and the other flags of bodyjax detect's
-detector hold here too. The same command goes on where it was stopped; tables of another source,
-detector, setting or rate are refused.
+DIR/csv/NAME, and the set is made from them. --second NAME and the other detector flags of bodyjax
+detect work here too. The same command resumes where it stopped; tables of another source, detector,
+setting or rate are refused.
 
 --teacher NAME (shipped weights, or a detector's run): its maps of every picture of a set (--split,
-default train) are stored in DIR/NAME, for config.distill.stored = DIR of a training. Flags of the
-detector that change its maps hold here too: --size, --flip, --scales. The same command goes on
-where it was stopped.
-Exit codes: 0 done, 2 a mistake in the input.
+default train) are stored in DIR/NAME, for config.distill.stored = DIR of a training. The detector
+flags that change its maps work here too: --size, --flip, --scales. The same command resumes where
+it stopped. Exit codes: 0 done, 2 a mistake in the input.
 """
 
 from __future__ import annotations
@@ -95,7 +94,7 @@ def main(arguments: list[str]) -> int:
 
 
 def store_maps(options: argparse.Namespace, settings: dict[str, Any]) -> int:
-    """Stores a teacher's maps, and says what was stored."""
+    """Stores a teacher's maps and reports what was stored."""
     others = ("detect", "every", "rate", "label", "joints", "count")
     given = [name for name in others if getattr(options, name) is not None]
     given += [name for name in settings if name not in ("size", "flip", "scales")]
@@ -117,8 +116,8 @@ def store_maps(options: argparse.Namespace, settings: dict[str, Any]) -> int:
 
 
 def check_same(file: Path, made_of: dict[str, Any]) -> None:
-    """Writes down what joint tables are made of; ConfigError where something else stands there and
-    there are tables of it."""
+    """Records what joint tables are made of; ConfigError if a different record is there and its
+    tables exist."""
     if file.exists() and any(file.with_suffix("").rglob("*.csv")):
         old = json.loads(file.read_text())
         changed = [f"{k}: {old.get(k)} -> {new}" for k, new in made_of.items() if old.get(k) != new]
@@ -131,7 +130,8 @@ def check_same(file: Path, made_of: dict[str, Any]) -> None:
 
 
 def detect_joints(options: argparse.Namespace, out: Path, settings: dict[str, Any]) -> None:
-    """Writes the joint tables of all videos and says which have none; settings: the detector's."""
+    """Writes the joint tables of all videos and reports which have none; settings: the
+    detector's."""
     from bodyjax import detect
     from bodyjax.detect import video_tables
 

@@ -3,8 +3,8 @@
 bodyjax recognize --checkpoint DIR|NAME --video FILE|FOLDER [--out overlay.mp4] [--json result.json]
     [--window SECONDS] [--exercise NAME] [--on-bad skip] [--second NAME]
 
-Prints JSON. A folder gives a result a video and names the files that could not be read; --out is
-then a folder. Flags of the detector (--second and the others of bodyjax detect) are for scorers,
+Prints JSON. A folder gives one result per video and names the files that could not be read; --out
+is then a folder. Flags of the detector (--second and the others of bodyjax detect) are for scorers,
 whose detector is not part of the model. Exit codes: 0 done; 1 some files could not be read, the
 others are done; 2 a mistake in the input.
 """
@@ -98,7 +98,7 @@ def folder(task: Opened, videos: Path, out: Path | None) -> Result:
 
 
 def check_outputs(video: Path, out: Path | None, result: Path | None, window: float | None) -> bool:
-    """What can be refused before anything is computed. Returns whether `video` is a folder of
+    """Refuses what it can before anything is computed. Returns whether `video` is a folder of
     videos; a folder of numbered pictures is one."""
     from bodyjax.data.video.writing import WRITTEN
 
@@ -133,7 +133,7 @@ def check_outputs(video: Path, out: Path | None, result: Path | None, window: fl
 
 def open_task(checkpoint: str, given: Mapping[str, Any]) -> Opened:
     """What the checkpoint's system does with a video; ConfigError for an option in `given`, by its
-    name in the task, that it does not have."""
+    name in the task, that it lacks."""
     from bodyjax import tasks
     from bodyjax.engine import checkpoint as checkpoints
     from bodyjax.engine import compiled

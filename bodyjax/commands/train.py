@@ -2,9 +2,9 @@
 
 bodyjax train --config NAME[:variant] [--workdir DIR] [--config.field=value ...]
 
-NAME is a config that ships or a file, FILE.py[:variant]; a wrong name or variant lists the others.
-The same command again goes on where the run stopped, with the same bits. Exit codes: 0 done,
-2 a mistake in the input, 3 stopped by a signal and saved.
+NAME is a shipped config or a file, FILE.py[:variant]; a wrong name or variant lists the others. The
+same command, run again, resumes where the run stopped, with the same bits. Exit codes: 0 done, 2 a
+mistake in the input, 3 stopped by a signal and saved.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ def main(arguments: list[str]) -> int:
 
 
 def check_there(config: Any) -> None:
-    """DataError where a path of the config that leads out of the folder, as those of the public
-    sets in shipped configs do (../shared/data/NAME), leads nowhere."""
+    """DataError if a path of the config that points outside the folder, like those of the public
+    sets in shipped configs (../shared/data/NAME), does not exist."""
     data = config.get("data", {})
     drawn = set(data.get("sets", {})) == {"simulated"}
     path, start = "" if drawn else str(data.get("path", "")), str(config.get("start", ""))
@@ -66,7 +66,7 @@ def join(text: str) -> None:
 
 
 def train(config: Any, workdir: Path) -> int:
-    """Trains, then shows what came out and how to use it."""
+    """Trains, then shows the result and how to use it."""
     from bodyjax import tasks
     from bodyjax.engine import compiled, loop
 

@@ -1,1 +1,1 @@
-"""Pictures, videos and joints from files to batches: NumPy only, no device is touched here."""
+"""Pictures, videos and joints from files to batches: NumPy only; nothing here touches a device."""

@@ -1,4 +1,4 @@
-"""Affine maps of pictures: one 2x3 matrix moves the pixels and the joints alike.
+"""Affine maps of pictures: one 2x3 matrix moves both pixels and joints.
 
 A matrix M maps a point of the source picture to the new one: new = M[:, :2] @ old + M[:, 2], both
 in pixels with the centre of the first pixel at (0, 0).
@@ -11,7 +11,7 @@ from PIL import Image
 
 IDENTITY = np.array([[1, 0, 0], [0, 1, 0]], np.float64)
 FILL = 128
-"""Grey of a canvas where the picture does not reach, in training, detection and recognition."""
+"""Grey of the canvas outside the picture, in training, detection and recognition."""
 
 
 def about(centre: np.ndarray, target: np.ndarray, scale: float, degrees: float = 0.0) -> np.ndarray:
@@ -30,7 +30,7 @@ def fit(size: tuple[int, int], target: tuple[int, int]) -> np.ndarray:
 
 
 def mirrored(matrix: np.ndarray, width: int) -> np.ndarray:
-    """The same map with the new picture, `width` pixels wide, exchanged left for right."""
+    """The same map with the new picture, `width` pixels wide, mirrored left to right."""
     return compose(np.array([[-1.0, 0, width - 1], [0, 1, 0]]), matrix)
 
 
@@ -53,7 +53,7 @@ def move(points: np.ndarray, matrix: np.ndarray) -> np.ndarray:
 
 
 def scale_of(matrix: np.ndarray) -> float:
-    """How much longer lines are in the new picture."""
+    """The factor by which lines are longer in the new picture."""
     (a, b), (c, d) = matrix[:, :2]
     return float(np.sqrt(abs(a * d - b * c)))
 
@@ -66,9 +66,9 @@ def warp(
     fill: int = FILL,
     filter: Image.Resampling = Image.Resampling.BILINEAR,
 ) -> np.ndarray:
-    """A picture (H, W, 3) uint8 under the map, as (*size, 3) uint8; `fill` where there is none.
+    """A picture (H, W, 3) uint8 under the map, as (*size, 3) uint8; `fill` if there is none.
 
-    Where the map shrinks to half or less, the source is first averaged over whole blocks of pixels
+    If the map shrinks to half or less, the source is first averaged over whole blocks of pixels
     (`averaged`), so that no detail is skipped. A picture and its mirror image give mirror images.
     """
     factor = min(int(1 / scale_of(matrix)), min(image.shape[:2]))
@@ -97,10 +97,10 @@ def averaged(image: np.ndarray, factor: int) -> tuple[np.ndarray, np.ndarray]:
     """A picture (H, W, 3) uint8 averaged over blocks of factor x factor pixels, and how far the
     first block reaches beyond it at the left and at the top, (2,) pixels.
 
-    Rows and columns at the edges are repeated to fill their blocks: a block that is cut off would
-    be drawn as large as the others, which moves what is in it. Where an odd number of columns is
-    missing, one more at the left and one more at the right are averaged: the mirrored picture would
-    have other blocks, in which a detector finds other people.
+    Rows and columns at the edges are repeated to fill their blocks: a cut block would be drawn as
+    large as the others, which moves its content. If an odd number of columns is missing, two
+    blockings, with one more column at the left or at the right, are averaged: otherwise the
+    mirrored picture would have other blocks, in which a detector finds other people.
     """
     more = [-side % factor for side in image.shape[:2]]
     top, ways = more[0] // 2, []

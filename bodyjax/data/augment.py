@@ -1,8 +1,8 @@
-"""Random changes of pictures and clips: one affine map a picture or clip, colours, mirror images.
+"""Random changes of pictures and clips: one affine map per picture or clip, colours, mirror images.
 
-Pictures for the detector change as CMU-Pose and OpenPose train (Cao et al. 2017), clips as US
-2020/0042776 [0098-0100] has it, and more. Joints move by the same 2x3 matrix, which travels with
-the example.
+Pictures for the detector change as CMU-Pose and OpenPose train (Cao et al. 2017), clips as in US
+2020/0042776 [0098-0100], and more. Joints move by the same 2x3 matrix, which travels with the
+example.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Example = dict[str, np.ndarray]
 MIRROR = np.array(BODY18.mirror)
 """Of the joints of clips."""
 SURROUNDINGS = 0.15
-"""By this share of its longer side, a person's box is enlarged where the rest is not labelled."""
+"""A person's box is enlarged by this share of its longer side if the rest is not labelled."""
 
 
 @dataclass(frozen=True)
@@ -33,8 +33,8 @@ class PictureChanges:
     that people are learnt at the sizes that a detector of that canvas meets. The turn is within
     +-`rotation` degrees; the centre moves by up to `shift` x the crop; `flip` is the chance of a
     mirror image. `colour` is the spread of brightness, contrast, saturation and the channels'
-    gains; 0 leaves colours alone. `mask_outside`: what lies outside the picture is not learnt,
-    else it is learnt as empty.
+    gains; 0 leaves colours alone. `mask_outside`: what lies outside the picture is not learnt;
+    otherwise it is learnt as empty.
     """
 
     person: float = 0.6
@@ -61,17 +61,17 @@ def augment_picture(
     stride: int = 8,
     mirror: tuple[int, ...] = BODY18.mirror,
 ) -> Example:
-    """A crop about one random person, turned, scaled, perhaps mirrored, with its colours changed.
+    """A crop around one random person, turned, scaled, perhaps mirrored, with its colours changed.
 
     example: as data.pictures.labelled says. `size`: (height, width) of the crop, or one number.
     `mirror`: of the joints' skeleton.
 
     Returns image (H, W, 3) uint8; xy (max_people, J, 2) float32 and visible (max_people, J) uint8
-    in the crop's pixels (joints outside the crop stay: limbs lead to them); joint_mask (J,) bool;
-    area_mask (H / stride, W / stride) float32, 0 where nothing is to be learnt: in `ignore` boxes
-    away from labelled joints, around people in pictures that are not `complete`, over people beyond
-    `max_people` (counted in `overflow`), and outside the picture if `changes.mask_outside`; matrix
-    (2, 3) float32 from the source's pixels to the crop's; id.
+    in the crop's pixels (joints outside the crop are kept, because limbs lead to them); joint_mask
+    (J,) bool; area_mask (H / stride, W / stride) float32, 0 where nothing is to be learnt: in
+    `ignore` boxes away from labelled joints, around people in pictures that are not `complete`,
+    over people beyond `max_people` (counted in `overflow`), and outside the picture if
+    `changes.mask_outside`; matrix (2, 3) float32 from the source's pixels to the crop's; id.
     """
     height, width = (size, size) if isinstance(size, int) else size
     image, boxes = example["image"], example["boxes"]
@@ -111,7 +111,8 @@ def augment_picture(
 def fit_picture(
     example: Example, size: int | tuple[int, int], *, max_people: int = 8, stride: int = 8
 ) -> Example:
-    """The whole picture, centred in `size` and not changed otherwise; keys as augment_picture."""
+    """The whole picture, centred in `size` and not changed otherwise; keys as in
+    augment_picture."""
     height, width = (size, size) if isinstance(size, int) else size
     matrix = affine.fit(example["image"].shape[:2], (height, width))
     pixels = affine.warp(example["image"], matrix, (height, width))
@@ -151,13 +152,13 @@ def augment_clip(
 ) -> Example:
     """A clip fitted into `size`, with one random map and one change of colours for all its frames.
 
-    example: of `clips.sample`; frames (T, H, W, 3) uint8 and xy (T, P, 18, 2), visible, score
-    (T, P, 18) where it has them, size (width, height). A clip with `simulated` True is first
-    zoomed or moved by its body region (the box of its joints, else `region` (4,), NaN where it is
-    not known), and new pixels are 0 or 255. Then: turned by up to +-`rotation` degrees, scaled,
-    moved by up to `shift` x the size, mirrored with the chance `flip` (left and right joints change
-    places, and the label l becomes label_swap[l]: give it where classes have a side).
-    Returns the example with frames (T, height, width, 3), joints moved, matrix (2, 3) float32.
+    example: of `clips.sample`; frames (T, H, W, 3) uint8 and xy (T, P, 18, 2), visible, score (T,
+    P, 18) where it has them, size (width, height). A clip with `simulated` True is first zoomed or
+    moved by its body region (the box of its joints, else `region` (4,), NaN where it is not known),
+    and new pixels are 0 or 255. Then: turned by up to +-`rotation` degrees, scaled, moved by up to
+    `shift` x the size, mirrored with the chance `flip` (left and right joints swap, and the label l
+    becomes label_swap[l]: give it if classes have a side). Returns the example with frames (T,
+    height, width, 3), joints moved, matrix (2, 3) float32.
     """
     target = (size, size) if isinstance(size, int) else size
     source = (int(example["size"][1]), int(example["size"][0]))
@@ -186,7 +187,7 @@ def augment_clip(
 
 
 def fit_clip(example: Example, size: int | tuple[int, int]) -> Example:
-    """A clip whole and centred in `size`, not changed otherwise; keys as augment_clip."""
+    """A clip whole and centred in `size`, not changed otherwise; keys as in augment_clip."""
     target = (size, size) if isinstance(size, int) else size
     source = (int(example["size"][1]), int(example["size"][0]))
     return _move_clip(example, affine.fit(source, target), target, False, affine.FILL)
@@ -221,9 +222,10 @@ def area_mask(
     mask_outside: bool = True,
     more_ignore: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Where the labels of a picture hold after the map, (H / stride, W / stride) float32 in {0, 1}.
+    """Where the labels of a picture are valid after the map, (H / stride, W / stride) float32 in
+    {0, 1}.
 
-    A cell stands for the pixel at its centre. See augment_picture for what is masked.
+    A cell stands for the pixel at its centre. augment_picture says what is masked.
     """
     rows, columns = (stride * np.arange(side // stride) + (stride - 1) / 2 for side in size)
     cells = np.stack(np.meshgrid(columns, rows), -1).reshape(-1, 2)
@@ -268,7 +270,7 @@ def _finish(
     first: int | None,
 ) -> Example:
     """Move the joints with the picture, and bring the people to a fixed number. mirror: where the
-    joints go, None where the picture is not mirrored."""
+    joints go, None if the picture is not mirrored."""
     height, width = pixels.shape[:2]
     xy = affine.move(example["xy"], matrix)
     visible, joint_mask = example["visible"], example["joint_mask"]

@@ -32,8 +32,8 @@ Example = dict[str, Any]
 @dataclass(frozen=True)
 class TrainPicture:
     """The training transform of pictures: one random crop, of fixed shapes. `options`: fields of
-    augment.PictureChanges, plain, as they stand in the stream's fingerprint, and `mirror` of a
-    skeleton of one's own."""
+    augment.PictureChanges, as plain values, as in the stream's fingerprint, and `mirror` of a
+    custom skeleton."""
 
     size: tuple[int, int]
     stride: int
@@ -52,7 +52,7 @@ class TrainPicture:
 
 @dataclass(frozen=True)
 class WholePicture:
-    """The evaluation transform: the picture fitted into the size, not changed otherwise."""
+    """The evaluation transform: the picture fitted into the size, otherwise unchanged."""
 
     size: tuple[int, int]
     stride: int
@@ -72,15 +72,15 @@ def picture_source(
     teacher: bool = False,
     on_bad: str = "raise",
 ) -> Any:
-    """One labelled set of pictures: `simulated`, or the folder `name` below `root`, known by its
-    layout (LSP arrays, COCO keypoints, rendered people, a prepared set, or clips with stored
+    """One labelled set of pictures: `simulated`, or the folder `name` below `root`, recognised by
+    its layout (LSP arrays, COCO keypoints, rendered people, a prepared set, or clips with stored
     joints, of which frames are taken: bodyjax.data.pictures.clip_frames).
 
-    Joints are those of `bones`, or the set's own; ConfigError where the set has none of them. With
-    `teacher`, the stored joints of its teacher.npz come with the examples, where it has one.
-    on_bad: "raise" ends at the first label or missing picture that can't be used; "skip" decodes
-    every picture of the part once and leaves out, names and counts what can't be used. Of a
-    prepared set that was done when it was made.
+    Joints are those of `bones`, or the set's own; ConfigError if the set has none of them. With
+    `teacher`, the stored joints of its teacher.npz come with the examples, if it has one. on_bad:
+    "raise" ends at the first label or missing picture that can't be used; "skip" decodes every
+    picture of the part once and leaves out, names and counts what can't be used. For a prepared set
+    this was done when it was made.
     """
     if name == "simulated":
         return _in_joints(SimulatedPictures(part), bones)
@@ -116,9 +116,9 @@ def picture_feed(config: Mapping[str, Any], *, host: tuple[int, int] = (0, 1)) -
     """Pictures for the detector: `data.sets` {name: share} mixed, `data.valid` for evaluation, all
     in the joints of `model.skeleton`.
 
-    `data.on_bad` is that of `picture_source`; what is left out is printed. Where `config.distill`
-    names a folder of stored maps, those are the teacher; where it names no network either, the
-    sets' stored joints.
+    `data.on_bad` is that of `picture_source`; what is left out is printed. If `config.distill`
+    names a folder of stored maps, those are the teacher; if it names no network either, the teacher
+    is the sets' stored joints.
     """
     data, model = config["data"], config["model"]
     bones = skeleton.of(model["skeleton"])
@@ -166,8 +166,8 @@ def picture_feed(config: Mapping[str, Any], *, host: tuple[int, int] = (0, 1)) -
 
 
 def open_stores(folder: Path, names: list[str]) -> dict[str, MapStore]:
-    """The stored maps of those of the sets that have some, `folder`/NAME; DataError where none has,
-    or where they are of several teachers or forms."""
+    """The stored maps of those of the sets that have some, `folder`/NAME; DataError if no set has
+    any, or if they come from several teachers or have several forms."""
     found = {name: MapStore(folder / name) for name in names if (folder / name / RECORD).exists()}
     if not found:
         what = f"has no maps of {', '.join(names)}"
@@ -181,7 +181,7 @@ def open_stores(folder: Path, names: list[str]) -> dict[str, MapStore]:
 
 
 def say_left_out(name: str, source: Source) -> None:
-    """Prints to stderr what a source leaves out: each bad picture, then how many by reason."""
+    """Prints to stderr what a source leaves out: each bad picture, then the counts by reason."""
     for line in source.bad:
         print(f"left out of {name}: {line}", file=sys.stderr)
     if source.left_out:
@@ -193,8 +193,8 @@ FEEDS: dict[str, Callable[..., Feed]] = {"pictures": picture_feed}
 
 
 def open_feed(config: Mapping[str, Any], *, host: tuple[int, int] = (0, 1)) -> Feed:
-    """The feed that `data.kind` names: one of `FEEDS`, or that of feed(config, host=host) in the
-    file of this name beside this one. `host` is (index, count) of this process."""
+    """The feed that `data.kind` names: one of `FEEDS`, or the result of feed(config, host=host) in
+    the file of that name beside this one. `host` is (index, count) of this process."""
     kind = str(config["data"].get("kind", ""))
     make = FEEDS.get(kind)
     if make is None and kind.isidentifier() and find_spec(f"{__package__}.{kind}"):

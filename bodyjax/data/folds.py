@@ -1,8 +1,8 @@
 """Who trains and who tests: folds by group, one group out, official splits; leaks are refused.
 
-A group is a person, a take or a set of near-duplicates. A split of our own making never shares one
-between training and test; official splits are taken as given; random folds must be asked for by
-name and are labelled as leaking.
+A group is a person, a take or a set of near-duplicates. Our own splits never share one between
+training and test; official splits are taken as given; random folds must be asked for by name and
+are labelled as leaking.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ import numpy as np
 from bodyjax.errors import ConfigError, DataError
 
 TRAIN, TEST = 1, 2
-"""Values of an official split; 0 is in neither part."""
+"""Values of an official split; 0 means in neither part."""
 
 
 class Fold(NamedTuple):
-    """`train` and `test` row indices; `leaking` where groups may be shared on purpose."""
+    """`train` and `test` row indices; `leaking` if groups may be shared on purpose."""
 
     name: str
     train: np.ndarray
@@ -28,7 +28,7 @@ class Fold(NamedTuple):
 
 
 def check(fold: Fold, groups: np.ndarray) -> Fold:
-    """The fold itself; DataError where both sides hold a group or a row, or a side is empty."""
+    """The fold itself; DataError if both sides hold a group or a row, or a side is empty."""
     if len(fold.train) == 0 or len(fold.test) == 0:
         side = "training" if len(fold.train) == 0 else "test"
         raise DataError(f"fold {fold.name} has no {side} rows")
@@ -86,14 +86,14 @@ def random(
 
 
 def _check_count(labels: np.ndarray, count: int) -> None:
-    """DataError where no label occurs often enough for so many stratified folds."""
+    """DataError if no label occurs often enough for this many stratified folds."""
     most = int(np.unique(labels, return_counts=True)[1].max())
     if most < count:
         raise DataError(f"no label has {count} clips for {count} folds, the most is {most}")
 
 
 def leave_one_group_out(groups: np.ndarray) -> list[Fold]:
-    """One fold a group, named by it, in rising order."""
+    """One fold per group, named after it, in ascending order."""
     unique = np.unique(groups)
     if len(unique) < 2:
         raise DataError("leaving one group out needs two groups or more")
@@ -114,7 +114,8 @@ def official(split: np.ndarray, name: str = "official") -> Fold:
 def validation(
     fold: Fold, labels: np.ndarray, groups: np.ndarray, count: int, seed: int
 ) -> list[Fold]:
-    """`count` folds by group inside a fold's training side: to choose settings without its test."""
+    """`count` folds by group inside a fold's training side: for choosing settings without its test
+    side."""
     inner = by_group(labels[fold.train], groups[fold.train], count, seed)
     return [
         Fold(f"{fold.name}.{part.name}", fold.train[part.train], fold.train[part.test])

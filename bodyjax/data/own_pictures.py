@@ -1,4 +1,4 @@
-"""A COCO keypoint file of one's own: what is trained on, and what is held back to tell the gain."""
+"""Your own COCO keypoint file: what is trained on, and what is held back to measure the gain."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ from bodyjax.errors import ConfigError, DataError
 from bodyjax.skeleton import Skeleton
 
 KIND = "own_pictures"
-"""What `data.kind` calls this."""
+"""The name of this in `data.kind`."""
 LEAST_PEOPLE = 4
-"""Labelled people to learn from: with fewer a picture's own noise is all that could be learnt."""
+"""The fewest labelled people to learn from: with fewer, only noise could be learnt."""
 
 
 @dataclass(frozen=True)
 class Sides:
-    """The file, its part that is learnt from ("train" or "trainvalid"), and the part that is held
-    back ("test" or "valid")."""
+    """The file, the part to learn from ("train" or "trainvalid"), and the part held back ("test" or
+    "valid")."""
 
     file: Path
     learnt: str
@@ -43,8 +43,9 @@ class Sides:
 def sides(path: FilePath) -> Sides:
     """The COCO keypoint file at a path, or in the folder there, and how it is split.
 
-    Held back are pictures whose `split` is "test", else those of "val", else a third of all by
-    name (of 1,000 or more a tenth). ConfigError without a path, DataError without such a file.
+    Held back are pictures whose `split` is "test", otherwise those of "val", otherwise a third of
+    all by name (a tenth of 1,000 or more). ConfigError without a path, DataError without such a
+    file.
     """
     if not str(path):
         hint = "name a COCO keypoint file, or its folder: --config.data=PATH"
@@ -66,10 +67,10 @@ def skeleton_of(path: FilePath) -> Skeleton:
 
 
 def open_pictures(path: FilePath, *, on_bad: str = "raise") -> tuple[Pictures, Pictures]:
-    """The pictures to learn from and those that are held back (`sides`), each decoded once.
+    """The pictures to learn from and those held back (`sides`), each decoded once.
 
-    Raises DataError where nothing would be held back, where fewer than four labelled people would
-    be learnt from, and what `coco` raises.
+    Raises DataError if nothing would be held back, if fewer than four labelled people would be
+    learnt from, and what `coco` raises.
     """
     own = sides(path)
     parts = (own.learnt, LEAST_PEOPLE, "to learn from"), (own.held, 1, "in the pictures held back")
@@ -89,8 +90,8 @@ def open_pictures(path: FilePath, *, on_bad: str = "raise") -> tuple[Pictures, P
 
 
 def feed(config: Mapping[str, Any], *, host: tuple[int, int] = (0, 1)) -> Stream:
-    """The training side of one's own pictures; what is held back is looked at at the end, as
-    launch.evaluate looks at it (bodyjax.evaluate.fine_tuning)."""
+    """The training side of your own pictures; the held-back side is evaluated at the end, as by
+    launch.evaluate (bodyjax.evaluate.fine_tuning)."""
     data, model = config["data"], config["model"]
     learnt, held = open_pictures(data["path"], on_bad=settings.read(data).on_bad)
     if host[0] == 0:

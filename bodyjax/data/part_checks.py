@@ -1,8 +1,8 @@
-"""What the parts of a labelled set must have before a classifier is trained on them: two classes
-or more, each with training clips, and no clip on two sides.
+"""Checks of the parts of a labelled set before a classifier is trained on them: two classes or
+more, each with training clips, and no clip on two sides.
 
-A DataError names what is wrong. With on_bad "skip" the run goes on without it, and the lines that
-come back say what was left out, or is not taught, and how many.
+A DataError names what is wrong. With on_bad "skip" the run continues without it, and the returned
+lines say what was left out or is not taught, and how many.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from bodyjax.errors import DataError
 
 SKIP = 'or data.on_bad="skip"'
 MOST_NAMES = 5
-"""That are listed in a line."""
+"""The most names listed in a line."""
 
 
 def check_classes(
@@ -30,8 +30,8 @@ def check_classes(
     file: str | Path | None = None,
     whose: str = "",
 ) -> list[str]:
-    """counts (C,): training clips of each class; whose: the fold, where there are several. Fewer
-    than two classes are an error whatever `on_bad` says: there is nothing to tell apart."""
+    """counts (C,): training clips of each class; whose: the fold, if there are several. Fewer than
+    two classes are an error whatever `on_bad` says: there is nothing to distinguish."""
     if len(classes) < 2:
         what = f"a single class ({', '.join(classes) or 'none'}): there is nothing to tell apart"
         raise DataError(what, file=file, hint="two classes or more: CLASS/NAME")
@@ -54,8 +54,8 @@ def rows_apart(
 ) -> tuple[dict[str, np.ndarray], list[str]]:
     """Which rows of each part may stay: those whose key, a clip's content, is in no later part.
 
-    keys, names: of the rows of each part, in the order of parts in which the later ones keep what
-    they have ("train", "valid", "test").
+    keys, names: those of the rows of each part, with parts in an order in which later ones keep
+    their rows ("train", "valid", "test").
     """
     kept, lines = {}, []
     order = list(keys)
@@ -82,7 +82,7 @@ def rows_apart(
 
 
 def file_keys(parts: Mapping[str, Sequence[Path]]) -> dict[str, list[str]]:
-    """A key for each file, equal where the content is. Only files of a size that another one has
+    """A key for each file, equal if the content is. Only files with the same size as another one
     are read."""
     sizes = {part: [file.stat().st_size for file in files] for part, files in parts.items()}
     every = [size for part in sizes.values() for size in part]
@@ -99,8 +99,8 @@ def file_keys(parts: Mapping[str, Sequence[Path]]) -> dict[str, list[str]]:
 
 
 def row_keys(arrays: Mapping[str, np.ndarray]) -> list[str]:
-    """A key for each row of joint sequences, equal where joints and scores are; a row without any
-    joint is like no other."""
+    """A key for each row of joint sequences, equal if joints and scores are; a row without any
+    joint matches no other."""
     names = ("joints", "visible", "score", "length")
     seen: np.ndarray = np.any(arrays["visible"] > 0, axis=(1, 2))
 
@@ -120,8 +120,9 @@ def checked_fold(
     on_bad: str = "raise",
     file: str | Path | None = None,
 ) -> tuple[Fold, list[str]]:
-    """A fold of joint sequences with what may stay of its training side. keys: `row_keys` of all
-    rows of `data` (data.sequences.source.Sequences). A fold that leaks on purpose may repeat."""
+    """A fold of joint sequences with only the rows that may stay on its training side. keys:
+    `row_keys` of all rows of `data` (data.sequences.source.Sequences). A fold that leaks on purpose
+    may repeat."""
     lines: list[str] = []
     if not fold.leaking:
         sides = {"train": fold.train, "test": fold.test}

@@ -1,4 +1,4 @@
-"""Any set of data as a prepared set (bodyjax.data.prepared): which source lies where, what is left
+"""Any set of data as a prepared set (bodyjax.data.prepared): where each source is, what is left
 out, and the names of joints beside the records."""
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ from bodyjax.skeleton import COCO17, Skeleton
 
 JOINTS_FILE = "bodyjax_joints.json"
 SIMULATED = "simulated"
-"""The source that is no folder, as in `data.sets` of a config."""
+"""The source that is not a folder, as in `data.sets` of a config."""
 COUNT = 1000
-"""Simulated training pictures where no number is asked for: about a minute's work."""
+"""The default number of simulated training pictures: about a minute's work."""
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ def prepare(
     `count` (1000) to train, a tenth as many in valid and test. `number`: of several official
     splits. `options`: label, joints of an array set. Every picture and clip is opened once; what
     can't be used is left out and named, or with on_bad="raise" ends the work. Where no picture
-    falls into the share for validation, there is no such part. DataError where no set is found.
+    falls into the share for validation, there is no such part. DataError if no set is found.
     """
     if on_bad not in ("skip", "raise"):
         raise ConfigError(f"on_bad = {on_bad!r}", hint='use "skip" or "raise"')
@@ -216,7 +216,8 @@ def _kind(path: Path) -> str:
 
 
 def _has_joints(path: Path) -> bool:
-    """Whether joints lie beside the clips: a teacher.npz, or NAME.json as simulated clips have."""
+    """Whether there are joints beside the clips: a teacher.npz, or NAME.json as simulated clips
+    have."""
     if (path / "teacher.npz").exists():
         return True
     parts = [path / part for part in PARTS if (path / part).is_dir()] or [path]

@@ -1,8 +1,8 @@
 """Prepared sets: any source as a TFDS array_record set, written and read without tensorflow.
 
 A set lies in OUT/NAME/1.0.0, next to TFDS's own description, with ROWS_FILE a split: what a stream
-needs of all rows (names, labels, groups, held-out flags). Pictures and clips keep the bytes of
-their files, so nothing is lost by preparing.
+needs to know of all rows (names, labels, groups, held-out flags). Pictures and clips keep the bytes
+of their files, so nothing is lost by preparing.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ def write(splits: Mapping[str, Source], out: FilePath, name: str) -> Path:
     """Write sources as the splits of one set; returns its folder, OUT/NAME/1.0.0.
 
     Pictures and clips of any size, or sources of fixed-shape arrays. The order on disk is TFDS's
-    own (by a hash of the example's number), the same every time. Raises DataError where the splits
-    differ in form or a file can't be read, and where the folder is there already.
+    own (by a hash of the example's number), the same every time. Raises DataError if the splits
+    differ in form, a file can't be read, or the folder already exists.
     """
     import tensorflow_datasets as tfds
 
@@ -171,7 +171,7 @@ def _joined(tables: list[dict[str, np.ndarray]], name: str) -> np.ndarray | None
 
 
 def _folder(path: Path) -> Path:
-    """The folder of a set's description, given it or a folder above."""
+    """The folder of a set's description, from that folder or one above it."""
     if (path / "dataset_info.json").exists():
         return path
     found = sorted(path.glob("**/dataset_info.json")) if path.is_dir() else []

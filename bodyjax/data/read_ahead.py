@@ -1,6 +1,6 @@
 """Reading ahead of the training loop: threads, a queue, and a limit on how long one example takes.
 
-Everything here keeps the order of what it is given.
+Everything here keeps the order of its input.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ Item = TypeVar("Item")
 
 
 class Crew:
-    """Daemon threads that stop together: when asked, and before the interpreter ends (a thread that
-    is in a library's C++ code at that moment would abort the process)."""
+    """Daemon threads that stop together, on request and before the interpreter ends (a thread in a
+    library's C++ code at that moment would abort the process)."""
 
     def __init__(self) -> None:
         self.stopping = threading.Event()
@@ -42,7 +42,7 @@ class Crew:
         thread.start()
 
     def stop(self, seconds: float = 5.0) -> None:
-        """Ask all to stop and wait for them, not longer than that: one may hang."""
+        """Ask all to stop and wait for them, but not longer than that: one may hang."""
         self.stopping.set()
         deadline = time.monotonic() + seconds
         for thread in self._threads:
@@ -62,7 +62,7 @@ def _stop_all() -> None:
 def from_threads(
     read: Callable[[int], Example], first: int, last: int, share: int, crew: Crew
 ) -> Iterator[Example]:
-    """Batches whose examples several threads read ahead, one batch at most."""
+    """Batches whose examples several threads read ahead, by one batch at most."""
     count = min(os.cpu_count() or 1, share, 16)
     lanes = [queue.Queue[Any](max(1, share // count)) for _ in range(count)]
 
@@ -118,7 +118,7 @@ def in_background(
 
 def taken_ahead(items: Iterator[Item], count: int = 2) -> Iterator[Item]:
     """The same items, made by a thread up to `count` ahead of the caller. An error arrives in its
-    place; the thread ends when the caller stops asking."""
+    place in the order; the thread ends when the caller stops asking."""
     ready: queue.Queue[Any] = queue.Queue(count)
     crew = Crew()
 
@@ -141,7 +141,7 @@ def taken_ahead(items: Iterator[Item], count: int = 2) -> Iterator[Item]:
 
 
 def _check(watch: Watch, source: Source, timeout_s: float, waited: float) -> None:
-    """Raise DataError where one example takes too long, or nothing is read at all."""
+    """Raise DataError if one example takes too long, or nothing is read at all."""
     longest = watch.longest()
     if longest and longest[1] > timeout_s:
         name = source.name(longest[0])
@@ -190,7 +190,8 @@ def _get(lane: queue.Queue[Any], stopping: threading.Event) -> Any:
 
 
 class Watch:
-    """What each reader is at, in one small file a thread, so that other processes can see it."""
+    """What each reader is doing, in one small file per thread, so that other processes can see
+    it."""
 
     def __init__(self, folder: str) -> None:
         self.folder = folder
@@ -218,7 +219,7 @@ class Watch:
         os.pwrite(self._mine.file.fileno(), struct.pack("<qd", index, time.monotonic()), 0)
 
     def longest(self) -> tuple[int, float] | None:
-        """Index of the example that has been read for the longest time now, and the seconds."""
+        """Index of the example that has been in reading for longest, and for how many seconds."""
         now, found = time.monotonic(), []
         for file in Path(self.folder).iterdir():
             data = file.read_bytes()
@@ -230,7 +231,7 @@ class Watch:
 
 
 def stack(examples: Sequence[Example]) -> Example:
-    """Examples as one batch; DataError where they have other names or shapes."""
+    """Examples as one batch; DataError if their names or shapes differ."""
     first = examples[0]
     for example in examples:
         if example.keys() != first.keys():

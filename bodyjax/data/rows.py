@@ -1,4 +1,4 @@
-"""Arrays in memory as a source: what a data set of one's own needs where it fits there."""
+"""Arrays in memory as a source, for your own data sets that fit in memory."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from bodyjax.errors import DataError
 class Rows:
     """A source (contract.Source) of the rows of `arrays`, name -> (N, ...).
 
-    place: what errors name, as the file that they come from. Left out: names are "row 0" and so on,
-    nothing is held out, the fingerprint is that of the arrays. DataError where there are no rows,
-    or where arrays differ in their number.
+    place: what errors name, such as the file of the arrays. By default names are "row 0" and so on,
+    nothing is held out, and the fingerprint is that of the arrays. DataError if there are no rows,
+    or if arrays differ in their number of rows.
     """
 
     arrays: Mapping[str, np.ndarray]

@@ -59,7 +59,7 @@ def segment_frames(
 def random_frames(n: int, k: int, rng: np.random.Generator) -> NDArray[np.int64]:
     """k frames of n, drawn uniformly, in order of time: (k,) int64 in [0, n).
 
-    No frame comes twice while n >= k; with n < k every frame comes at least once and the rest are
+    No frame comes twice if n >= k; with n < k every frame comes at least once and the rest are
     random repeats. Raises ValueError for n < 1 or k < 1.
     """
     _check_counts(n, k)
@@ -73,9 +73,9 @@ def random_frames(n: int, k: int, rng: np.random.Generator) -> NDArray[np.int64]
 def window_frames(n: int, length: int, stride: int) -> NDArray[np.int64]:
     """Sliding windows over a long video of n frames: (windows, 2) int64, first frame and stop.
 
-    Window w covers [w stride, w stride + length). Where the last one would leave frames over, one
-    more window ends at n, so that every frame is covered when stride <= length. A video shorter
-    than `length` is one window [0, n). Raises ValueError for numbers below 1.
+    Window w covers [w stride, w stride + length). If the last one would leave frames over, one more
+    window ends at n, so that every frame is covered when stride <= length. A video shorter than
+    `length` is one window [0, n). Raises ValueError for numbers below 1.
     """
     if min(n, length, stride) < 1:
         raise ValueError(f"n {n}, length {length} and stride {stride} must be at least 1")

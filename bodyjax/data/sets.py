@@ -23,7 +23,7 @@ AnySource = TypeVar("AnySource", bound=Any)
 def recognise(path: FilePath) -> str:
     """What lies at a path, told by its layout: "prepared", "clips", "lsp", "people", "coco", or the
     name of a joint set of data.sequences.array_sets (its folder is "clips" where clips and their
-    splits are in it). DataError where nothing fits.
+    splits are in it). DataError if nothing fits.
     """
     path = Path(path)
     if not path.exists():
@@ -95,7 +95,7 @@ def validation_split(
     """(train, valid) of a training source with labels, groups and `take`: about `fraction` of it
     is valid, no group is on both sides, classes as even as groups allow (StratifiedGroupKFold).
 
-    Raises DataError where held-out rows are in the source or there are too few groups.
+    Raises DataError if held-out rows are in the source or there are too few groups.
     """
     if source.heldout.any():
         raise DataError("held-out rows can't be used for choosing settings")

@@ -1,8 +1,8 @@
 """From a canvas to people in one compiled program: network, mirror and scales, grouping, score.
 
-`bodyjax.detect` fits pictures into canvases and takes the joints back. Networks without centres
+`bodyjax.detect` fits pictures into canvases and maps the joints back. Networks without centres
 (`models.pose.MultiStagePose`) group by affinity fields alone (`grouping`, `completion`), those with
-them (`models.pose.CenterPose`) by all that their maps know (`centers`).
+centres (`models.pose.CenterPose`) by everything in their maps (`centers`).
 """
 
 from __future__ import annotations
@@ -34,9 +34,10 @@ class Detections(NamedTuple):
 
     xy (P, J, 2): canvas pixels, where score > 0. score (P, J): value of the heat map, 0: nothing.
     person_score (P,), 0: empty slot; count; overflow. found (P, J): joints that grouping attached;
-    a joint with score > 0 that was not found is a guess, the highest free value of its map near
-    the person. maxima_xy (J, 2), maxima_score (J,): the highest point of each whole map. evidence
-    (P, F): what the person score was made of (ranking.FIRST or SECOND); F = 0 by fields alone.
+    a joint with score > 0 that was not found is a guess, the highest free value of its map near the
+    person. maxima_xy (J, 2), maxima_score (J,): the highest point of each whole map. evidence (P,
+    F): the inputs of the person score (ranking.FIRST or SECOND); F = 0 when grouped by fields
+    alone.
     """
 
     xy: Array
@@ -87,8 +88,8 @@ def second_predictor(
 ) -> Callable[[Variables, Any], Detections]:
     """predict(variables, canvas (2 S, 2 S, 3)) -> Detections in that canvas, with a second look.
 
-    Of people whom two crops show alike (OKS above `settings.same`) the surest stays. variables:
-    {"first": ..., "second": ...}. `system` sees the canvas at half its size, S =
+    If two crops show the same people (OKS above `settings.same`), the most certain one stays.
+    variables: {"first": ..., "second": ...}. `system` sees the canvas at half its size, S =
     settings.size; `other` the crops of the people at up to its full size.
     """
 
@@ -127,19 +128,21 @@ def second_predictor(
 
 
 FALLEN = 0.6
-"""A person who is followed is lost where the mean joint score falls below this share of the one in
-the frame before."""
+"""A followed person is lost when the mean joint score falls below this share of the score in the
+previous frame."""
 
 
 def follower(
     other: HeadNetwork, settings: Settings
 ) -> Callable[[Variables, Any, Any, Any, Any], Detections]:
     """follow(variables, canvas, xy (P, J, 2), score (P, J), person_score (P,)) -> Detections: the
-    second look alone, at people of the frame before on a canvas as `second_predictor` takes it.
+    second look alone, at the people of the previous frame, on a canvas as `second_predictor` takes
+    it.
 
-    person_score: 0 in empty slots, which cost nothing. Slots keep their people and these their
-    person score, 0 where the second look lost one: it disagrees, the joint scores have fallen
-    (`FALLEN`), or a better one who stays is at the same place. maxima: the best person's joints.
+    person_score: 0 in empty slots, which cost nothing. Slots keep their people, and people keep
+    their person score, or get 0 if the second look lost them: it disagrees, the joint scores have
+    fallen (`FALLEN`), or a better person who stays is at the same place. maxima: the best person's
+    joints.
     """
 
     def follow(
@@ -169,7 +172,7 @@ def follower(
 
 
 def pyramid(canvas: Array) -> tuple[Array, ...]:
-    """A canvas in float32, the same at half and at a quarter of its size."""
+    """A canvas in float32, at full, half and quarter size."""
     full = canvas.astype(jnp.float32)
     half = halved(full)
     return full, half, halved(half)
@@ -183,7 +186,7 @@ def look_again(
     there: Array,
     settings: Settings,
 ) -> second_look.Look:
-    """`second_look.look` by the settings."""
+    """`second_look.look` with the settings."""
     return second_look.look(
         see, levels, xy, score, there, size=settings.second_size, least=settings.second_size / 8,
         fill=affine.FILL, agree=settings.agree,
@@ -216,9 +219,10 @@ def seer(
 def averaged_maps(
     system: MapNetwork, variables: Variables, canvas: Array, settings: Settings
 ) -> Maps:
-    """Maps of a canvas (S, S, 3) without stages and batch: heatmaps (H, W, J), pafs (H, W, 2L) and,
-    where the network has them, center (H, W), regress and offset (H, W, J, 2); the mean over the
-    mirror and the scales of the settings, whose sizes are multiples of the network's cell."""
+    """Maps of a canvas (S, S, 3) without stage and batch axes: heatmaps (H, W, J), pafs (H, W, 2L)
+    and, if the network has them, center (H, W), regress and offset (H, W, J, 2). They are the mean
+    over the mirror image and the scales of the settings, whose sizes are multiples of the network's
+    cell."""
     cells, each = settings.size // system.model.stride, []
     for scale in settings.scales:
         side = round(settings.size * scale)
@@ -234,8 +238,8 @@ def averaged_maps(
 
 
 def seen(network: Callable[[Array], Maps], image: Array, bones: Skeleton, *, flip: bool) -> Maps:
-    """The last stage of a network's maps of pictures (B, H, W, 3); with `flip` the mean with those
-    of the mirrored pictures."""
+    """The last stage of a network's maps of pictures (B, H, W, 3); with `flip`, averaged with the
+    maps of the mirrored pictures."""
     maps = last_stage(network(image), bones)
     if not flip:
         return maps
@@ -245,7 +249,7 @@ def seen(network: Callable[[Array], Maps], image: Array, bones: Skeleton, *, fli
 
 def last_stage(maps: Maps, bones: Skeleton) -> Maps:
     """The result of a network: heat maps (B, H, W, J) without background, fields (B, H, W, 2L), and
-    what heads of CenterNet's form add, as it is."""
+    the outputs of CenterNet-style heads, unchanged."""
     heat = maps.heatmaps[-1][..., : len(bones.joints)]
     return Maps(heat, maps.pafs[-1], *maps[2:])
 
@@ -264,7 +268,8 @@ def mirrored(maps: Maps, bones: Skeleton) -> Maps:
 
 
 def resized(maps: Maps, cells: int) -> Maps:
-    """Maps (B, H, W, ...) at cells x cells; regression and offsets are in cells, so they grow."""
+    """Maps (B, H, W, ...) at cells x cells; regression and offsets are in cells, so they scale
+    too."""
     ratio = cells / maps.heatmaps.shape[1]
 
     def to(part: Array) -> Array:
@@ -317,7 +322,8 @@ def by_fields(
     settings: Settings,
     maxima: tuple[Array, Array],
 ) -> Detections:
-    """People by affinity fields alone, as OpenPose groups them, with open joints guessed."""
+    """People by affinity fields alone, as OpenPose groups them, with guesses for joints not
+    found."""
     chosen = grouping.Settings(
         max_people=settings.max_people, max_peaks=settings.max_peaks,
         threshold=settings.threshold, min_paf=settings.min_paf, min_hits=settings.min_hits,

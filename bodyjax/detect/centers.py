@@ -1,9 +1,9 @@
-"""People by their centres: what regression knows about which person a joint belongs to.
+"""People by their centres: which person a joint belongs to, by regression.
 
-Networks with heads of CenterNet's form (Zhou et al., "Objects as Points", 2019, section 5) give,
-beside heat maps, the places that are the middle of a person and from there a guess at each joint.
-The guess is coarse, and the fields are exact but break where bodies are cut, hidden or in pieces:
-`group` takes both as evidence. All lengths here are in cells of the map, but those of its result.
+Networks with CenterNet-style heads (Zhou et al., "Objects as Points", 2019, section 5) predict,
+besides heat maps, the middle of each person and, from there, a guess at each joint. The guess is
+coarse; the fields are exact but break where bodies are cut, hidden or in pieces. `group` uses both
+as evidence. All lengths here are in cells of the map, except those of its result.
 
 J joints, L limbs, C centres, K peaks a joint.
 """
@@ -25,9 +25,9 @@ from bodyjax.skeleton import AREA_OF_BOX, COCO17, COCO_SIGMAS, Skeleton, common_
 Array = jax.Array
 
 WINDOW = 5
-"""Cells on a side in which a centre must be the highest (MoveNet takes 5)."""
+"""Side, in cells, of the window in which a centre must be the highest (MoveNet takes 5)."""
 FLOOR = 1e-6
-"""Of heat maps where a joint is looked for: in a map that is 0 all around, near is better."""
+"""Added to heat maps in the search for a joint: in a map that is 0 all around, nearer cells win."""
 
 
 class Centers(NamedTuple):
@@ -42,8 +42,8 @@ class Centers(NamedTuple):
 
 def find_centers(center: Array, regress: Array, count: int, threshold: float) -> Centers:
     """The `count` highest local maxima of center (H, W) above `threshold`, with their poses from
-    regress (H, W, J, 2). Of equal ones in a window the first in reading order is the maximum: two
-    middles of one person would share its peaks."""
+    regress (H, W, J, 2). Among equal ones in a window the first in reading order is the maximum:
+    two middles of one person would share its peaks."""
     height, width = center.shape
     pad = WINDOW // 2
     padded = jnp.pad(center, pad, constant_values=-jnp.inf)
@@ -67,7 +67,7 @@ def agreement(centers: Centers, cells: Array, score: Array, reach: float) -> Arr
     """How well each peak fits each centre's regressed joint: (J, C, K) in 0..1.
 
     cells (J, K, 2), score (J, K), 0 = no peak. A Gaussian of the distance with a sigma of `reach`
-    times the person's side, 0 beyond three sigmas and where there is no centre or no peak.
+    times the person's side, 0 beyond three sigmas and if there is no centre or no peak.
     """
     apart = jnp.sum(jnp.square(centers.pose.swapaxes(0, 1)[:, :, None] - cells[:, None]), axis=-1)
     squared = apart / jnp.square(reach * centers.side)[None, :, None]
@@ -76,11 +76,11 @@ def agreement(centers: Centers, cells: Array, score: Array, reach: float) -> Arr
 
 
 def ownership(centers: Centers, cells: Array, near: float) -> Array:
-    """To which centre a peak belongs by distance alone: (J, C, K), over the centres a sum of 1.
+    """To which centre a peak belongs, by distance alone: (J, C, K), summing to 1 over the centres.
 
     cells (J, K, 2). The share that each centre has of Gaussians with a sigma of `near` times the
-    side, weighted with the centres' scores: far from all others a centre owns what is there, so
-    that `agreement` may reach far where nobody else stands.
+    side, weighted with the centres' scores: far from all others a centre owns everything nearby, so
+    `agreement` may reach far if nobody else is near.
     """
     apart = jnp.sum(jnp.square(centers.pose.swapaxes(0, 1)[:, :, None] - cells[:, None]), axis=-1)
     squared = apart / jnp.square(near * centers.side)[None, :, None]
@@ -90,8 +90,8 @@ def ownership(centers: Centers, cells: Array, near: float) -> Array:
 
 
 def supported(fit: Array, affinity: Array, limbs: np.ndarray, trust: float) -> Array:
-    """`fit` (J, C, K) with what the fields add: a peak fits a centre also as far as a field leads
-    from it to a neighbouring joint's peak that does.
+    """`fit` (J, C, K) with the evidence of the fields: a peak also fits a centre to the extent that
+    a field leads from it to a neighbouring joint's peak that fits.
 
     affinity (L, K, K) of limbs' peaks (grouping.pair_affinity), in 0..1. Returns
     (1 - trust) * fit + trust * the best product over limbs and neighbours.
@@ -112,9 +112,9 @@ def places(
     """For each person and joint the cell where the map, weighted with a Gaussian around the
     regressed place, is highest: x, y (P, J) and the map's value there (MoveNet's own decoding).
 
-    heatmaps (H, W, J), pose (P, J, 2), side (P,); there (P,): slots that hold a person, the others
-    get cell 0, 0 and cost nothing outside vmap. sigma: `reach` x side. Where the map has nothing
-    (`FLOOR`) for some five sigmas around: the cell that is nearest to the regressed place.
+    heatmaps (H, W, J), pose (P, J, 2), side (P,); there (P,): slots that hold a person; the others
+    get cell 0, 0 and cost nothing outside vmap. sigma: `reach` x side. If the map is empty
+    (`FLOOR`) for about five sigmas around: the cell nearest to the regressed place.
     """
     height, width, _ = heatmaps.shape
     floored = jnp.maximum(heatmaps, FLOOR)
@@ -145,15 +145,15 @@ def places(
 
 
 class Settings(NamedTuple):
-    """How people are put together; lengths in sides of the person's regressed box.
+    """How people are assembled; lengths are in sides of the person's regressed box.
 
-    max_people, max_peaks: slots; the centres have as many as the peaks of a joint. threshold: least
+    max_people, max_peaks: slots; centres have as many as the peaks of a joint. threshold: least
     value of a peak, center_threshold of a centre. reach: sigma of the distance between a peak and
     the regressed joint (`agreement`); near: by which centres compete for a peak (`ownership`);
     fill_reach: by which joints without a peak take the best cell (`places`). trust: share of the
     fields in a peak's fit (`supported`); min_fit: least fit. min_paf, min_hits, samples: of limbs
-    (grouping.group). min_parts: joints that a body without a centre has at least. same: OKS between
-    two people above which the lesser is dropped.
+    (grouping.group). min_parts: the fewest joints of a body without a centre. same: OKS between two
+    people above which the lesser one is dropped.
     """
 
     max_people: int = 20
@@ -173,12 +173,12 @@ class Settings(NamedTuple):
 
 
 class Bodies(NamedTuple):
-    """People in P slots (max_people; fewer where the peaks can't be as many), best first by a crude
-    score, duplicates dropped.
+    """People in P slots (max_people, or fewer if there can't be that many peaks), best first by a
+    crude score, without duplicates.
 
-    xy (P, J, 2) pixels and score (P, J), the value of the map there, of every joint: found (P, J)
-    where a peak was attached, else the best place near the regressed joint. center (P,): score of
-    the person's middle, 0 where fields alone put it together; there (P,): slots that hold a person;
+    xy (P, J, 2) pixels and score (P, J), the value of the map there, for every joint: found (P, J)
+    if a peak was attached, otherwise the best place near the regressed joint. center (P,): score of
+    the person's middle, 0 if fields alone assembled it; there (P,): slots that hold a person;
     overflow: peaks, centres and people beyond their slots.
     """
 
@@ -204,11 +204,11 @@ def group(
     stride: int,
     settings: Settings | None = None,
 ) -> Bodies:
-    """The people of one picture (for several: jax.vmap) by fields, centres and regression.
+    """The people of one picture (use jax.vmap for several) by fields, centres and regression.
 
-    heatmaps (H, W, J) or (H, W, J + 1), pafs (H, W, 2L), center (H, W), regress and offset
-    (H, W, J, 2): models.pose.Maps of one picture. Each centre takes for each joint the free peak
-    that fits it best; then limbs join what is left, to people or to bodies of their own. Raises
+    heatmaps (H, W, J) or (H, W, J + 1), pafs (H, W, 2L), center (H, W), regress and offset (H, W,
+    J, 2): models.pose.Maps of one picture. Each centre takes for each joint the free peak that fits
+    it best; then limbs join the peaks that are left, to people or into bodies of their own. Raises
     ConfigError for maps of another skeleton.
     """
     chosen = settings or Settings()
@@ -241,7 +241,7 @@ def _bodies(
     heatmaps: Array, offset: Array, peaks: grouping.Peaks, middles: Centers, body: Array,
     skeleton: Skeleton, stride: int, chosen: Settings,
 ) -> Bodies:  # fmt: skip
-    """Bodies (J + 1, K) by their numbers as people, with their open joints filled."""
+    """Numbered bodies (J + 1, K) as people, with their missing joints filled in."""
     joints = body.shape[0] - 1
     number = jnp.arange(body.size)[:, None]
     seen = peaks.score.reshape(-1) > 0
@@ -291,7 +291,7 @@ def _bodies(
 
 def distinct(same: Array, there: Array, order: Array) -> Array:
     """`there` (P,) without those who are the `same` (P, P) as somebody before them in `order` (P,),
-    the numbers of the slots, best first. Greedy: whoever is dropped drops nobody else."""
+    the numbers of the slots, best first. Greedy: a dropped person drops nobody else."""
     rank = jnp.argsort(order)
 
     def step(i: Array, on: Array) -> Array:
@@ -315,8 +315,8 @@ def alike(xy: Array, skeleton: Skeleton) -> Array:
 
 
 def joint_sigmas(skeleton: Skeleton) -> np.ndarray:
-    """OKS sigma of each joint (J,): the skeleton's own, else COCO's by name; joints that COCO does
-    not have take a shoulder's."""
+    """OKS sigma of each joint (J,): the skeleton's own, otherwise COCO's by name; joints that COCO
+    lacks get a shoulder's."""
     if skeleton.sigmas is not None:
         return np.asarray(skeleton.sigmas, np.float32)
     known = dict(zip(COCO17.joints, COCO_SIGMAS, strict=True))

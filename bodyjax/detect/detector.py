@@ -3,9 +3,9 @@
     detector = detect.load("small")
     people = detect.people(detector, "photo.jpg")
 
-The picture is fitted whole and centred into a square canvas; network, averaging over mirror and
-scales, grouping and filling are one jitted function of (variables, canvas); the joints go back
-through the inverse of the canvas' affine map.
+The whole picture is centred in a square canvas. Network, averaging over mirror image and scales,
+grouping and filling in are one jitted function of (variables, canvas). The joints are mapped back
+by the inverse of the canvas' affine map.
 """
 
 from __future__ import annotations
@@ -45,8 +45,8 @@ class Detector:
     """A restored detector. `predict(variables, canvas (S, S, 3) uint8) -> Detections` is jitted and
     pure: vmap it for batches, or call it inside another program. S is `side`.
 
-    second: the one that looks again; with it `follow` looks where people were in the frame before
-    (canvas.follower), jitted and pure too.
+    second: the detector that looks again; with it, `follow` looks where people were in the previous
+    frame (canvas.follower), also jitted and pure.
     """
 
     variables: Variables
@@ -73,10 +73,10 @@ def load(
 ) -> Detector:
     """A detector from a run's folder, exported weights, or the name of shipped ones.
 
-    second: another one, as "large", that looks again at a crop around each person found
-    (`second_look`). settings: fields of `Settings`, over those of the config's section `detect`.
-    Raises CheckpointError where there is no checkpoint or it is no detector, ConfigError for
-    settings that can't be.
+    second: another detector, such as "large", that looks again at a crop around each person found
+    (`second_look`). settings: fields of `Settings` that override those of the config's section
+    `detect`. Raises CheckpointError if there is no checkpoint or it is not a detector, ConfigError
+    for impossible settings.
     """
     if second is not None and not isinstance(second, Detector):
         second = load(second)
@@ -92,12 +92,12 @@ def load_kept(
     second: str | PathLike[str] | Checkpoint | None = None,
     **settings: Any,
 ) -> Detector:
-    """As `load`, for a program that is started again and again: traced programs are kept in
-    `folder` (bodyjax.detect.programs), and where one is there nothing is traced.
+    """Like `load`, for a program that is started repeatedly: traced programs are kept in `folder`
+    (bodyjax.detect.programs), and a program that is there is not traced again.
 
-    That weights fit their config is checked by tracing, so where a program was traced from the
-    same config for weights of the same shapes this is known. `predict` and `follow` are of the same
-    programs as those of `load`, but know neither vmap nor grad.
+    Tracing checks that weights fit their config, so a program traced from the same config for
+    weights of the same shapes needs no new check. `predict` and `follow` are the same programs as
+    those of `load`, but don't support vmap or grad.
     """
     restored = _restored(checkpoint)
     other = None if second is None else _restored(second)
@@ -145,7 +145,7 @@ def _check(checkpoint: Checkpoint, system: Any) -> None:
 def _joined(
     checkpoint: Checkpoint, system: Any, second: Detector | None, settings: dict[str, Any]
 ) -> Detector:
-    """A detector with the settings of its config, and these over them."""
+    """A detector with the settings of its config, overridden by these."""
     stored = dict(checkpoint.config.get("detect", {}))
     if second is not None:  # a second look has scores of its own
         stored["min_person"] = stored.get("min_person_second", 0.0)
@@ -168,8 +168,9 @@ def make(
     config: Any = None,
     name: str = "",
 ) -> Detector:
-    """A detector from a system and its variables. Its settings name the scales that are taken:
-    multiples of the network's cell. second: of a network with centres, for a second look."""
+    """A detector from a system and its variables. Its settings hold the scales actually used:
+    multiples of the network's cell. second: a detector whose network has centres, for a second
+    look."""
     settings, cell = settings or Settings(), system.model.cell
     if settings.size % cell:
         raise ConfigError(f"{settings.size} is not a multiple of {cell}", place="detect.size")
@@ -199,7 +200,7 @@ def canvas_map(size: tuple[int, int], side: int) -> np.ndarray:
 
 
 def detect(detector: Detector, image: Any) -> PicturePeople:
-    """The people of one picture (data.images.any_picture) in the detector's own joints."""
+    """The people of one picture (data.pictures.images.any_picture) in the detector's own joints."""
     pixels, matrix = on_canvas(detector, any_picture(image))
     return in_picture(jax.device_get(detector.predict(detector.variables, pixels)), matrix)
 
@@ -232,13 +233,13 @@ def in_picture(out: Any, matrix: np.ndarray) -> PicturePeople:
 def people(detector: Detector, image: Any, *, image_id: Any = 0) -> list[dict[str, Any]]:
     """The people of one picture as COCO results, best first.
 
-    image: a file's name, its bytes, a PIL picture or an array (data.images.any_picture). Each
-    person: image_id, category_id 1, keypoints [x, y, score] * 17 in COCO's order and pixels of the
-    given picture (of a detector of a skeleton of one's own, in its joints and their order), score,
-    and beside COCO's fields found [bool] * 17: whether grouping attached the joint. A joint that is
-    not found has the place of the highest free value of its map near the person (a guess, with that
-    value as its score), or 0, 0, 0 where there is none. overflow: peaks and people of the picture
-    beyond max_peaks and max_people, which are not among the results.
+    image: a file's name, its bytes, a PIL picture or an array (data.pictures.images.any_picture).
+    Each person: image_id, category_id 1, keypoints [x, y, score] * 17 in COCO's order and pixels of
+    the given picture (a detector with a custom skeleton uses its own joints and order), score, and
+    besides COCO's fields found [bool] * 17: whether grouping attached the joint. A joint that was
+    not found gets the place of the highest free value of its map near the person (a guess, with
+    that value as its score), or 0, 0, 0 if there is none. overflow: peaks and people of the picture
+    beyond max_peaks and max_people, which are left out of the results.
     """
     return coco_results(detect(detector, image), detector.skeleton, image_id)
 
@@ -270,11 +271,11 @@ def find(
 ) -> Found | list[Found]:
     """The people of a picture as one object, which counts, draws and saves itself (`found`).
 
-    image: a file's name, its bytes, a PIL picture or an array (data.images.any_picture); a list of
-    them gives a list. min_score: people below it are left out, and counted in `left_out`; by
-    default the detector's `settings.min_person`. joints: the skeleton of the result, by default
-    COCO17, of a detector of a skeleton of one's own this one. Raises
-    DataError for what is no picture, ConfigError for a score outside 0 to 1.
+    image: a file's name, its bytes, a PIL picture or an array (data.pictures.images.any_picture); a
+    list of them gives a list. min_score: people below it are left out and counted in `left_out`; by
+    default it is the detector's `settings.min_person`. joints: the skeleton of the result, by
+    default COCO17, or the custom skeleton of a detector that has one. Raises DataError for anything
+    that is not a picture, ConfigError for a score outside 0 to 1.
     """
     chosen = detector.settings.min_person if min_score is None else min_score
     least = checked_score(chosen, "min_score")

@@ -3,7 +3,7 @@
     found = detect.find(detect.load("small"), "photo.jpg")
     found.save("overlay.png")
 
-Results of videos lose their weak people here as well.
+This module also removes weak people from the results of videos.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from bodyjax.errors import ConfigError, DataError, UserError
 from bodyjax.skeleton import COCO17, Skeleton, reported
 
 GROWN = 0.08
-"""A box is this much of the longer side of its joints larger on each side: heads, hands and feet
-reach beyond their joints. Over 1,132 labelled people of COCO with at least 8 joints the overlap
-with the box of the label is highest here (mean 0.76; 0.59 without)."""
+"""A box is enlarged on each side by this share of its longer side: heads, hands and feet reach
+beyond their joints. Over 1,132 labelled people of COCO with at least 8 joints, the overlap with the
+labelled box is highest at this value (mean 0.76; 0.59 without)."""
 
 OVERLAYS = (".png", ".jpg", ".jpeg")
 
@@ -37,10 +37,10 @@ OVERLAYS = (".png", ".jpg", ".jpeg")
 class Found:
     """The P people of a picture, best first, in pixels of the picture (NumPy).
 
-    xy (P, J, 2), NaN where there is not even a guess; scores (P, J): of the joints, 0 where absent;
+    xy (P, J, 2), NaN where there is not even a guess; scores (P, J) of the joints, 0 where absent;
     found (P, J) bool: more than a guess; person_scores (P,); boxes (P, 4): x0, y0, x1, y1 around
     the joints that were found; picture (H, W, 3) uint8; overflow: peaks and people beyond the
-    maxima; left_out: people that `at_least` took away; skeleton: names of the J joints.
+    maxima; left_out: people that `at_least` removed; skeleton: names of the J joints.
     """
 
     xy: np.ndarray
@@ -111,7 +111,7 @@ class Found:
 
     def save(self, path: str | PathLike[str]) -> None:
         """Writes the overlay (.png, .jpg) or the COCO results (.json). UserError for another
-        ending, a folder that is missing, or a file that can't be written."""
+        ending, a missing folder, or a file that can't be written."""
         file = Path(path)
         ending = file.suffix.lower()
         if ending not in (*OVERLAYS, ".json"):
@@ -126,7 +126,7 @@ class Found:
 
     def coco(self, image_id: Any = 0) -> list[dict[str, Any]]:
         """COCO results, as detect.people gives them, with the box: bbox [x, y, width, height].
-        ConfigError where the joints are another person's skeleton than COCO's."""
+        ConfigError if the joints are those of a person's skeleton other than COCO's."""
         if self.skeleton.joints != reported(self.skeleton).joints:
             hint = "find them with COCO's 17 joints"
             raise ConfigError("COCO results have COCO's joints", place="skeleton", hint=hint)
@@ -149,7 +149,7 @@ class Found:
 
 
 def write_picture(picture: Image.Image, file: Path) -> None:
-    """Writes a picture in the format of its ending. DataError where that can't be done."""
+    """Writes a picture in the format of its ending. DataError if that can't be done."""
     try:
         picture.save(file, quality=95)
     except (OSError, ValueError) as error:  # ValueError: too large for the format
@@ -160,8 +160,8 @@ def write_picture(picture: Image.Image, file: Path) -> None:
 def boxes(xy: np.ndarray, found: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """x0, y0, x1, y1 (P, 4) of people xy (P, J, 2), NaN where absent, in a picture of (height,
     width) `size`: around the joints that were `found` (P, J), or around the guesses of a person
-    that has no others; larger by GROWN of the longer side, at least a pixel, and cut to the
-    picture. Zeros without any joint."""
+    without found joints; enlarged by GROWN of the longer side, at least a pixel, and cut to the
+    picture. Zeros if there is no joint."""
     height, width = size
     out = np.zeros((len(xy), 4))
     for row, (points, flags) in enumerate(zip(xy, found, strict=True)):
@@ -193,7 +193,7 @@ def with_boxes(people: list[dict[str, Any]], size: tuple[int, int]) -> list[dict
 
 
 def checked_score(score: float, place: str = "score") -> float:
-    """The score; ConfigError where it is not a number in [0, 1]."""
+    """The score; ConfigError if it is not a number in [0, 1]."""
     if not (isinstance(score, Real) and 0 <= score <= 1):  # nan is not
         told = f"{score:g}" if isinstance(score, Real) else repr(score)
         raise ConfigError(f"{told} is no score", place=place, hint="give a number from 0 to 1")
@@ -204,8 +204,8 @@ def frames_at_least(
     frames: Sequence[list[dict[str, Any]]], score: float
 ) -> tuple[list[list[dict[str, Any]]], int]:
     """The people of a video's frames (detect.video) without those whose score, the mean over the
-    frames in which they were seen, is below `score`; and how many those are. A person stays in all
-    of their frames or leaves all of them: no flicker."""
+    frames in which they were seen, is below `score`; and how many were removed. A person stays in
+    all of their frames or leaves all of them: no flicker."""
     checked_score(score)
     seen: dict[int, list[float]] = {}
     for people in frames:

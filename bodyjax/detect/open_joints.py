@@ -1,7 +1,7 @@
-"""What grouping left open: parts of a body that it broke off, and joints that it did not attach.
+"""What grouping left over: parts of a body that it broke off, and joints that it did not attach.
 
 Shapes as in grouping.People: P slots of people, J joints; maps (H, W, J). `fill_reach`: how far
-from a person's box its joints are looked for, in sides of the box.
+from a person's box to look for their joints, in sides of the box.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ def _box(people: People) -> tuple[Array, Array]:
 
 
 def _reach(low: Array, high: Array, stride: int, fill_reach: float) -> Array:
-    """How far from a person's box its missing joints are looked for, (P, 1) pixels."""
+    """How far from a person's box to look for their missing joints, (P, 1) pixels."""
     return fill_reach * jnp.max(high - low, axis=-1, keepdims=True) + stride
 
 
 def without_fragments(people: People, stride: int, fill_reach: float) -> People:
-    """The people without those that seem a part of a better one: no joint in common, and the middle
-    within the reach of its box. Grouping breaks bodies where a field is weak; the joints set free
-    here are found again as the better person's guesses.
+    """The people without those that seem to be part of a better one: no joint in common, and the
+    middle within reach of the better one's box. Grouping breaks bodies where a field is weak; the
+    joints freed here come back as the better person's guesses.
     """
     found = people.score > 0
     low, high = _box(people)
@@ -56,8 +56,8 @@ def guesses(
     """For each person and joint the best place near the person that no found joint holds: xy
     (P, J, 2) pixels, score (P, J) = the map there, 0 below `fill_threshold` and in empty slots.
 
-    A joint left out is wrong for certain in every measure; a guess is often right where grouping
-    only lacked the field between two joints.
+    A missing joint is certainly wrong in every measure; a guess is often right if grouping lacked
+    only the field between two joints.
     """
     height, width, _ = heatmaps.shape
     columns = codec.cells_to_pixels(jnp.arange(width), stride)
@@ -92,8 +92,8 @@ def guesses(
 
 
 def _top(maps: Array, x: Array, y: Array) -> tuple[Array, Array, Array]:
-    """The highest of the 3x3 cells about cells (P, J) of maps (H, W, J), and its value: weights
-    that fall with the distance had drawn the choice off the top."""
+    """The highest of the 3x3 cells around cells (P, J) of maps (H, W, J), and its value: the
+    weights, which fall with distance, pull the choice off the peak."""
     height, width, joints = maps.shape
     near = jnp.array([(dx, dy) for dy in (0, -1, 1) for dx in (0, -1, 1)])
     columns = jnp.clip(x[..., None] + near[:, 0], 0, width - 1)

@@ -1,8 +1,9 @@
-"""Scores of people that rank, and mean a probability: how likely a person found is one that fits.
+"""Person scores that rank people and are probabilities: how likely it is that a found person is
+right.
 
-A logistic model of few evidences, fitted on validation pictures on which nothing was trained
-(`fit`); a person is right where its OKS with a labelled one is at least 0.5. Without weights the
-score is the product that MoveNet takes: middle x mean joint.
+A logistic model of a few evidence values, fitted on validation pictures that nothing was trained on
+(`fit`). A person is right if their OKS with a labelled one is at least 0.5. Without weights the
+score is MoveNet's product: middle x mean joint.
 """
 
 from __future__ import annotations
@@ -20,12 +21,12 @@ from bodyjax.errors import ConfigError
 Array = jax.Array
 
 LONE = 0.15
-"""Stands for the middle's score of a person that fields alone put together."""
+"""The middle's score of a person that fields alone assembled."""
 LEAST = 1e-6
-"""Of a slot that holds a person: 0 is an empty one."""
+"""The least score of a slot that holds a person: 0 means an empty one."""
 FIRST = ("one", "log middle", "mean joint", "share found", "log size")
 SECOND = ("one", "logit of the first score", "mean joint", "apart", "taken")
-"""Names of the evidences, in the order of their weights."""
+"""Names of the evidence values, in the order of their weights."""
 
 
 def first_score(evidence: Array, there: Array, weights: Sequence[float]) -> Array:
@@ -70,7 +71,8 @@ def second_evidence(first: Array, looked: Look) -> Array:
 
 
 def check(weights: Sequence[float], names: Sequence[str], place: str = "detect.ranking") -> None:
-    """ConfigError where there is not one weight for each evidence; place: of the setting."""
+    """ConfigError unless there is one weight for each evidence value; place: the name of the
+    setting."""
     if len(weights) != len(names):
         what = f"{len(weights)} weights for {len(names)} evidences ({', '.join(names)})"
         raise ConfigError(what, place=place)
@@ -84,11 +86,11 @@ def probability(evidence: Array, weights: Sequence[float], names: Sequence[str])
 
 def fit(evidence: np.ndarray, right: np.ndarray, groups: np.ndarray) -> tuple[float, ...]:
     """Weights (F,) of a logistic model: evidence (N, F) whose first column is 1, right (N,) in 0..1
-    (a share: how many OKS thresholds a person passes), groups (N,): a picture's people weigh
-    together as much as another picture's.
+    (a share: how many OKS thresholds a person passes), groups (N,): the people of each picture have
+    the same total weight.
 
-    L2 of 1 on standardised columns but the first: some hundred people don't bear more. Newton's
-    method, to convergence.
+    L2 of 1 on standardised columns, except the first: a few hundred people don't support more
+    freedom. Newton's method, to convergence.
     """
     x = np.asarray(evidence, np.float64)
     y = np.asarray(right, np.float64)

@@ -1,9 +1,9 @@
 """Traced programs are kept between runs, beside the compiled ones: a second start traces nothing.
 
-A program is what `jax.export` writes of a jitted function for arguments of given shapes: StableHLO
-without the arguments' values, a few hundred kB. Its name is a digest of all that decides it, so a
-program of other code, versions or settings is never taken for it. As with compiled programs,
-whoever may write to the folder decides what runs.
+A program is what `jax.export` writes for a jitted function and arguments of given shapes: StableHLO
+without the arguments' values, a few hundred kB. Its name is a digest of everything that determines
+it, so a program from other code, versions or settings is never used instead. As with compiled
+programs, anyone who can write to the folder decides what runs.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from bodyjax.files import remove_leftovers, whole
 
 ENDING = ".program"
 MOST = 40
-"""Programs in a folder; the oldest go, those of former versions first of all."""
+"""The most programs in a folder; the oldest are removed, those of earlier versions first."""
 
 
 def kept(
@@ -35,14 +35,14 @@ def kept(
     decides: object,
     before: Callable[[], None] = lambda: None,
 ) -> Callable[..., Any]:
-    """The pure `function`, jitted, for arguments of these shapes, from `folder`; where it is not
-    there it is traced and written.
+    """The pure `function`, jitted, for arguments of these shapes, from `folder`; if it is missing,
+    it is traced and written.
 
-    arguments: arrays or ShapeDtypeStructs. decides: what `function` closes over, with a repr that
-    tells all of it. Outputs are of types that jax.export knows. before: called before tracing; what
-    it raises is passed on, and nothing is written. Damaged files are written anew; a folder that
-    can't be written to is no error. The result takes arguments of exactly these shapes and knows
-    neither vmap nor grad.
+    arguments: arrays or ShapeDtypeStructs. decides: what `function` closes over, with a complete
+    repr. Outputs have types that jax.export supports. before: called before tracing; its exceptions
+    are passed on, and nothing is written. Damaged files are rewritten; a folder that can't be
+    written to is not an error. The result takes arguments of exactly these shapes and does not
+    support vmap or grad.
     """
     key = _key(name, arguments, decides)
     file = folder / f"{name}-{key}{ENDING}"
@@ -80,7 +80,8 @@ def _key(name: str, arguments: tuple[Any, ...], decides: object) -> str:
 
 @functools.cache
 def _sources() -> str:
-    """SHA-256 of this package's code: 3 ms, and nobody has to say what depends on what."""
+    """SHA-256 of this package's code: it takes 3 ms, and nobody has to list what depends on
+    what."""
     root, total = Path(bodyjax.__file__).parent, hashlib.sha256()
     for file in sorted(root.rglob("*.py")):
         code = file.read_bytes()
@@ -90,7 +91,7 @@ def _sources() -> str:
 
 
 def _read(file: Path, key: str) -> bytes | None:
-    """The program that was written under this key, whole; else None."""
+    """The program written under this key, if it is complete; otherwise None."""
     try:
         digest, _, program = file.read_bytes().partition(b"\n")
     except OSError:
@@ -99,7 +100,7 @@ def _read(file: Path, key: str) -> bytes | None:
 
 
 def _write(file: Path, key: str, program: bytes) -> None:
-    """Whole or not at all: other processes may read or write the same one now."""
+    """Writes completely or not at all: other processes may read or write the same program now."""
     with suppress(OSError):  # a full disk, or no right to write: the next run traces again
         file.parent.mkdir(exist_ok=True)
         with whole(file) as temporary:
@@ -108,7 +109,7 @@ def _write(file: Path, key: str, program: bytes) -> None:
 
 
 def _tidy(folder: Path) -> None:
-    """Removes all but the newest programs, and what stopped runs left over."""
+    """Removes all but the newest programs, and the leftovers of stopped runs."""
     programs = [file for file in folder.iterdir() if file.suffix == ENDING and file.name[0] != "."]
     for old in sorted(programs, key=lambda file: file.stat().st_mtime, reverse=True)[MOST:]:
         old.unlink(missing_ok=True)

@@ -46,7 +46,7 @@ def coco_result(
     overflow: int,
     image_id: Any,
 ) -> dict[str, Any]:
-    """One person as a COCO result; xy (17, 2) with NaN for what is absent."""
+    """One person as a COCO result; xy (17, 2) with NaN for absent joints."""
     there = np.isfinite(xy).all(axis=-1)
     table = np.where(there[:, None], np.concatenate([xy, score[:, None]], -1), 0.0)
     return {
@@ -63,7 +63,7 @@ def as_skeleton(
     found: PicturePeople, bones: Skeleton, target: Skeleton
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """xy (P, J', 2), score (P, J') and found (P, J') in another skeleton's joints; joints that the
-    detector does not have are NaN with score 0."""
+    detector lacks are NaN with score 0."""
     joined = np.concatenate([found.xy, found.score[..., None]], axis=-1)
     visible = np.where(np.isfinite(found.xy).all(-1), 1 + found.found, 0).astype(np.uint8)
     joints, seen = skeleton.convert(joined, visible, bones, target)

@@ -1,9 +1,9 @@
 """A second look: each person found is cut out, enlarged, and looked at alone by another network.
 
 A network that sees a whole picture finds people; one that sees a single person large places their
-joints as in top-down methods (Papandreou et al., CVPR 2017).
-The crop is a square about the person's joints; where the second look disagrees with the first, the
-first one's joints stay: the network may have looked at a neighbour.
+joints as in top-down methods (Papandreou et al., CVPR 2017). The crop is a square about the
+person's joints; if the second look disagrees with the first, the first one's joints stay: the
+network may have looked at a neighbour.
 
 P people, J joints. Everything is pure and of fixed shapes; empty slots cost nothing outside vmap.
 """
@@ -24,7 +24,7 @@ from bodyjax.models.pose import Maps
 Array = jax.Array
 
 ENLARGED = 1.25
-"""Side of the crop in longer sides of the box of the person's joints."""
+"""Side of the crop, relative to the longer side of the box of the person's joints."""
 SURE = 0.05
 """Joints of lower score don't count in the box, unless fewer than three are left."""
 
@@ -46,7 +46,7 @@ export.register_namedtuple_serialization(Look, serialized_name="bodyjax.detect.s
 
 def crop_boxes(xy: Array, score: Array, least: float) -> tuple[Array, Array]:
     """Middle (P, 2) and side (P,) of the square about each person, at least `least` pixels, by
-    joints xy (P, J, 2) in pixels and score (P, J); without any joint about the place 0, 0."""
+    joints xy (P, J, 2) in pixels and score (P, J); around 0, 0 if there is no joint."""
     sure = score > SURE
     sure = jnp.where(sure.sum(-1, keepdims=True) >= 3, sure, score > 0)[..., None]
     low = jnp.min(jnp.where(sure, xy, jnp.inf), axis=1)
@@ -59,9 +59,9 @@ def crop_boxes(xy: Array, score: Array, least: float) -> tuple[Array, Array]:
 def crop(levels: tuple[Array, ...], middle: Array, side: Array, size: int, fill: float) -> Array:
     """The square of a picture as (size, size, 3) float32, bilinear; `fill` beyond the edge.
 
-    levels: the picture (H, W, 3) and the same at half the size, a quarter ...; each is used where
-    it is not shrunk by more than two, so that nothing is skipped between samples (the last one for
-    all that is larger). middle (2,), a pixel's centre being a whole number, and side (): pixels of
+    levels: the picture (H, W, 3) and the same at half the size, a quarter ...; each is used while
+    it is not shrunk by more than two, so that no detail is skipped between samples (the last one
+    for anything larger). middle (2,), a pixel's centre being a whole number, and side (): pixels of
     the first level.
     """
     shrink = side / size
@@ -123,8 +123,8 @@ def single(maps: Maps, stride: int, reach: float) -> tuple[Array, Array]:
 def between(
     xy: Array, score: Array, joints: tuple[int, ...], ends: tuple[int, ...]
 ) -> tuple[Array, Array]:
-    """xy (J, 2), score (J,) with these joints in the middle of both `ends`, as unsure as the less
-    sure one: the neck lies between the shoulders by definition, and needs no map of its own."""
+    """xy (J, 2), score (J,) with these joints put midway between both `ends`, with the lower of
+    their scores: the neck lies between the shoulders by definition, and needs no map of its own."""
     for joint in joints:
         a, b = ends
         xy = xy.at[joint].set(0.5 * (xy[a] + xy[b]))
@@ -133,14 +133,14 @@ def between(
 
 
 UNSURE = 0.5
-"""Mean joint score below which a crop is looked at in other turns too."""
+"""Mean joint score below which a crop is also looked at turned."""
 
 
 def turned(
     see: Callable[[Array], tuple[Array, Array]],
 ) -> Callable[[Array], tuple[Array, Array]]:
-    """`see` at the best of the turns by 0, 90, 180 and 270 degrees, by the mean joint score; where
-    the upright one is sure already, that alone. Inverted people are rare in training."""
+    """`see` at the best of the turns by 0, 90, 180 and 270 degrees, by the mean joint score; if the
+    upright crop is already certain, only that one is used. Inverted people are rare in training."""
 
     def best(crop: Array) -> tuple[Array, Array]:
         upright = see(crop)
@@ -182,10 +182,10 @@ def look(
     """The second look at people xy (P, J, 2), score (P, J) of a picture's levels (`crop`).
 
     see: crop (size, size, 3) -> joints (J, 2) in the crop's pixels and their scores (J,). there
-    (P,): slots that hold a person. agree: joints are replaced where their median distance from the
-    first look's, of joints surer than `SURE` there, stays below this share of the crop's side.
-    Without any such joint there is nothing to agree with: the first ones stay, and `taken` and
-    `apart` say so to the person score, which is next to 0 for such people.
+    (P,): slots that hold a person. agree: joints are replaced if their median distance from the
+    first look's, over joints scored above `SURE` there, stays below this share of the crop's side.
+    Without any such joint there is nothing to compare: the first joints stay, and `taken` and
+    `apart` tell the person score, which is close to 0 for such people.
     """
     middle, side = crop_boxes(xy, score, least)
 

@@ -13,32 +13,31 @@ from bodyjax.errors import ConfigError
 from bodyjax.sections import unknown_field
 
 MOST_SIZE = 2048
-"""The largest canvas, or crop of a second look, in pixels a side: beyond it memory runs out before
-anything is said, and a second look's canvas is twice as large."""
+"""The largest side in pixels of a canvas, or of a crop of a second look: beyond it memory runs out
+without a message, and a second look's canvas is twice as large."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """How a picture is read. A config may hold some of these in its section `detect`.
+    """How a picture is read. A config may set some of these in its section `detect`.
 
     size: side of the canvas in pixels, a multiple of 32 (networks without a pyramid: of 8); the
     longest side of the picture is scaled to it. flip: average with the mirrored picture. scales:
-    average over the canvas at these sizes, each rounded to a multiple of the same (`detect.make`).
-    refine: sub-pixel rule of the joints where fields alone group, "parabola" (through the
-    logarithms of the peak and its neighbours), "dark" or "udp" (codec.decode).
+    average over the canvas at these relative sizes, each rounded to the same multiple
+    (`detect.make`). refine: sub-pixel rule of the joints when fields alone group, "parabola"
+    (through the logarithms of the peak and its neighbours), "dark" or "udp" (codec.decode).
     max_people, max_peaks, threshold, min_paf, min_hits, min_parts, min_score: grouping.group;
-    by_fields: group by these alone also where the network has centres.
-    center_threshold, reach, near, trust, same: centers.Settings.
-    fill_reach: joints that grouping did not attach are looked for where the map, weighted with a
-    Gaussian of the distance from the person's box (with centres: from the regressed joint), is
-    highest; its sigma in sides of the box; fill_threshold: the least value of the map there.
-    second_size: side of the crops of a second look; turns: people whose joints are unsure there are
-    looked at turned by 90, 180 and 270 degrees as well; second_flip: and mirrored; agree: the first
-    joints stay where the second look's lie further off, in sides of the crop (second.look).
-    ranking, ranking_second: weights of the person score without and with a second look, () for a
-    plain product (ranking.probability). min_person, min_person_second: people of a lower score are
-    not shown by default in detect.find and launch.detect (launch.evaluate measures all), without
-    and with a second look.
+    by_fields: group by these alone even if the network has centres. center_threshold, reach, near,
+    trust, same: centers.Settings. fill_reach: joints that grouping did not attach are placed where
+    the map, weighted with a Gaussian of the distance from the person's box (with centres: from the
+    regressed joint), is highest; this is its sigma in sides of the box; fill_threshold: the least
+    value of the map there. second_size: side of the crops of a second look; turns: people with
+    unsure joints are also looked at turned by 90, 180 and 270 degrees; second_flip: and mirrored;
+    agree: the first joints stay if the second look's lie further away than this, in sides of the
+    crop (second_look.look). ranking, ranking_second: weights of the person score without and with a
+    second look, () for a plain product (ranking.probability). min_person, min_person_second: people
+    with a lower score are not shown by default in detect.find and launch.detect (launch.evaluate
+    measures all), without and with a second look.
     """
 
     size: int = 256
@@ -129,7 +128,7 @@ def _fits(value: Any, like: Any) -> bool:
 
 
 def merged(fields: dict[str, Any]) -> Settings:
-    """Settings from some of their fields; ConfigError names a field that is not there."""
+    """Settings from some of their fields; ConfigError names an unknown field."""
     known = [field.name for field in dataclasses.fields(Settings)]
     for name in fields:
         if name not in known:

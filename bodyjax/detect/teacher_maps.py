@@ -1,7 +1,7 @@
-"""A detector's maps of a set of pictures, stored once: a teacher that costs a training little.
+"""A detector's maps of a set of pictures, stored once: a teacher that makes training little slower.
 
-The maps are the network's own, by the settings of `detect` that touch them (size of the canvas,
-mirror, scales). data.pictures.map_store says how they lie on disk, systems.teacher_maps how they
+The maps are the network's own, with the settings of `detect` that affect them (canvas size, mirror,
+scales). data.pictures.map_store describes their layout on disk, systems.teacher_maps how they
 follow the random changes of a picture.
 """
 
@@ -35,13 +35,13 @@ from bodyjax.errors import ConfigError
 from bodyjax.systems.teaching import of_network
 
 SETTINGS = ("size", "flip", "scales")
-"""Of detect.Settings: those that change the maps."""
+"""The fields of detect.Settings that change the maps."""
 
 
 @dataclass(frozen=True)
 class Report:
-    """What was stored: the folder, pictures of the set, how many of them were made now and in how
-    many seconds, bytes on disk; what the set left out, as a source says it."""
+    """What was stored: the folder, the number of pictures in the set, how many were made now and in
+    how many seconds, bytes on disk, and what the set left out, as a source reports it."""
 
     folder: Path
     pictures: int
@@ -65,10 +65,10 @@ def store(
     """Writes the maps of every picture of a part of a set to OUT/NAME (default: the set's folder,
     as `data.sets` of a config calls it).
 
-    teacher: shipped weights or a run of a detector; settings: those of `SETTINGS`. The same call
-    goes on where it was stopped. Shows progress. Raises CheckpointError where the teacher is no
-    detector, DataError where something else is at OUT/NAME, and what opening the set raises;
-    on_bad: as in feeds.picture_source.
+    teacher: shipped weights or a run of a detector; settings: those of `SETTINGS`. Call again to
+    resume. Shows progress. Raises CheckpointError if the teacher is not a detector, DataError if
+    something else is at OUT/NAME, and whatever opening the set raises; on_bad: as in
+    feeds.picture_source.
     """
     loaded = checkpoint.load(teacher, system="pose")
     detector = detect.load(loaded, **settings)
@@ -107,8 +107,8 @@ def make(
     folder: Path,
     missing: list[int],
 ) -> int:
-    """Writes the shards numbered `missing`; how many pictures these are. One thread reads ahead and
-    one compresses and writes, beside the network."""
+    """Writes the shards numbered `missing` and returns how many pictures they hold. One thread
+    reads ahead and one compresses and writes, beside the network."""
     system = detector.system
     assert system is not None
 
@@ -151,14 +151,14 @@ def make(
 
 
 def done(writing: Future[None] | None) -> None:
-    """Waits for a shard; raises what went wrong with it."""
+    """Waits for a shard; raises its error, if any."""
     if writing is not None:
         writing.result()
 
 
 def take_form(config: ConfigDict) -> None:
     """Fills in `config.distill.maps`, the form of the stored maps that `distill.stored` names, so
-    that a checkpoint says it by itself. ConfigError where `distill.teacher` names another network
+    that a checkpoint is complete by itself. ConfigError if `distill.teacher` names a network other
     than the one that made them."""
     distill = config.distill
     shares = [name for name, share in config.data.sets.items() if share]

@@ -1,8 +1,8 @@
 """Who is who from frame to frame: identities, bridged gaps and smooth joints. Host code, NumPy.
 
-A person takes over the identity whose last pose, moved on with its velocity, is most alike
+A person takes over the identity whose last pose, extrapolated with its velocity, is most similar
 (keypoint similarity and overlap of boxes, best total by the Hungarian method). Short gaps are
-filled by straight lines; the 1 euro filter takes the tremble out.
+filled by straight lines; the 1 euro filter removes jitter.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ from typing import NamedTuple
 import numpy as np
 
 SIGMA = 0.1
-"""One constant for all joints of the keypoint similarity: about that of COCO's limb joints."""
+"""One constant for all joints of the keypoint similarity: about the value of COCO's limb joints."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """min_similarity: least likeness, in [0, 1], of a person to the identity it takes over.
-    max_gap: seconds that an identity outlives its last sight, at least one and a half frames of a
-    slow video. min_cutoff (Hz) and beta: the 1 euro filter's, speeds in the person's sizes per
-    second; min_cutoff = 0: no smoothing."""
+    """min_similarity: least similarity, in [0, 1], of a person to the identity it takes over.
+    max_gap: seconds that an identity survives after it was last seen, at least one and a half
+    frames of a slow video. min_cutoff (Hz) and beta: parameters of the 1 euro filter, with speeds
+    in person sizes per second; min_cutoff = 0: no smoothing."""
 
     min_similarity: float = 0.2
     max_gap: float = 0.7
@@ -32,7 +32,7 @@ class Settings:
 
 class Tracked(NamedTuple):
     """The people of one frame: identity (P,) from 0 on; source (P,): row of the detection, -1 for a
-    person put in over a gap; xy (P, J, 2) smoothed, NaN where absent; score (P, J)."""
+    person interpolated over a gap; xy (P, J, 2) smoothed, NaN where absent; score (P, J)."""
 
     identity: np.ndarray
     source: np.ndarray
@@ -46,9 +46,9 @@ def follow(
     score: Sequence[np.ndarray],
     settings: Settings | None = None,
 ) -> list[Tracked]:
-    """Identities over a video. times (F,) seconds, not falling (equal ones are spread evenly up to
-    the next, as `spread` does); xy[f] (P_f, J, 2) pixels, NaN where a joint is absent; score[f]
-    (P_f, J). Every person of every frame gets an identity."""
+    """Identities over a video. times (F,) seconds, never decreasing (`spread` spaces equal ones
+    evenly up to the next); xy[f] (P_f, J, 2) pixels, NaN where a joint is absent; score[f] (P_f,
+    J). Every person of every frame gets an identity."""
     from scipy.optimize import linear_sum_assignment  # half a second that a picture need not wait
 
     settings = settings or Settings()
@@ -76,11 +76,12 @@ def follow(
 
 
 def spread(times: Sequence[float] | np.ndarray) -> np.ndarray:
-    """(F,) seconds that rise everywhere: frames of one time stand evenly between it and the next.
+    """(F,) strictly increasing seconds: frames with equal times are spaced evenly up to the next
+    time.
 
-    Files store times in ticks, Matroska in milliseconds: at a high rate, or where a recorder
-    writes several frames at once, neighbours share one. At the end of a video the frames of one
-    time are as far apart as frames are elsewhere; without any other time, a 25th of a second.
+    Files store times in ticks, Matroska in milliseconds: at a high rate, or if a recorder writes
+    several frames at once, neighbours share a time. At the end of a video, frames with equal times
+    are as far apart as frames are elsewhere, or a 25th of a second if there is no other time.
     """
     given = np.asarray(times, float)
     if len(given) < 2 or (np.diff(given) > 0).all():
@@ -93,11 +94,11 @@ def spread(times: Sequence[float] | np.ndarray) -> np.ndarray:
 
 
 def _least_step(times: np.ndarray) -> float:
-    """Seconds below which a step says nothing of speeds: half of a usual one.
+    """Steps shorter than this many seconds say nothing about speeds: half of a usual step.
 
-    A tremble of one pixel over the thousandth of a second between two frames that a recorder
-    wrote at once would be a thousand pixels a second. The usual step is that over two frames, so
-    that pairs of frames do not hide it.
+    If a recorder writes two frames at once, a thousandth of a second apart, a jitter of one pixel
+    would be a thousand pixels a second. The usual step is measured over two frames, so that pairs
+    of frames do not hide it.
     """
     if len(times) < 3:
         return float(np.diff(times).sum()) or 1.0
@@ -105,7 +106,7 @@ def _least_step(times: np.ndarray) -> float:
 
 
 class _Identity:
-    """One person over time: where it was seen, and how it moves."""
+    """One person over time: where they were seen, and how they move."""
 
     def __init__(self, number: int) -> None:
         self.number = number
@@ -113,7 +114,7 @@ class _Identity:
         self.pose, self.velocity, self.time = np.zeros((0, 2)), np.zeros(2), 0.0
 
     def see(self, time: float, frame: int, row: int, pose: np.ndarray, least: float) -> None:
-        """It is at `pose` now; a step shorter than `least` seconds is taken for `least`."""
+        """Sets the current pose; a step shorter than `least` seconds counts as `least`."""
         if self.rows:
             moved = (pose - self.pose)[np.isfinite(pose - self.pose).all(1)]
             step = np.median(moved, axis=0) if len(moved) else np.zeros(2)
@@ -122,15 +123,16 @@ class _Identity:
         self.pose, self.time = pose, time
 
     def at(self, time: float) -> np.ndarray:
-        """The last pose, moved on."""
+        """The last pose, extrapolated."""
         return self.pose + self.velocity * (time - self.time)
 
 
 def _box(pose: np.ndarray) -> np.ndarray:
     """x0, y0, x1, y1 of the joints that are there; NaN without any.
 
-    The shorter side is at least half the longer: someone who lies, or whose arm alone is seen, has
-    joints in a line, and a box without area would make each of their moves a leap.
+    The shorter side is at least half the longer one: the joints of someone who lies down, or with
+    only an arm visible, are in a line, and with a box of no area each of their moves would look
+    like a jump.
     """
     there = pose[np.isfinite(pose).all(1)]
     if not len(there):
@@ -141,7 +143,7 @@ def _box(pose: np.ndarray) -> np.ndarray:
 
 
 def _similarity(first: np.ndarray, second: np.ndarray) -> float:
-    """Mean of the keypoint similarity over the joints that both have and the boxes' overlap."""
+    """Mean of the keypoint similarity over shared joints and the overlap of the boxes."""
     boxes = np.stack([_box(first), _box(second)])
     if np.isnan(boxes).any():
         return 0.0
@@ -210,9 +212,10 @@ def _between(
 
 def one_euro(times: np.ndarray, pose: np.ndarray, min_cutoff: float, beta: float) -> np.ndarray:
     """The 1 euro filter of Casiez et al. (CHI 2012) over poses (F, J, 2), NaN where absent: a
-    low-pass whose cutoff rises with the joint's speed, so that what rests is still and what moves
-    does not lag. Speeds are divided by the person's size, so that near and far people are treated
-    alike. A joint that comes back starts anew. times (F,) seconds, not falling (`spread`)."""
+    low-pass whose cutoff rises with the joint's speed, so that joints at rest are still and moving
+    joints do not lag. Speeds are divided by the person's size, so that near and far people are
+    treated alike. A joint that reappears starts anew. times (F,) seconds, never decreasing
+    (`spread`)."""
     out = pose.copy()
     times = spread(times)
     least = _least_step(times)

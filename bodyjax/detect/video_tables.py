@@ -29,7 +29,7 @@ READ_AT_ONCE = 32
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one video: the table that was written, or why there is none."""
+    """The result for one video: the table that was written, or why there is none."""
 
     video: Path
     table: Path | None
@@ -37,14 +37,14 @@ class Outcome:
 
 
 def check_rate(every: int, rate: float | None) -> None:
-    """ConfigError where no frames can be taken so."""
+    """ConfigError if no frames can be taken this way."""
     if every < 1 or (rate is not None and not rate > 0):
         raise ConfigError(f"every {every} frames, {rate} a second", hint="give numbers above 0")
 
 
 def frame_numbers(video: Video, every: int = EVERY, rate: float | None = None) -> np.ndarray:
-    """Every `every`-th frame from the first on, or the frames nearest to `rate` a second (never
-    one twice), rising."""
+    """Every `every`-th frame from the first on, or the frames nearest to `rate` a second (none
+    twice), in ascending order."""
     check_rate(every, rate)
     if rate is None:
         return np.arange(0, video.frames, every)
@@ -59,9 +59,9 @@ def frame_numbers(video: Video, every: int = EVERY, rate: float | None = None) -
 def joint_table(
     detector: Detector, path: FilePath, every: int = EVERY, rate: float | None = None
 ) -> JointTable | None:
-    """The people of a video in COCO17; None where nobody is found. A person's number is the
-    identity that `track` gives; places are as detected, not smoothed. With a second look
-    people are followed through frames that lie close (videos.followed)."""
+    """The people of a video in COCO17; None if nobody is found. A person's number is the identity
+    from `track`; joints are as detected, not smoothed. With a second look people are followed
+    through frames that are close together (videos.followed)."""
     video = open_video(path)
     numbers = frame_numbers(video, every, rate)
 
@@ -106,8 +106,8 @@ def write_tables(
 
     source: a video; a folder of them (OUT/NAME.csv); clips by class, or by part and class, or with
     splits.json (OUT/[PART/]CLASS/NAME.csv); the videos of a set of joints (array_sets.VIDEOS). A
-    table that is there already is kept, so the same command goes on where it was stopped. Videos
-    that can't be read and videos without people are named.
+    table that already exists is kept, so the same command resumes where it stopped. Videos that
+    can't be read and videos without people are named.
     """
     if own(detector.skeleton):
         what = f"joint tables are of people, the detector finds {detector.skeleton.name}"

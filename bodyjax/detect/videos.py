@@ -18,19 +18,20 @@ from bodyjax.detect.results import PicturePeople, as_skeleton, coco_result
 from bodyjax.skeleton import Skeleton
 
 EVERY = 5
-"""With a second look the first network sees one in so many frames of a video."""
+"""With a second look, the first network sees one in this many frames of a video."""
 FAINT = 0.1
-"""People of a lower score come and go: one who goes makes nobody look again."""
+"""People with a lower score come and go: losing one does not trigger a new look."""
 
 
 class FramePeople(NamedTuple):
     """The people of one frame, in the frame's pixels.
 
-    identity (P,): the same number is the same person, from 0 on. xy (P, J, 2): smoothed, NaN where
-    absent; score (P, J). seen_xy (P, J, 2), seen_score (P, J): as found in this frame, before
+    identity (P,): the same number means the same person, from 0 on. xy (P, J, 2): smoothed, NaN
+    where absent; score (P, J). seen_xy (P, J, 2), seen_score (P, J): as found in this frame, before
     smoothing. found (P, J) bool: joints that grouping attached. person_score (P,). bridged (P,)
-    bool: not found in this frame, but before and after it; xy lies between, seen_xy is NaN, found
-    False and person_score the mean of the joints'. overflow: as in PicturePeople.
+    bool: not found in this frame, but before and after it; xy is interpolated, seen_xy is NaN,
+    found is False and person_score is the mean of the joints' scores. overflow: as in
+    PicturePeople.
     """
 
     identity: np.ndarray
@@ -47,13 +48,13 @@ class FramePeople(NamedTuple):
 def followed(
     detector: Detector, frames: Iterable[Any], every: int = EVERY
 ) -> Iterator[PicturePeople]:
-    """The people of pictures that follow each other, as `detect` takes and gives them.
+    """The people of consecutive pictures, in the formats of `detect`.
 
-    With a second look the first network sees every `every`-th frame, and those in which somebody
-    of at least `settings.min_person`, and FAINT, is lost (canvas.follower); in between the second
-    one looks where people were in the frame before. Whoever comes into the picture is found up to
-    every - 1 frames later. Without a second look, or with every = 1, each frame is looked at as a
-    whole.
+    With a second look, the first network sees every `every`-th frame, and the frames in which
+    somebody with a score of at least `settings.min_person` and FAINT is lost (canvas.follower). In
+    between, the second one looks where people were in the previous frame, so newcomers are found up
+    to every - 1 frames late. Without a second look, or with every = 1, the first network sees every
+    whole frame.
     """
     if detector.follow is None or every == 1:
         yield from (detect(detector, frame) for frame in frames)
@@ -91,11 +92,12 @@ def tracked(
     tracking: track.Settings | None = None,
     every: int = EVERY,
 ) -> list[FramePeople]:
-    """The people of frames that follow each other, by identity, in the joints of a skeleton, by
-    default that of reports (skeleton.reported).
+    """The people of consecutive frames, by identity, in the joints of a skeleton, by default the
+    one used in reports (skeleton.reported).
 
     times: seconds of the frames, rising. every: with a second look, how often the first network
-    looks (`followed`). tracking: track.Settings, how identities last and how joints are smoothed.
+    looks (`followed`). tracking: track.Settings, how long identities last and how joints are
+    smoothed.
     """
     people = list(followed(detector, frames, every))
     joints = joints or skeleton.reported(detector.skeleton)
@@ -138,11 +140,11 @@ def video(
 ) -> list[list[dict[str, Any]]]:
     """The people of every frame of a video, as `people` gives them, image_id = frame number.
 
-    Beside that: frame, time (seconds), identity (the same number is the same person, from 0 on) and
-    bridged (True: not found in this frame, but before and after it; the place is between). Joints
-    are smoothed by `track`. every: with a second look, how often the first network looks
-    (`followed`). Raises VideoError where the file can't be read to its end; on_bad="skip" salvages
-    what is whole of a damaged one (open_video). `progress` wraps the frames, with their number.
+    Also: frame, time (seconds), identity (the same number is the same person, from 0 on) and
+    bridged (True: not found in this frame, but before and after it; the joints are interpolated).
+    Joints are smoothed by `track`. every: with a second look, how often the first network looks
+    (`followed`). Raises VideoError if the file can't be read to its end; on_bad="skip" salvages the
+    undamaged part of a damaged one (open_video). `progress` wraps the frames, with their number.
     """
     from bodyjax.data.video.files import open_video
 

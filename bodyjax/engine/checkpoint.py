@@ -7,8 +7,8 @@ A run's folder:
 Every STEP holds `model` (parameters, statistics, moving average), `train` (optimiser, key, step),
 both written by Orbax, `record` (JSON: config, system, labels, metrics, versions, progress) and
 SHA256SUMS over all its files, written last (`sha256sum -c SHA256SUMS` checks it by hand). Orbax
-restores a flipped bit without a word, so a folder is believed only when its sums hold; one
-without sums was never finished. Exported weights are one folder: params.npz, config.json, card.md.
+restores a flipped bit silently, so a folder is trusted only if its sums match; one without sums
+was never finished. Exported weights are one folder: params.npz, config.json, card.md.
 Nothing goes through pickle.
 """
 
@@ -47,8 +47,8 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A trained model and all that is needed to use it. `variables` hold the moving average of
-    the parameters where the run had one."""
+    """A trained model and everything needed to use it. `variables` hold the moving average of the
+    parameters if the run had one."""
 
     variables: dict[str, Any]
     config: ml_collections.ConfigDict
@@ -66,7 +66,7 @@ class Checkpoint:
 
 
 class Run:
-    """Writes the checkpoints of one run; every process makes one and calls it alike."""
+    """Writes the checkpoints of one run; every process makes one and makes the same calls."""
 
     def __init__(self, workdir: Path, keep: int) -> None:
         import orbax.checkpoint as ocp
@@ -80,9 +80,9 @@ class Run:
         }
 
     def save(self, kind: str, step: int, model: Any, train: Any, record: Mapping[str, Any]) -> Path:
-        """Writes one checkpoint, its sums, and only then removes the oldest ones.
+        """Writes one checkpoint and its sums, and only then removes the oldest ones.
 
-        Returns its folder; CheckpointError when it was not written.
+        Returns its folder; CheckpointError if it was not written.
         """
         import orbax.checkpoint as ocp
 
@@ -122,7 +122,7 @@ class Run:
 
 
 def save_frozen(workdir: Path, frozen: Any) -> str | None:
-    """Writes `frozen` once for a run; returns what identifies it, None where there is none."""
+    """Writes `frozen` once for a run; returns what identifies it, None if there is none."""
     import orbax.checkpoint as ocp
 
     flat = flatten(frozen)
@@ -148,7 +148,7 @@ def save_frozen(workdir: Path, frozen: Any) -> str | None:
 
 
 def seal(folder: Path) -> None:
-    """Writes SHA256SUMS over all files of `folder`, atomically, and to the disk itself."""
+    """Writes SHA256SUMS over all files of `folder`, atomically, and flushed to disk."""
     meshes.barrier(f"written {folder}")
     if meshes.is_first():
         lines = [f"{sha256(folder / name)}  {name}\n" for name in _files(folder)]
@@ -182,7 +182,8 @@ def verify(folder: Path) -> None:
 
 
 def candidates(workdir: Path, kinds: tuple[str, ...] = KINDS) -> list[Path]:
-    """The step folders of a run, latest first, the newest before the best of the same step."""
+    """The step folders of a run, latest first; at the same step the newest comes before the
+    best."""
     found = [
         (int(folder.name), -order, folder)
         for order, kind in enumerate(kinds)
@@ -193,9 +194,9 @@ def candidates(workdir: Path, kinds: tuple[str, ...] = KINDS) -> list[Path]:
 
 
 def latest_good(workdir: Path, say: Callable[[str], None]) -> Path | None:
-    """Where a run goes on: its latest checkpoint that is whole; None where there is none yet.
+    """Where a run resumes: its latest intact checkpoint; None if there is none yet.
 
-    Says which damaged ones it passes over. When all are damaged: CheckpointError.
+    Reports the damaged ones it skips. CheckpointError if all are damaged.
     """
     folders = candidates(workdir)
     for folder in folders:
@@ -215,8 +216,8 @@ def latest_good(workdir: Path, say: Callable[[str], None]) -> Path | None:
 
 
 def discard(workdir: Path, good: Path | None) -> None:
-    """Removes what a run that goes on from `good` will write again: all later checkpoints, and
-    an unusable one of the same step."""
+    """Removes what a run that resumes from `good` will write again: all later checkpoints, and an
+    unusable one of the same step."""
     step = int(good.name) if good else -1
     meshes.barrier(f"chosen in {workdir}")
     if meshes.is_first():
@@ -227,7 +228,7 @@ def discard(workdir: Path, good: Path | None) -> None:
 
 
 def read_record(folder: Path) -> dict[str, Any]:
-    """The JSON part of a checkpoint whose sums hold."""
+    """The JSON part of a checkpoint whose sums match."""
     try:
         record = json.loads((folder / "record" / "metadata").read_text("utf-8"))
         format_ = record["format"]
@@ -286,12 +287,11 @@ def load(
 ) -> Checkpoint:
     """A trained model from a run's folder, one of its steps, or exported weights.
 
-    path: DIR of a run (its `which` = "best" or "newest" checkpoint; newest where there is no
-    best), DIR/STEP, a folder of exported weights, or the name of shipped ones ("small"; a
-    folder of that name in the working directory comes first). With
-    `system`, a checkpoint of another system is refused. A damaged checkpoint is passed over for
-    the next older whole one, with a warning; a step that was named is not replaced. Errors are
-    CheckpointErrors of one line.
+    path: DIR of a run (its `which` = "best" or "newest" checkpoint; newest if there is no best),
+    DIR/STEP, a folder of exported weights, or the name of shipped ones ("small"; a folder of that
+    name in the working directory comes first). With `system`, a checkpoint of another system is
+    refused. A damaged checkpoint is skipped for the next older intact one, with a warning; a step
+    named explicitly is not replaced. Errors are one-line CheckpointErrors.
     """
     if which not in KINDS:
         raise CheckpointError(f"which={which!r} is neither best nor newest")
@@ -308,7 +308,7 @@ def load(
 
 def check_variables(variables: Mapping[str, Any], expected: Any, place: str | Path = "") -> None:
     """CheckpointError unless `variables` have the names and shapes of `expected` (arrays or the
-    result of jax.eval_shape(system.init, key)); dtypes may differ, they are cast on use."""
+    result of jax.eval_shape(system.init, key)); dtypes may differ; they are cast on use."""
     shapes = [
         {name: (tuple(leaf.shape), "") for name, leaf in flatten(tree).items()}
         for tree in (variables, expected)
@@ -375,7 +375,7 @@ def _load_step(folder: Path) -> Checkpoint:
 
 
 def restore_frozen(workdir: Path, digest: str) -> Any:
-    """The frozen parameters of a run, as host arrays, after their sums were checked."""
+    """The frozen parameters of a run, as host arrays, after checking their sums."""
     folder = workdir / "frozen" / "0"
     verify(folder)
     if sha256(folder / SUMS) != digest:
@@ -423,9 +423,9 @@ def export(
     """Writes params.npz, config.json and card.md; returns their folder.
 
     A plain name is a folder of bodyjax/weights/. Parameters are stored in `dtype` (float32,
-    float16, bfloat16), statistics in float32. `frozen_from` {"detector": "small"}: instead of
-    a copy of frozen["detector"], refer to the shipped weights `small`, whose {"params",
-    "batch_stats"} it has to equal.
+    float16, bfloat16), statistics in float32. `frozen_from` {"detector": "small"}: instead of a
+    copy of frozen["detector"], refer to the shipped weights `small`, whose {"params",
+    "batch_stats"} it must equal.
     """
     folder = Path(name_or_dir)
     if str(folder) == folder.name:

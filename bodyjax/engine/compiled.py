@@ -1,4 +1,4 @@
-"""Compiled programs are kept between runs: the second start of a command compiles nothing.
+"""Keeps compiled programs between runs: the second start of a command compiles nothing.
 
 Launchers call `keep`; importing bodyjax changes no setting of jax.
 """
@@ -30,10 +30,10 @@ def keep() -> Path | None:
     """Keeps compiled programs in compiled/MACHINE of the cache folder ($BODYJAX_CACHE, else
     ~/.cache/bodyjax); returns that folder.
 
-    None, and nothing changes, where jax has a folder already (JAX_COMPILATION_CACHE_DIR or its
-    config: the user's choice, an empty one too), or where the folder can't be made or written to.
-    A full disk is no warning; a damaged program is compiled and written anew. Whoever may write to
-    the folder decides what runs: share it with nobody whom you don't trust.
+    None, and nothing changes, if jax already has a folder (JAX_COMPILATION_CACHE_DIR or its config:
+    the user's choice, even an empty one), or if the folder can't be made or written to. A full disk
+    gives no warning; a damaged program is compiled and written again. Anyone who can write to the
+    folder decides what runs: share it only with people you trust.
     """
     if _VARIABLE in os.environ or jax.config.values["jax_compilation_cache_dir"] is not None:
         return None
@@ -53,10 +53,10 @@ def keep() -> Path | None:
 
 
 def _mend(folder: Path) -> None:
-    """Removes programs that jax can't read when it says so, in place of its warning.
+    """Removes programs when jax says that it can't read them, instead of its warning.
 
-    It writes them in place, so a stopped run may leave half a program, and never writes over one:
-    every later start would compile, and say so.
+    jax writes programs in place, so a stopped run may leave half a program, and never overwrites
+    one: every later start would compile, and warn.
     """
     before = warnings.showwarning
 
@@ -73,8 +73,8 @@ def _mend(folder: Path) -> None:
 
 
 def machine() -> str:
-    """A name for processors that run the same programs. XLA compiles for the instructions of this
-    one, and a home may be shared by machines that differ."""
+    """A name shared by processors that run the same programs. XLA compiles for this processor's
+    instructions, and different machines may share a home."""
     try:
         lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
     except OSError:

@@ -1,4 +1,4 @@
-"""What variables are, in 64 letters."""
+"""A digest of variables in 64 letters."""
 
 from __future__ import annotations
 

@@ -25,9 +25,9 @@ Evaluator = Callable[[Variables, Batches], dict[str, Any]]
 def make_predictor(system: System, mesh: Mesh, at_once: int = 1) -> Predictor:
     """(variables, padded batches) -> each batch with its outputs, in order.
 
-    predict is one jitted program, compiled at the first batch. at_once: so many batches are
-    computed side by side, which pays on a CPU where one leaves a core idle; with several
-    processes it must be 1, as all have to launch the same programs in the same order.
+    predict is one jitted program, compiled at the first batch. at_once: the number of batches
+    computed side by side, which pays on a CPU if one batch leaves a core idle; with several
+    processes it must be 1, because all must launch the same programs in the same order.
     """
     compiled = jax.jit(lambda variables, batch: system.predict(variables, batch))
 
@@ -49,7 +49,7 @@ def make_predictor(system: System, mesh: Mesh, at_once: int = 1) -> Predictor:
 
 
 def _in_turn(run: Callable[[Any], Predicted], batches: Iterator[Any]) -> Iterator[Predicted]:
-    """run(batch) of all batches, in order; at most two wait on the device."""
+    """run(batch) for all batches, in order; at most two wait on the device."""
     before = None
     for batch in batches:
         found = run(batch)
@@ -61,7 +61,7 @@ def _in_turn(run: Callable[[Any], Predicted], batches: Iterator[Any]) -> Iterato
 def _side_by_side(
     run: Callable[[Any], Predicted], batches: Iterator[Any], count: int
 ) -> Iterator[Predicted]:
-    """run(batch) of all batches, in order, `count` of them in threads at a time."""
+    """run(batch) for all batches, in order, `count` of them in threads at a time."""
 
     def whole(batch: Any) -> Predicted:
         return jax.block_until_ready(run(batch))
@@ -77,7 +77,7 @@ def _side_by_side(
 
 
 def make_evaluator(system: System, mesh: Mesh, at_once: int = 1) -> Evaluator:
-    """(variables, padded batches) -> what system.metrics() measures; {} where there are no batches.
+    """(variables, padded batches) -> what system.metrics() measures; {} if there are no batches.
 
     The metric state stays on the device until the end of the pass. at_once: as in make_predictor.
     """

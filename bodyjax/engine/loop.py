@@ -1,9 +1,9 @@
-"""fit: trains any system on any feed, and goes on where it stopped.
+"""fit: trains any system on any feed, and resumes where it stopped.
 
 Started again with the same config and folder, a run continues from its last checkpoint with the
 same bits as one that was never stopped; a finished run says so. On SIGTERM and Ctrl-C the step in
 progress is finished, a checkpoint is written and Interrupted is raised; launchers exit with 3. A
-second Ctrl-C stops at once, as a signal before the first step does.
+second Ctrl-C stops at once, and so does a signal before the first step.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from bodyjax.engine.timing import Timer
 from bodyjax.errors import CheckpointError, ConfigError, DataError, UserError
 
 EXIT_INTERRUPTED = 3
-"""What a launcher exits with after Interrupted."""
+"""The exit code of a launcher after Interrupted."""
 
 
 class Interrupted(Exception):
@@ -45,10 +45,10 @@ class Interrupted(Exception):
 
 @dataclass(frozen=True)
 class FitResult:
-    """What a run came to. `metrics` of the last evaluation; `reason` names the stop condition;
-    `checkpoint` is the best one where a metric chooses, else the newest; `waited_share` is the
-    share of training time in which the device had nothing to do for want of data (0 to 1); `again`
-    says that the run was finished before and nothing was done."""
+    """The result of a run. `metrics` come from the last evaluation; `reason` names the stop
+    condition; `checkpoint` is the best one if a metric chooses it, otherwise the newest;
+    `waited_share` is the share of training time in which the device waited for data (0 to 1);
+    `again` means that the run had finished before and nothing was done."""
 
     step: int
     metrics: dict[str, Any]
@@ -60,7 +60,7 @@ class FitResult:
 
 @dataclass
 class Progress:
-    """What decides about the rest of the run; saved with every checkpoint."""
+    """The state that decides the rest of the run; saved with every checkpoint."""
 
     best: float | None = None
     best_step: int | None = None
@@ -82,15 +82,15 @@ def fit(
 ) -> FitResult:
     """Trains `system` on `feed` as `config.train` and `config.optimizer` say.
 
-    `initial_variables` replace what system.init gives, part by part ("params", "batch_stats",
-    "frozen"). `meta` (JSON values: "labels", "skeleton", ...) is kept in every checkpoint.
-    Raises UserErrors; Interrupted after a signal.
+    `initial_variables` replace the result of system.init, part by part ("params", "batch_stats",
+    "frozen"). `meta` (JSON values: "labels", "skeleton", ...) is kept in every checkpoint. Raises
+    UserErrors; Interrupted after a signal.
     """
     return _Fit(system, feed, config, Path(workdir), initial_variables, meta or {}).run()
 
 
 class _Fit:
-    """One call of fit, in the order in which things happen."""
+    """One call of fit, with methods in the order in which things happen."""
 
     def __init__(
         self,
@@ -145,7 +145,8 @@ class _Fit:
     # -- before the first step --
 
     def _check_same_run(self, good: Path) -> dict[str, Any]:
-        """The record of the checkpoint to go on from; CheckpointError if it's of another run."""
+        """The record of the checkpoint to resume from; CheckpointError if it belongs to another
+        run."""
         record = ckpt.read_record(good)
         hint = "use another folder, or the same values"
         if record["system"] != self.config.get("system", ""):
@@ -317,7 +318,7 @@ class _Fit:
         return "loss" if limit is not None and means["loss"] <= limit else None
 
     def _averages(self, step: int) -> dict[str, float]:
-        """Means since the last log; a UserError when a loss was not finite."""
+        """Means since the last log; a UserError if a loss was not finite."""
         means, bad = steps.averages(self.state.window)
         if bad < 0:
             return means
@@ -404,10 +405,10 @@ _REASONS = {
 
 
 def _restore(folder: Path, shapes: steps.TrainState, where: Any, mesh: Any) -> steps.TrainState:
-    """A TrainState from a checkpoint, each array where the mesh wants it.
+    """A TrainState from a checkpoint, each array placed as the mesh requires.
 
-    Older checkpoints have no averages of statistics, which start from the statistics, and no
-    weight of the batches that were accumulated.
+    Older checkpoints have no averages of statistics, which start from the statistics, and no weight
+    of the accumulated batches.
     """
     placed = jax.tree.map(
         lambda leaf, place: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place),

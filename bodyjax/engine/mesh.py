@@ -1,8 +1,8 @@
 """Devices, processes, and where arrays lie.
 
 All devices form one mesh with two axes: a batch is split over "data"; parameters are copied to
-every device, or split over "model" where the config says `train.model_parallel` > 1. The axes
-are Auto: the compiler puts in the communication, and a step gives the same numbers on any mesh.
+every device, or split over "model" if the config says `train.model_parallel` > 1. The axes are
+Auto: the compiler inserts the communication, and a step gives the same numbers on any mesh.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from bodyjax.errors import ConfigError, UserError
 def initialize_processes(coordinator: str, count: int, index: int, timeout: int = 60) -> None:
     """Joins this process to a run of `count` processes; call before anything else uses jax.
 
-    `coordinator` is HOST:PORT of process 0, the same text for all; `index` is 0 .. count - 1.
-    The other processes wait up to `timeout` seconds for process 0 and raise a UserError when it
-    does not answer. (Once connected, jax itself ends a process whose peer never comes.)
+    `coordinator` is HOST:PORT of process 0, the same text for all; `index` is 0 .. count - 1. The
+    other processes wait up to `timeout` seconds for process 0 and raise a UserError if it does not
+    answer. (Once connected, jax itself ends a process whose peer never comes.)
     """
     host, _, port = coordinator.rpartition(":")
     if not host or not port.isdigit():
@@ -64,27 +64,27 @@ def make_mesh(model_parallel: int = 1) -> Mesh:
 
 
 def one_device() -> Mesh:
-    """A mesh of this process's first device alone: there lies a checkpoint that was loaded."""
+    """A mesh of this process's first device alone, for loaded checkpoints."""
     axes = (AxisType.Auto,) * 2
     return jax.make_mesh((1, 1), ("data", "model"), axes, devices=jax.local_devices()[:1])
 
 
 def replicated(mesh: Mesh) -> NamedSharding:
-    """The sharding of what every device holds whole."""
+    """The sharding of arrays that every device holds whole."""
     return NamedSharding(mesh, PartitionSpec())
 
 
 def over_batch(mesh: Mesh) -> NamedSharding:
-    """The sharding of what is split along its first axis."""
+    """The sharding of arrays that are split along their first axis."""
     return NamedSharding(mesh, PartitionSpec("data"))
 
 
 def shardings(tree: Any, mesh: Mesh) -> Any:
     """A sharding for every leaf of a tree of parameters, optimiser state or shapes.
 
-    With a "model" axis of n > 1, leaves of two and more dimensions are split along the last one
-    where n divides it (the moments of a parameter lie as the parameter does: the rule only looks
-    at shapes). All else is replicated.
+    With a "model" axis of n > 1, leaves of two and more dimensions are split along the last one if
+    n divides it (a parameter's moments are sharded like the parameter, because the rule only looks
+    at shapes). Everything else is replicated.
     """
     parts = mesh.shape["model"]
 
@@ -121,12 +121,12 @@ def check_batch_size(size: int, mesh: Mesh) -> None:
 
 
 def is_first() -> bool:
-    """True in the process that writes reports and says things."""
+    """True in the process that writes reports and prints."""
     return jax.process_index() == 0
 
 
 def barrier(name: str) -> None:
-    """Waits until every process is here."""
+    """Waits until every process gets here."""
     if jax.process_count() > 1:
         from jax.experimental import multihost_utils
 
@@ -134,7 +134,7 @@ def barrier(name: str) -> None:
 
 
 def any_process(flag: bool) -> bool:
-    """True when `flag` is true in some process; every process has to call it."""
+    """True if `flag` is true in some process; every process must call it."""
     if jax.process_count() == 1:
         return flag
     from jax.experimental import multihost_utils

@@ -1,4 +1,4 @@
-"""The optimiser of a config: optax, joined in the order in which a gradient passes through."""
+"""The optimiser of a config: optax transformations in the order in which a gradient passes them."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ def make_optimizer(config: Any, steps: int) -> optax.GradientTransformationExtra
     Gradients of parameters with multiplier 0 are dropped first (they don't count in the norm and
     have no moments), then: clipping by global norm, Adam or momentum, decoupled weight decay
     (Loshchilov and Hutter 2019; for sgd the gradient's own L2 term), rate, multipliers. With
-    `accumulate` k the mean gradient of k batches passes through at every k-th batch, each weighed
-    by the keyword `weight` of `update`: what its loss was divided by.
+    `accumulate` k, the mean gradient of k batches passes through at every k-th batch, each weighted
+    by the keyword `weight` of `update`: the number its loss was divided by.
     """
     chosen = config if isinstance(config, OptimizerSettings) else settings.optimizer(config)
     decay = optax.add_decayed_weights(chosen.weight_decay, mask=decayed)
@@ -52,7 +52,7 @@ def make_optimizer(config: Any, steps: int) -> optax.GradientTransformationExtra
 
 class Accumulated(NamedTuple):
     """What `accumulated` remembers: batches since the last update, updates, the inner state, the
-    mean gradient and the weight of those batches (below 0: not known, each weighs as the next)."""
+    mean gradient and the weight of those batches (below 0: unknown, each weighs as the next)."""
 
     mini_step: Any
     gradient_step: Any
@@ -64,7 +64,7 @@ class Accumulated(NamedTuple):
 def accumulated(
     optimizer: optax.GradientTransformation, every: int
 ) -> optax.GradientTransformationExtraArgs:
-    """One update of `optimizer` from the mean gradient of `every` batches, weighed by the keyword
+    """One update of `optimizer` from the mean gradient of `every` batches, weighted by the keyword
     `weight` of update: the gradient of one large batch whose loss is a mean over that weight."""
 
     def init(params: Any) -> Accumulated:
@@ -99,7 +99,7 @@ def accumulated(
 def schedule(chosen: OptimizerSettings, steps: int) -> optax.Schedule:
     """Update number -> learning rate, over `steps` batches (steps / accumulate updates).
 
-    ConfigError where the warm-up lasts as long, so that `rate` would never be reached.
+    ConfigError if the warm-up lasts that long, so that `rate` would never be reached.
     """
     settings.check_warmup(chosen, steps)
     updates = max(steps // chosen.accumulate, 1)
@@ -123,7 +123,7 @@ def schedule(chosen: OptimizerSettings, steps: int) -> optax.Schedule:
 
 
 def decayed(params: Any) -> Any:
-    """True for the leaves that weight decay shrinks: matrices and kernels, no bias, no norm."""
+    """True for the leaves that weight decay shrinks: matrices and kernels, but no bias or norm."""
 
     def holds(path: Path, leaf: Any) -> bool:
         return leaf.ndim > 1 and _name(path).rpartition("/")[2] not in ("bias", "scale")
@@ -132,16 +132,17 @@ def decayed(params: Any) -> Any:
 
 
 LEAST_RMS = 1e-3
-"""Of a channel: one whose weights are 0 can still be learnt."""
+"""The least rms of a channel, so that one whose weights are 0 can still be learnt."""
 
 
 def relative() -> optax.GradientTransformation:
-    """Steps in units of what they change: each is multiplied by the rms of its output channel (the
-    last axis; a vector's by that of the vector, at least `LEAST_RMS`).
+    """Steps relative to what they change: each is multiplied by the rms of its output channel (the
+    last axis; a vector's by the vector's own rms, at least `LEAST_RMS`).
 
-    For networks whose norms are folded into the weights, which then differ a thousandfold in scale:
-    one rate for all would change some by a quarter a step and leave others as they are. After You
-    et al., "Large batch optimization for deep learning" (LAMB), ICLR 2020, by channel not by layer.
+    This is for networks whose norms are folded into the weights, which then differ a thousandfold
+    in scale: one rate for all would change some by a quarter per step and leave others unchanged.
+    After You et al., "Large batch optimization for deep learning" (LAMB), ICLR 2020, but by
+    channel, not by layer.
     """
 
     def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
@@ -158,8 +159,8 @@ def relative() -> optax.GradientTransformation:
 def moving_average(ema: Any, params: Any, decay: float, update: jax.Array) -> Any:
     """ema + (1 - d) (params - ema), d = min(decay, (1 + update) / (10 + update)).
 
-    `update` counts the updates before this one; the small d of the first updates keeps the
-    random start out of the average. Counts, which are whole numbers, are taken as they are.
+    `update` counts the updates before this one; the small d of the first updates keeps the random
+    start out of the average. Counts, which are integers, are copied.
     """
     count = update.astype(jnp.float32)
     d = jnp.minimum(decay, (1 + count) / (10 + count))

@@ -1,4 +1,4 @@
-"""What a run tells: lines or a bar on the terminal, metrics.jsonl, TensorBoard event files.
+"""What a run reports: lines or a bar on the terminal, metrics.jsonl, TensorBoard event files.
 
 Each line of metrics.jsonl is {"step", "kind": "train" | "eval", "seconds", name: value, ...};
 `seconds` counts the run's own time, over all its resumes.
@@ -20,7 +20,7 @@ class Report:
     """Writes for one process; with `quiet` (any process but the first) it does nothing.
 
     On a terminal a bar shows loss, rate and time left; elsewhere a line is printed at each log.
-    `step` is where the run goes on: later lines of an earlier, killed process are taken out.
+    `step` is where the run resumes: later lines of an earlier, killed process are removed.
     """
 
     def __init__(self, workdir: Path, step: int, steps: int, quiet: bool = False) -> None:
@@ -106,7 +106,8 @@ def cut_after(path: Path, step: int) -> None:
 
 
 def plain(metrics: Any) -> Any:
-    """Metrics as JSON values: floats, arrays as lists, None for what is not a finite number."""
+    """Metrics as JSON values: floats, arrays as lists, None for anything that is not a finite
+    number."""
     if isinstance(metrics, dict):
         return {str(name): plain(value) for name, value in metrics.items()}
     if isinstance(metrics, list | tuple):

@@ -157,7 +157,7 @@ def check_together(optimizer: OptimizerSettings, train: TrainSettings) -> None:
 
 
 def check_warmup(optimizer: OptimizerSettings, steps: int) -> None:
-    """ConfigError where the warm-up is not over before the last of the steps."""
+    """ConfigError if the warm-up is not over before the last of the steps."""
     wanted = f"below train.steps ({steps})"
     check(optimizer.warmup < steps, "optimizer.warmup", optimizer.warmup, wanted)
 

@@ -30,7 +30,7 @@ class Window(NamedTuple):
 
 class TrainState(NamedTuple):
     """Everything a step changes. `ema` and `ema_stats`, the moving averages of params and
-    batch_stats, are {} where there are none."""
+    batch_stats, are {} if there are none."""
 
     step: jax.Array
     params: Any

@@ -51,7 +51,7 @@ def write(
     count: int = 6,
 ) -> list[tuple[str, float]]:
     """FOLDER/best.jpg and FOLDER/worst.jpg: `count` pictures each with the people found, the best
-    first; returns (name, similarity) of those drawn. DataError where nobody is labelled."""
+    first; returns (name, similarity) of those drawn. DataError if nobody is labelled."""
     alike = similarity(detector, source, found)
     order = np.argsort(-alike, kind="stable")
     order = order[np.isfinite(alike[order])]

@@ -29,7 +29,7 @@ class Report(NamedTuple):
     """weights of the evidences; min_person: the lowest score at which precision is `PRECISION`, by
     scores of models that did not see the picture (folds); precision and recall there; people and
     pictures that were counted; expected and observed: share of right people by tenths of the score
-    (NaN where there are none)."""
+    (NaN if there are none)."""
 
     weights: tuple[float, ...]
     min_person: float

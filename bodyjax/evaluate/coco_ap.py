@@ -121,7 +121,7 @@ def match(
 
 
 def statistics(evaluation: COCOeval) -> dict[str, float | None]:
-    """The ten numbers of COCO's keypoint table; None where no person of that size is labelled."""
+    """The ten numbers of COCO's keypoint table; None if no person of that size is labelled."""
     with contextlib.redirect_stdout(io.StringIO()):
         evaluation.summarize()
     values = [float(value) for value in evaluation.stats]

@@ -46,12 +46,11 @@ def read_labels(
     """Reads person keypoints in COCO's format and checks them.
 
     Joints are taken by the names that the category gives them and put into the skeleton's order; a
-    category without names is in that order already. DataError where the names are others.
-    Categories of the same joints (species) count as one. A person whose label can't be used raises
-    DataError, or with on_bad="skip" counts as a person without labelled joints (detections of it
-    are ignored); pictures without an id and labels without a listed picture or category raise, or
-    are counted and left out. A missing `area` is AREA_OF_BOX x box. The caller's dictionaries are
-    not changed.
+    category without names is in that order already. DataError if the names are others. Categories
+    of the same joints (species) count as one. A person whose label can't be used raises DataError,
+    or with on_bad="skip" counts as a person without labelled joints (detections of it are ignored);
+    pictures without an id and labels without a listed picture or category raise, or are counted and
+    left out. A missing `area` is AREA_OF_BOX x box. The caller's dictionaries are not changed.
     """
     content = read_coco(annotations)
     categories, order = _persons(content, skeleton)

@@ -82,8 +82,8 @@ def at_score(judged: Judged, least: float) -> dict[str, float | int | None]:
     """Precision and recall of the people whose score is at least `least`.
 
     "precision": those in ignored areas count neither way, as where `min_person` is chosen
-    (`calibration`); "precision_ignored_right": they count as right. None where nobody is
-    left to count. "n_shown", of them "n_shown_ignored"; "n_persons" labelled.
+    (`calibration`); "precision_ignored_right": they count as right. None if nobody is left to
+    count. "n_shown", of them "n_shown_ignored"; "n_persons" labelled.
     """
     shown = judged.score >= least
     right, ignored = int(judged.right[shown].sum()), int(judged.ignored[shown].sum())
@@ -152,8 +152,8 @@ def read_other(
     on_bad: str = "raise",
     skeleton: Skeleton = COCO17,
 ) -> list[dict[str, Any]]:
-    """Another detector's COCO results, those on pictures of the labels; DataError where the file is
-    no results list or none of its people is on these pictures."""
+    """Another detector's COCO results, those on pictures of the labels; DataError if the file is no
+    results list or none of its people is on these pictures."""
     content, _ = read_json(file)
     if not isinstance(content, list):
         raise DataError("results are a list of people", file=file)
@@ -189,7 +189,7 @@ def against(
 
     "AP" of the other; "difference", ours less theirs, and with samples its "interval" by paired
     bootstrap and "share_above", of the samples in which ours is better; "at_our_precision": the
-    other's `at_score` where it is as precise as ours are at `least`, None where ours shows nobody.
+    other's `at_score` where it is as precise as ours are at `least`, None if ours shows nobody.
     """
     checked = read_labels(labels, skeleton, on_bad=on_bad)
     theirs = judge(checked, other, skeleton)
@@ -274,8 +274,8 @@ def matched(
     skeleton: Skeleton = COCO17,
 ) -> Iterator[tuple[np.ndarray, float, np.ndarray | None]]:
     """(label (J, 3), its area, result (J, 3)) of each labelled person that counts on the pictures
-    `images`; the result is what pycocotools matched to it at OKS 0.5, None where there is none.
-    A skeleton without sigmas is matched by `LOOSE`."""
+    `images`; the result is what pycocotools matched to it at OKS 0.5, None if there is none. A
+    skeleton without sigmas is matched by `LOOSE`."""
     if not images:
         return
     checked = coco_ap.read_labels(labels, skeleton, on_bad=on_bad)

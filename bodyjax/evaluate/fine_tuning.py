@@ -1,4 +1,4 @@
-"""What fine-tuning on one's own pictures brought: start and result on the pictures held back."""
+"""What fine-tuning on your own pictures brought: start and result on the pictures held back."""
 
 from __future__ import annotations
 

@@ -113,7 +113,7 @@ def open_source(
 
 
 def check_classes(source: Clips, system: Movement, file: str | Path | None) -> None:
-    """DataError where a source's classes are not the system's in its order."""
+    """DataError if a source's classes are not the system's in its order."""
     if tuple(source.classes) != system.labels:
         hint = f"the checkpoint's are {', '.join(system.labels)}"
         raise DataError(f"the data's classes are {', '.join(source.classes)}", file=file, hint=hint)

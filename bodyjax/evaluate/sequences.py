@@ -43,11 +43,10 @@ def evaluate(
     data: a set's folder or file, joint tables by class, or "simulated:exercises", made here. split:
     "train" or "test" of an official split, "1:test" where a set has several; None: every clip, with
     the counts of each side. samples: resamples of the 80 % interval (of groups where the set has
-    them, else of clips).
-    mean_cell_balanced_accuracy: mean over the cells (group, condition) that hold two labels or
-    more: UI-PRMD's 70. guilty_joints: of simulated exercises, standard or not, what `blame` finds.
-    Clips without any joint are left out and counted; notes: what else was left out, where something
-    was. DataError where the set does not fit the checkpoint.
+    them, else of clips). mean_cell_balanced_accuracy: mean over the cells (group, condition) that
+    hold two labels or more: UI-PRMD's 70. guilty_joints: of simulated exercises, standard or not,
+    what `blame` finds. Clips without any joint are left out and counted; notes: what else was left
+    out, where something was. DataError if the set does not fit the checkpoint.
     """
     system: Any = systems.build(checkpoint.config)
     found = open_set(checkpoint.config, system, data)
@@ -63,7 +62,7 @@ def evaluate(
 
 
 def set_name(path: str | Path) -> str:
-    """Which set lies at a path; DataError where it is none."""
+    """Which set lies at a path; DataError if it is none."""
     root = Path(path)
     if str(path) in EXERCISES:
         return "exercises"
@@ -78,7 +77,7 @@ def set_name(path: str | Path) -> str:
 
 
 def open_set(config: Any, system: SequenceSystem, path: str | Path) -> Sequences:
-    """The set at a path, cut into sequences as the config says; DataError where it does not fit.
+    """The set at a path, cut into sequences as the config says; DataError if it does not fit.
 
     Of several estimators whose joints the model was trained on together, those count that the set
     itself stores: joint tables are of the clips they were made of (`notes` names them).
@@ -138,7 +137,7 @@ def _short(value: Any) -> str:
 
 
 def chosen_rows(found: Sequences, split: str | None, path: str | Path) -> np.ndarray:
-    """Rows of a part; DataError where the set has no such part."""
+    """Rows of a part; DataError if the set has no such part."""
     if split is None:
         return np.arange(len(found))
     number, _, side = split.rpartition(":")

@@ -94,7 +94,7 @@ def scores(data: Sequences, predictions: Sequence[tuple[Fold, np.ndarray]]) -> d
 
     accuracy, balanced_accuracy: of all folds' predictions pooled. fold_accuracy: mean over folds
     (three official splits). fold_balanced_accuracy: mean over folds and, with conditions, over
-    (fold, condition) cells that hold two labels or more: UI-PRMD's 70; None where there is no such
+    (fold, condition) cells that hold two labels or more: UI-PRMD's 70; None if there is no such
     cell. cells: their table. DataError for probabilities that are no numbers.
     """
     by_cell: dict[str, float] = {}
@@ -119,7 +119,7 @@ def scores(data: Sequences, predictions: Sequence[tuple[Fold, np.ndarray]]) -> d
 
 
 def table(by_seed: Mapping[int, Mapping[str, Any]]) -> dict[str, Any]:
-    """Mean and standard deviation over seeds (population) of every figure; None where a seed has
+    """Mean and standard deviation over seeds (population) of every figure; None if a seed has
     none."""
     result: dict[str, Any] = {}
     for name in FIGURES:

@@ -123,7 +123,7 @@ def reference_length(
 
 
 def sigmas(skeleton: Skeleton) -> np.ndarray:
-    """The OKS constants of a skeleton, (J,); ConfigError where none were published or given."""
+    """The OKS constants of a skeleton, (J,); ConfigError if none were published or given."""
     if skeleton.sigmas is None:
         raise ConfigError(
             f"skeleton {skeleton.name!r} has no sigmas, so OKS and AP are not defined for it",

@@ -1,4 +1,4 @@
-"""Movements in videos: restore a classifier once, then one program from frames to class."""
+"""Movements in videos: restore a classifier once, then run one program from frames to class."""
 
 from bodyjax.recognize.folders import recognize_folder as recognize_folder
 from bodyjax.recognize.recognizer import Recognizer as Recognizer

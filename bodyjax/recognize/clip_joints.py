@@ -1,8 +1,8 @@
-"""Joints of the person whom a clip is about, found by a detector with a second look (system A).
+"""Joints of a clip's main person, found by a detector with a second look (system A).
 
-`config.start` and `config.second` name its two networks; they stay as they are, so the joints of a
-set's clips are found once and stored, a file a clip, and an epoch costs what the classifier costs.
-Recognition finds them in the same way (`of_frames`).
+`config.start` and `config.second` name its two networks; they are not trained, so the joints of a
+set's clips are found once and stored, one file per clip, and an epoch costs only the classifier's
+time. Recognition finds joints in the same way (`of_frames`).
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ from bodyjax.files import default_cache, remove_leftovers
 from bodyjax.skeleton import BODY18
 
 STEP = 0.1
-"""Seconds from frame to frame for `track`: who is who must not hang on how densely frames lie."""
+"""Seconds from frame to frame for `track`: identities must not depend on the spacing of frames."""
 
 
 def known(config: Mapping[str, Any]) -> bool:
-    """Whether a classifier takes joints that lie beside its clips."""
+    """Whether a classifier takes joints stored beside its clips."""
     return config["model"]["input"] == "joints" and not config["second"]
 
 
@@ -43,8 +43,8 @@ def detector_of(config: Mapping[str, Any]) -> Detector:
 def of_frames(detector: Detector, frames: Iterable[Image]) -> tuple[np.ndarray, np.ndarray]:
     """xy (T, 18, 2) pixels and score (T, 18) of one person of T frames, in BODY18.
 
-    The person whose scores have the highest sum over the clip. Joints that are absent, or all where
-    the person is not seen, are 0 with score 0; over short gaps both are between those around them.
+    The person whose scores have the highest sum over the clip. Absent joints, and all joints where
+    the person is not seen, are 0 with score 0; over short gaps both are interpolated.
     """
     frames = list(frames)
     plain = track.Settings(min_cutoff=0.0)
@@ -68,7 +68,7 @@ def of_frames(detector: Detector, frames: Iterable[Image]) -> tuple[np.ndarray, 
 
 def ensure(source: Clips, detector: Detector, count: int) -> StoredJoints:
     """The joints in `count` evenly spread frames of each clip, from the cache or found now; a
-    stopped run goes on where it was. Shows progress."""
+    stopped run resumes where it was. Shows progress."""
     words = (digest(detector.variables), repr(detector.settings), count)
     name = hashlib.sha256(repr(words).encode()).hexdigest()[:24]
     place = default_cache() / "joints" / name
@@ -95,8 +95,8 @@ def ensure(source: Clips, detector: Detector, count: int) -> StoredJoints:
 def predictor(
     system: Any, detector: Detector, samples: int
 ) -> Callable[[Variables, Any], tuple[Any, ...]]:
-    """Video frames to the fields of recognize.Result, as recognize.predictor, on the joints that a
-    detector finds."""
+    """Video frames to the fields of recognize.Result, like recognize.predictor, from the joints
+    that a detector finds."""
     classify = jax.jit(system.predict)
 
     def predict(variables: Variables, frames: Any) -> tuple[Any, ...]:

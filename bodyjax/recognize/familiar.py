@@ -1,10 +1,10 @@
-"""Is a clip like those that a classifier was trained on? Of what is not, nothing is recognised.
+"""Is a clip like those that a classifier was trained on? If not, nothing is recognised.
 
-A softmax is sure of much that it has never seen. Two things tell more: how far the summary of a
-clip (the mean of the LSTM's outputs) lies outside the subspace of the training clips' summaries
-(virtual logits, Wang et al., CVPR 2022, take the same distance), and how well joints are seen.
-Both are measured in deviations of rightly recognised validation clips. The two weights were chosen
-on training clips of JHMDB's split 1, which show none of the nine commands.
+A softmax is confident about much that it has never seen. Two measures are better: how far the
+summary of a clip (the mean of the LSTM's outputs) lies outside the subspace of the training clips'
+summaries (virtual logits, Wang et al., CVPR 2022, use the same distance), and how well joints are
+seen. Both are in standard deviations over correctly recognised validation clips. The two weights
+were chosen on training clips of JHMDB's split 1, which show none of the nine commands.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ from bodyjax.files import temporary_name
 Array = jax.Array
 
 FILE = "familiar.npz"
-"""Beside a classifier's checkpoints, or its shipped parameters."""
+"""The file beside a classifier's checkpoints, or its shipped parameters."""
 DIMENSIONS = 32
 DISTANCE, SCORE = 0.6, 0.4
-"""Weights of the two, in deviations."""
+"""Weights of the two measures, in deviations."""
 KEPT = 0.95
-"""The share of rightly recognised validation clips that are familiar."""
+"""The share of correctly recognised validation clips that count as familiar."""
 
 NOBODY, UNLIKE = "nobody is found", "unlike the clips of training"
 SEEN, LEAST_JOINTS = 0.3, 4
-"""Somebody is found where on the mean of the frames so many joints of 18 have this score."""
+"""Somebody is found if, on average over the frames, this many joints of 18 have this score."""
 
 
 class Familiar(NamedTuple):
@@ -48,7 +48,7 @@ class Familiar(NamedTuple):
 
 def strangeness(known: Familiar, summary: Array, score: Array) -> Array:
     """(...,): above 1 a clip is unlike those of training. summary (..., D); score (..., T, J) of
-    the joints. 0 is as usual as a clip can be; device code."""
+    the joints. 0 is a perfectly usual clip; device code."""
     seen = features(known, summary, score)
     z = (seen - known.usual[0]) / known.usual[1]
     total = DISTANCE * z[..., 0] - SCORE * z[..., 1]
@@ -57,7 +57,7 @@ def strangeness(known: Familiar, summary: Array, score: Array) -> Array:
 
 
 def strange_of(variables: Variables, out: Mapping[str, Array]) -> Array:
-    """(B,) strangeness of what `system.predict` gave; 0 where nothing is known to compare with."""
+    """(B,) strangeness of the output of `system.predict`; 0 if there is nothing to compare with."""
     if "familiar" not in variables:
         return jnp.zeros(len(out["logits"]))
     known = Familiar(**variables["familiar"])
@@ -65,7 +65,7 @@ def strange_of(variables: Variables, out: Mapping[str, Array]) -> Array:
 
 
 def unrecognised(score: Any, strange: Any) -> str:
-    """Why a clip says nothing, "" where it does. score (T, J) of its joints, its strangeness."""
+    """Why a clip can't be recognised, "" if it can. score (T, J) of its joints, its strangeness."""
     if (np.asarray(score) >= SEEN).sum(-1).mean() < LEAST_JOINTS:
         return NOBODY
     return UNLIKE if float(strange) > 1 else ""
@@ -83,8 +83,8 @@ def fit(
     training: np.ndarray, summary: np.ndarray, score: np.ndarray, right: np.ndarray
 ) -> Familiar | None:
     """From the summaries of training clips (N, D), and summaries (M, D), scores (M, T, J) and
-    answers (M,) bool of validation clips. None where fewer than twenty of these are right: nothing
-    can be told from them."""
+    answers (M,) bool of validation clips. None if fewer than twenty of these are right: too few to
+    learn from."""
     if right.sum() < 20:
         return None
     middle = training.mean(0)
@@ -99,7 +99,7 @@ def fit(
 
 
 def save(folder: Path, known: Familiar) -> Path:
-    """Writes FILE in a folder, whole or not at all."""
+    """Writes FILE in a folder, completely or not at all."""
     file = folder / FILE
     temporary = temporary_name(file)
     np.savez(temporary, **known._asdict())
@@ -108,13 +108,13 @@ def save(folder: Path, known: Familiar) -> Path:
 
 
 def of_checkpoint(checkpoint: Any) -> Familiar | None:
-    """What lies beside shipped parameters, or in the folder of a run for its last checkpoint."""
+    """The file beside shipped parameters, or in a run's folder for its last checkpoint."""
     place = checkpoint.path
     return load(place) or load(place.parent.parent if place.name.isdigit() else None)
 
 
 def load(folder: Path | None) -> Familiar | None:
-    """What lies in a folder; None where nothing does. CheckpointError for a damaged file."""
+    """The file in a folder; None if there is none. CheckpointError for a damaged file."""
     if folder is None or not (folder / FILE).is_file():
         return None
     try:

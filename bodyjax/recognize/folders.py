@@ -22,10 +22,10 @@ from bodyjax.recognize.recognizer import (
 def recognize_folder(
     recognizer: Recognizer, folder: FilePath, window: float | None = None, on_bad: str = "raise"
 ) -> Iterator[dict[str, Any]]:
-    """A result a video of a folder and the folders in it, in the order of their names.
+    """One result per video in a folder and its subfolders, in the order of their names.
 
-    A file that can't be used gives {"video", "error"} and the next one follows. With `window`
-    seconds, each is what `recognize_long` gives. DataError where no file has a video's ending.
+    A file that can't be used gives {"video", "error"}, and the next one follows. With `window`
+    seconds, each result is that of `recognize_long`. DataError if no file has a video's ending.
     """
     if window is None:
         yield from _short_videos(recognizer, video_files(folder), on_bad)
@@ -40,7 +40,7 @@ def recognize_folder(
 def _short_videos(
     recognizer: Recognizer, files: list[Path], on_bad: str
 ) -> Iterator[dict[str, Any]]:
-    """The next file is decoded while the device works on this one."""
+    """Decodes the next file while the device works on this one."""
 
     def read() -> Iterator[tuple[Path, Clip | VideoError]]:
         for file in files:

@@ -1,4 +1,4 @@
-"""A video with the people in it, and what was recognised, drawn on every frame."""
+"""A video with its people and the recognised movement drawn on every frame."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ def write(
     detector: Detector | None = None,
     on_bad: str = "raise",
 ) -> None:
-    """Write the video with the joints of every frame, the movement and its probability drawn.
+    """Write the video with the joints, the movement and its probability drawn on every frame.
 
-    `result` is what recognize_video or recognize_long gave of the same video: of several windows,
-    a frame shows the one whose middle is nearest. The joints are those that launch.detect draws:
-    of everyone, followed from frame to frame, smoothed, without guesses; by `detector`, or the
-    shipped one from which the shipped classifiers start. Timing and sound are those of the video
-    (write_overlay). on_bad: as the result was made. VideoError where the video can't be read or
-    the other one not written.
+    `result` is the result of recognize_video or recognize_long for the same video; with several
+    windows, a frame shows the one whose middle is nearest. The joints are those that launch.detect
+    draws: everyone's, followed from frame to frame, smoothed, without guesses; found by `detector`,
+    or by the shipped one from which the shipped classifiers start. Timing and sound are those of
+    the video (write_overlay). on_bad: as for the result. VideoError if the video can't be read or
+    the new one can't be written.
     """
     video = open_video(path, on_bad)
     detector = detector or shipped_detector()
@@ -69,7 +69,7 @@ def _rows(frame: FramePeople, rows: np.ndarray) -> FramePeople:
 def drawn(
     video: Video, people: Sequence[FramePeople], result: Mapping[str, Any]
 ) -> Iterator[np.ndarray]:
-    """The frames of `write`, (height, width, 3) uint8, one in memory after the other; people: of
+    """The frames of `write`, (height, width, 3) uint8, one in memory at a time; people: those of
     each frame, in COCO's joints."""
     shown = result.get("windows") or [{**result, "start": 0.0, "stop": video.duration}]
     middles = np.array([(window["start"] + window["stop"]) / 2 for window in shown])
@@ -81,7 +81,7 @@ def drawn(
 
 
 def lines(window: Mapping[str, Any]) -> list[str]:
-    """What is written on a frame: movement and probability, and the operation if there is one."""
+    """The text on a frame: movement and probability, and the operation if there is one."""
     first = f"{window['movement']} {window['probability']:.2f}"
     if window["movement"] is None:
         first = f"nothing recognised: {window['reason']}"

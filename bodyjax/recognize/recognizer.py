@@ -1,4 +1,4 @@
-"""Movements in videos (system A): restore once, then one compiled program from frames to class.
+"""Movements in videos (system A): restore once, then run one compiled program to the class.
 
     recognizer = recognize.load("commands")
     recognize.recognize_video(recognizer, "clip.mp4")["movement"]
@@ -6,8 +6,8 @@
     frames = open_video("clip.mp4").read(range(64))               # (64, H, W, 3) uint8
     result = recognizer.predict(recognizer.variables, frames)     # pure: jit, vmap, jax.export
 
-Every file is decoded by a thread ahead of the device and fitted into the size that the model was
-trained at, so that all files share one compiled program.
+A thread decodes every file ahead of the device and fits it into the size that the model was trained
+at, so all files share one compiled program.
 """
 
 from __future__ import annotations
@@ -46,12 +46,12 @@ FilePath = str | PathLike[str]
 
 
 class Result(NamedTuple):
-    """What one clip, or each of B clips (a leading axis B), shows.
+    """The result for one clip, or for each of B clips (a leading axis B).
 
     label: index of the most probable movement; probability, logits (C,); xy (T, 18, 2) joints of
-    BODY18 in the frames of the first sampling, in pixels of the frames that were given; score
-    (T, 18); strange: above 1 the clip is unlike those of training (bodyjax.recognize.familiar), 0
-    where the classifier can't tell.
+    BODY18 in the frames of the first sampling, in pixels of the frames that were given; score (T,
+    18); strange: above 1 the clip is unlike those of training (bodyjax.recognize.familiar), 0 if
+    the classifier can't tell.
     """
 
     label: Array
@@ -64,12 +64,12 @@ class Result(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Recognizer:
-    """A trained classifier; `predict(variables, frames) -> Result` is jitted and pure, but where a
-    detector with a second look finds the joints: there it follows people from frame to frame.
+    """A trained classifier; `predict(variables, frames) -> Result` is jitted and pure, unless a
+    detector with a second look finds the joints: then it follows people from frame to frame.
 
-    frames: T frames are one sampling of a clip; samples: so many samplings are averaged; size:
+    frames: T frames are one sampling of a clip; samples: the number of samplings averaged; size:
     (height, width) that the model sees; sampling: the rule by which frames are chosen; several:
-    movements may hold at once (sigmoid).
+    several movements may hold at once (sigmoid).
     """
 
     variables: Variables
@@ -86,7 +86,8 @@ class Recognizer:
 def load(checkpoint: FilePath | Checkpoint) -> Recognizer:
     """The classifier of a run's folder, or of shipped weights by name ("commands", "jhmdb").
 
-    CheckpointError where it is missing, damaged, of another system, or does not fit its config.
+    CheckpointError if it is missing, damaged, belongs to another system, or does not fit its
+    config.
     """
     if not isinstance(checkpoint, Checkpoint):
         checkpoint = checkpoints.load(checkpoint, system="movement")
@@ -108,9 +109,9 @@ def from_system(
     place: str | Path = "",
     known: familiar.Familiar | None = None,
 ) -> Recognizer:
-    """A recognizer of a system of bodyjax.systems.movement and its variables; `place` is what
-    errors name. `config.operations`: {label: {operation, probability, hold}}. known: what clips
-    like those of training look like; None: every clip in which somebody is found is recognised."""
+    """A recognizer of a system of bodyjax.systems.movement and its variables; errors name `place`.
+    `config.operations`: {label: {operation, probability, hold}}. known: the model of clips like
+    those of training; None: every clip in which somebody is found is recognised."""
     if system.settings.input == "joints" and config["second"]:
         return of_joints(system, variables, config, place)
     if system.settings.input == "joints":
@@ -164,11 +165,11 @@ def of_joints(
 def predictor(system: Any, samples: int = 1) -> Callable[[Variables, Any], Result]:
     """The pure function from video frames to movement, not yet jitted.
 
-    Its frames are (N, H, W, 3) or (B, N, H, W, 3) uint8 of any N, H, W, in their order. T frames
-    are one sampling, taken as they are; of any other N, samples x T are taken as in evaluation
-    (data.clips.folder.chosen) and the probabilities of the samplings averaged. Frames of another
-    size than the model's are fitted whole and centred (`fit_frames`). ValueError for other shapes
-    and types.
+    Its frames are (N, H, W, 3) or (B, N, H, W, 3) uint8 with any N, H, W, in order. T frames are
+    one sampling and are used as they are; from any other N, samples x T frames are chosen as in
+    evaluation (data.clips.folder.chosen) and the probabilities of the samplings averaged. Whole
+    frames of another size than the model's are fitted and centred (`fit_frames`). ValueError for
+    other shapes and types.
     """
 
     def predict(variables: Variables, frames: Any) -> Result:
@@ -203,10 +204,10 @@ def predictor(system: Any, samples: int = 1) -> Callable[[Variables, Any], Resul
 
 
 def fit_frames(frames: Array, size: tuple[int, int]) -> Array:
-    """Frames (..., H, W, 3) uint8 whole and centred in (..., *size, 3) uint8, on the device.
+    """Whole frames (..., H, W, 3) uint8 centred in (..., *size, 3) uint8, on the device.
 
-    The map of bodyjax.data.affine.fit, with a triangle filter as wide as the shrinking asks. Files
-    are fitted by Pillow, as in training, before they reach the device.
+    The map of bodyjax.data.affine.fit, with a triangle filter as wide as the shrinking requires.
+    Pillow fits files, as in training, before they reach the device.
     """
     height, width = frames.shape[-3:-1]
     if (height, width) == size:
@@ -233,16 +234,16 @@ def fit_frames(frames: Array, size: tuple[int, int]) -> Array:
 def recognize_video(
     recognizer: Recognizer, path: FilePath, on_bad: str = "raise"
 ) -> dict[str, Any]:
-    """The movement of a whole video, for JSON. VideoError where it can't be read; on_bad as
-    open_video takes it.
+    """The movement of a whole video, for JSON. VideoError if it can't be read; on_bad: as for
+    open_video.
 
-    video: its path; movement: the most probable one, None where nothing is recognised; reason: why
-    nothing is, else None; probability; top: the three most probable with their probabilities;
-    movements (only where several may hold): all of at least 0.5; operation:
-    of the command -> operation table, or None where the movement has none or its probability is
-    below the table's (the clip counts as held as long as asked); frames: numbers of the sampled
-    frames (repeated where the video has fewer than the model takes); times: their seconds;
-    duration in seconds, length in frames, fps, size [width, height], left_out: undecodable frames.
+    video: its path; movement: the most probable one, None if nothing is recognised; reason: why
+    nothing is recognised, otherwise None; probability; top: the three most probable with their
+    probabilities; movements (only if several may hold): all with at least 0.5; operation: from the
+    command -> operation table, or None if the movement has none or its probability is below the
+    table's (the clip counts as held for long enough); frames: numbers of the sampled frames
+    (repeated if the video has fewer than the model takes); times: their seconds; duration in
+    seconds, length in frames, fps, size [width, height], left_out: undecodable frames.
     """
     return of_clip(recognizer, read_clip(recognizer, Path(path), on_bad))
 
@@ -256,7 +257,7 @@ class Clip(NamedTuple):
 
 
 def read_clip(recognizer: Recognizer, path: Path, on_bad: str) -> Clip:
-    """The sampled frames of a video. VideoError where it can't be read."""
+    """The sampled frames of a video. VideoError if it can't be read."""
     video = open_video(path, on_bad)
     numbers = _sampled(recognizer, video.frames)
     frames = video.read(numbers)
@@ -269,7 +270,7 @@ def _sampled(recognizer: Recognizer, count: int) -> np.ndarray:
 
 
 def of_clip(recognizer: Recognizer, clip: Clip) -> dict[str, Any]:
-    """What `recognize_video` gives of a video that was read."""
+    """The result of `recognize_video` for a video that has been read."""
     found = recognizer.predict(recognizer.variables, clip.frames)
     described = _described(
         recognizer, np.asarray(found.probability), familiar.unrecognised(found.score, found.strange)
@@ -326,7 +327,7 @@ def fitting(recognizer: Recognizer, video: Video) -> np.ndarray:
 
 
 def fitted(recognizer: Recognizer, frame: np.ndarray, matrix: np.ndarray) -> np.ndarray:
-    """A frame as the model sees it, by Pillow as in training."""
+    """A frame as the model sees it, fitted by Pillow as in training."""
     return affine.warp(frame, matrix, recognizer.size, fill=affine.FILL)
 
 
@@ -336,14 +337,14 @@ def fitted(recognizer: Recognizer, frame: np.ndarray, matrix: np.ndarray) -> np.
 def windows(
     recognizer: Recognizer, path: FilePath, window: float, hop: float | None = None
 ) -> Iterator[dict[str, Any]]:
-    """The movement in every sliding window of a video, one after the other, as they are decoded.
+    """The movement in every sliding window of a video, one after the other, while decoding.
 
     `window` seconds long, one every `hop` seconds (default: half a window); the last one ends with
-    the video. The file is decoded once, by a thread ahead of the device. Each gives start and stop
-    in seconds, movement, probability, top, frames, times, and `operation`: set where the last
-    `hold` windows, this one included, show the same command with at least the table's probability.
+    the video. A thread decodes the file once, ahead of the device. Each window gives start and stop
+    in seconds, movement, probability, top, frames, times, and `operation`: set if the last `hold`
+    windows, including this one, show the same command with at least the table's probability.
 
-    ConfigError for lengths that are not above 0; VideoError where the video can't be read.
+    ConfigError for lengths that are not above 0; VideoError if the video can't be read.
     """
     for described, _ in _each_window(recognizer, open_video(path), window, hop):
         yield described
@@ -358,9 +359,9 @@ def recognize_long(
 ) -> dict[str, Any]:
     """All windows of a video in one result, for JSON.
 
-    As recognize_video, where movement, probability and top are of the mean over the windows that
-    show something (over all where none does), and operation is that movement's if a window holds
-    it; windows: what `windows` gives; operations: the stretches in which an operation held, as
+    Like recognize_video, but movement, probability and top come from the mean over the windows that
+    show something (over all if none does), and operation is that movement's if a window holds it.
+    windows: the result of `windows`. operations: the stretches in which an operation held, as
     operation, movement, and start and stop in seconds (from the first window of the row that holds
     it).
     """
@@ -387,7 +388,7 @@ def recognize_long(
 def _each_window(
     recognizer: Recognizer, video: Video, window: float, hop: float | None
 ) -> Iterator[tuple[dict[str, Any], np.ndarray]]:
-    """What a window shows, and the probabilities of all movements."""
+    """The result of a window, and the probabilities of all movements."""
     spans = window_spans(video, window, window / 2 if hop is None else hop)
     held = Held(recognizer.operations)
     for span, numbers, frames in taken_ahead(_read_windows(recognizer, video, spans)):
@@ -405,8 +406,8 @@ def _each_window(
 def _read_windows(
     recognizer: Recognizer, video: Video, spans: list[Span]
 ) -> Iterator[tuple[Span, np.ndarray, np.ndarray]]:
-    """Each window's sampled frames, fitted, from one pass over the file; only frames that a window
-    to come needs stay in memory."""
+    """Each window's sampled frames, fitted, from one pass over the file; only frames that a later
+    window needs stay in memory."""
     chosen = [span.first + _sampled(recognizer, span.last - span.first) for span in spans]
     wanted = {int(number) for numbers in chosen for number in numbers}
     matrix, kept, following = fitting(recognizer, video), {}, 0
@@ -427,7 +428,7 @@ def _read_windows(
 
 
 def video_files(folder: FilePath) -> list[Path]:
-    """The videos of a folder and the folders in it, as `files.listed` finds them; DataError where
+    """The videos of a folder and the folders in it, as `files.listed` finds them; DataError if
     there is none."""
     found = files.listed(folder, files.VIDEOS).files
     if not found:

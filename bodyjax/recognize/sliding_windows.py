@@ -1,4 +1,4 @@
-"""Sliding windows over a long video, and the operations that commands in them stand for.
+"""Sliding windows over a long video, and the operations for the commands in them.
 
 A command counts when consecutive windows show it with enough probability (US 2020/0042776
 [0058]: a car sees an officer's command and acts).
@@ -18,7 +18,8 @@ from bodyjax.errors import ConfigError
 
 
 class Operation(NamedTuple):
-    """What to do on a command, from which probability on, held in how many windows in a row."""
+    """What to do on a command, its least probability, and for how many windows in a row it must
+    hold."""
 
     operation: str
     probability: float
@@ -28,8 +29,8 @@ class Operation(NamedTuple):
 def read_operations(
     table: Mapping[str, Any], labels: tuple[str, ...], place: str | PathLike[str]
 ) -> dict[str, Operation]:
-    """The table of a config, {movement: {operation, probability, hold}}; ConfigError names the row
-    that is wrong, and `place`."""
+    """The table of a config, {movement: {operation, probability, hold}}; ConfigError names the
+    wrong row, and `place`."""
     found = {}
     for movement, row in table.items():
         where: dict[str, Any] = {"file": place, "place": f"operations.{movement}"}
@@ -53,7 +54,7 @@ class Held:
         self._operations, self._movement, self._count = operations, "", 0
 
     def add(self, movement: str | None, probability: float) -> str | None:
-        """The operation that holds after one more window; None where none does."""
+        """The operation that holds after one more window; None if there is none."""
         entry = self._operations.get(movement or "")
         if movement is None or entry is None or probability < entry.probability:
             self._movement, self._count = "", 0
@@ -103,8 +104,9 @@ class Span(NamedTuple):
 
 def window_spans(video: Video, window: float, hop: float) -> list[Span]:
     """Windows of `window` seconds, one every `hop` seconds; the last one ends with the video, and a
-    video shorter than a window is one. By time, so variable frame rates are right as well: a window
-    in which no frame begins holds the frame that is still shown. ConfigError for lengths <= 0.
+    video shorter than a window is one. They are cut by time, so variable frame rates work too: a
+    window in which no frame begins holds the frame that is still shown. ConfigError for lengths <=
+    0.
     """
     if not (window > 0 and hop > 0 and math.isfinite(window) and math.isfinite(hop)):
         raise ConfigError(f"windows of {window:g} s every {hop:g} s", hint="give seconds above 0")

@@ -1,8 +1,9 @@
 """Counting repetitions from the phase of a movement. NumPy and SciPy, no model.
 
-The joints of a clip, in torso lengths about the person's median place, move mostly along one line:
-their first principal component. A repetition is one hill of it: away from the resting pose and
-back. The period comes from the autocorrelation, so that a tremble within a repetition is no hill.
+The joints of a clip, in torso lengths about the person's median position, move mostly along one
+line: their first principal component. A repetition is one hill of that curve: away from the resting
+pose and back. The period comes from the autocorrelation, so that jitter within a repetition is not
+a hill.
 """
 
 from __future__ import annotations
@@ -20,11 +21,11 @@ LEAST_MOVE = 0.12
 LEAST_HILL = 0.4
 """Least prominence of a hill, as a share of the movement's height."""
 SHORTEST = 0.4
-"""Seconds that a repetition takes at least."""
+"""Least duration of a repetition in seconds."""
 SMOOTHING = 0.25
-"""Seconds of the smoothing polynomial."""
+"""Length of the smoothing polynomial in seconds."""
 EDGE = 0.9
-"""A repetition starts and stops where so much of its height is left below the top."""
+"""A repetition starts and stops where this share of its height is left below the top."""
 
 
 class Repetition(NamedTuple):
@@ -36,10 +37,10 @@ class Repetition(NamedTuple):
 
 
 def phase(xy: np.ndarray, skeleton: Skeleton) -> np.ndarray:
-    """(F,) how far a person is along the main line of its movement, in torso lengths.
+    """(F,) how far a person is along the main line of their movement, in torso lengths.
 
     xy (F, J, 2), NaN where absent. Joints absent in more than half of the frames are left out, and
-    so is a steady drift (a person who walks by). Zeros where nothing is left. The sign is free.
+    so is a steady drift (a person who walks by). Zeros if nothing is left. The sign is arbitrary.
     """
     seen = np.isfinite(xy).all(axis=-1)
     kept = np.flatnonzero(seen.mean(axis=0) >= 0.5)
@@ -56,7 +57,7 @@ def phase(xy: np.ndarray, skeleton: Skeleton) -> np.ndarray:
 
 
 def torso_length(xy: np.ndarray, skeleton: Skeleton) -> float:
-    """The median distance between the middles of hips and shoulders; where they are never seen
+    """The median distance between the middles of hips and shoulders; if they are never seen
     together, half the median diagonal of the joints' box."""
     hips, shoulders = (xy[:, list(joints)] for joints in torso(skeleton))
     if hips.shape[1] and shoulders.shape[1]:
@@ -70,7 +71,7 @@ def torso_length(xy: np.ndarray, skeleton: Skeleton) -> float:
 
 
 def period(curve: np.ndarray, rate: float) -> float:
-    """Seconds between repetitions: the highest peak of the autocorrelation; 0 where there is none.
+    """Seconds between repetitions: the highest peak of the autocorrelation; 0 if there is none.
 
     curve (F,) at `rate` values a second.
     """
@@ -85,7 +86,7 @@ def period(curve: np.ndarray, rate: float) -> float:
 
 
 def repetitions(times: np.ndarray, xy: np.ndarray, skeleton: Skeleton) -> list[Repetition]:
-    """The repetitions of a clip in the order of time.
+    """The repetitions of a clip in order of time.
 
     times (F,) seconds, rising; xy (F, J, 2) pixels, NaN where absent. A movement smaller than
     LEAST_MOVE has none.

@@ -1,4 +1,4 @@
-"""What a sequence classifier says of the people of a video, as arrays: who, when, how probable.
+"""A sequence classifier's results for the people in a video, as arrays: who, when, how probable.
 
 Video -> detector -> people followed from frame to frame -> windows in time as in training -> the
 probability of every person and window, the attention over frames, and each joint's share.
@@ -33,10 +33,11 @@ from bodyjax.systems.sequence import SequenceSystem, joint_share
 FilePath = str | PathLike[str]
 
 GOOD = ("standard", "correct")
-"""Labels that say "as it should be"; a classifier with one of them and another label is a score."""
+"""Labels that say "as it should be"; a classifier with one of them and one other label is a
+scorer."""
 SECONDS = 4.0
-"""A classifier of whole clips sees so much at a time (its config's `score.seconds` comes first);
-half of the clips of pushfit are shorter."""
+"""A classifier of whole clips sees this many seconds at a time (its config's `score.seconds` takes
+precedence); half of the clips of pushfit are shorter."""
 ROWS = 16
 """Windows given to the device at once: all videos share one compiled program."""
 
@@ -46,8 +47,8 @@ class Scorer:
     """A trained classifier of joint sequences with the detector that feeds it.
 
     predict(variables, batch) and share(variables, batch) are jitted. good: index of the label that
-    says "as it should be", None where labels are movements. window, hop (frames), rate (frames a
-    second), every (where no rate is known): how training cut clips into windows; window 0: whole
+    says "as it should be", None if labels are movements. window, hop (frames), rate (frames a
+    second), every (if no rate is known): how training cut clips into windows; window 0: whole
     clips, here `seconds` at a time. condition: the known side input.
     """
 
@@ -70,8 +71,8 @@ class Scorer:
 
 
 class Track(NamedTuple):
-    """One person: identity; frames (F,) numbers, one after the other; times (F,) seconds; xy
-    (F, J, 2) pixels in the model's joints, NaN where absent; score (F, J)."""
+    """One person: identity; frames (F,) consecutive numbers; times (F,) seconds; xy (F, J, 2)
+    pixels in the model's joints, NaN where absent; score (F, J)."""
 
     identity: int
     frames: np.ndarray
@@ -81,8 +82,8 @@ class Track(NamedTuple):
 
 
 class Scored(NamedTuple):
-    """W windows of a track: at (W, S) rows of the track that the model saw; probability (W, C);
-    attention (W, T) and its rows attended (W, T); share (W, J)."""
+    """W windows of a track: at (W, S), the rows of the track that the model saw; probability (W,
+    C); attention (W, T) and its rows attended (W, T); share (W, J)."""
 
     at: np.ndarray
     probability: np.ndarray
@@ -99,11 +100,11 @@ def load(
 ) -> Scorer:
     """The scorer of a run's folder or of shipped weights by name ("pushup").
 
-    settings: what detect.load takes beside the name of the detector, where none is given, as
-    {"second": "large"}. condition: the exercise, where it is the model's input; the config's
-    section `score` may name it too, beside detector ("small") and seconds. CheckpointError where
-    the checkpoint can't score videos: another system, 3D joints, joints that no detector finds, or
-    an exercise that is not named; ConfigError for an unknown exercise, or a model that takes none.
+    settings: what detect.load takes besides the name of the detector, if none is given, such as
+    {"second": "large"}. condition: the exercise, if it is the model's input; the config's section
+    `score` may name it too, besides detector ("small") and seconds. CheckpointError if the
+    checkpoint can't score videos: another system, 3D joints, joints that no detector finds, or an
+    exercise that is not named; ConfigError for an unknown exercise, or a model that takes none.
     """
     if not isinstance(checkpoint, Checkpoint):
         checkpoint = checkpoints.load(checkpoint, system="sequence")
@@ -142,7 +143,7 @@ def load(
 @dataclass(frozen=True)
 class ScoreSettings:
     """`config.score`, which may be left out: the detector that feeds the classifier in videos, how
-    many seconds it sees at a time, the exercise where it is an input."""
+    many seconds it sees at a time, and the exercise if it is an input."""
 
     detector: str = "small"
     seconds: float = SECONDS
@@ -150,14 +151,15 @@ class ScoreSettings:
 
 
 def score_settings(config: Mapping[str, Any]) -> ScoreSettings:
-    """`config.score`; ConfigError for seconds that are none."""
+    """`config.score`; ConfigError for invalid seconds."""
     found = sections.read(ScoreSettings, config.get("score", {}), "score")
     sections.check(found.seconds > 0, "score.seconds", found.seconds, "above 0")
     return found
 
 
 def _condition(system: SequenceSystem, named: Any, known: Any, place: FilePath) -> int:
-    """The number of the side input: of its name, where the checkpoint lists them, or as it is."""
+    """The number of the side input: looked up by name if the checkpoint lists names, otherwise as
+    given."""
     count, names = system.model.conditions, [str(name) for name in known or ()]
     known = ", ".join(names) or f"0 to {count - 1}"
     if not count and named is None:
@@ -186,7 +188,7 @@ def missing_joints(system: SequenceSystem) -> list[str]:
 
 
 def tracks(scorer: Scorer, path: FilePath, on_bad: str = "raise") -> list[Track]:
-    """The people of a video in the model's joints, by identity; on_bad as open_video takes it."""
+    """The people of a video in the model's joints, by identity; on_bad: as for open_video."""
     clip = open_video(path, on_bad)
     frames = detect.tracked(scorer.detector, taken_ahead(clip.iter_frames()), clip.times)
     identities = np.unique(np.concatenate([frame.identity for frame in frames]))
@@ -225,9 +227,9 @@ def _track(
 def window_rows(scorer: Scorer, times: np.ndarray) -> np.ndarray:
     """(W, S) rows of a track that each window shows, as training cuts clips.
 
-    Windows of `window` frames at `rate`; a track that is too short gives one, spread over all of
-    it. Of a classifier of whole clips: the track as it is, or stretches of `seconds` that follow
-    each other by a quarter, the last one up to the end.
+    Windows of `window` frames at `rate`; a track that is too short gives one window, spread over
+    all of it. For a classifier of whole clips: the track as it is, or stretches of `seconds`, each
+    starting a quarter after the one before, the last one up to the end.
     """
     count, steps = len(times), scorer.system.stored
     step = float(times[-1] - times[0]) / max(count - 1, 1)
@@ -280,8 +282,8 @@ def score_track(scorer: Scorer, track: Track, size: tuple[int, int]) -> Scored:
 
 
 def frame_probability(scored: Scored, count: int) -> np.ndarray:
-    """(count, C): each frame's mean over the windows that hold it; a frame that none holds takes
-    the window whose middle is nearest."""
+    """(count, C): each frame's mean over the windows that hold it; a frame in no window takes the
+    window whose middle is nearest."""
     rows = np.arange(count)[:, None]
     inside = (rows >= scored.at[:, 0]) & (rows <= scored.at[:, -1])
     nearest = np.abs(rows - scored.at.mean(axis=1)).argmin(axis=1)

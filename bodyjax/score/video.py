@@ -3,8 +3,8 @@
     scorer = score.load("pushup")
     score.recognize(scorer, "clip.mp4")["people"][0]["probability"]
 
-`bodyjax.score.scorer` follows people and runs the model; here the result for JSON is made (windows,
-joints that decided, repetitions, events) and drawn on the video.
+`bodyjax.score.scorer` follows people and runs the model; this module makes the result for JSON
+(windows, deciding joints, repetitions, events) and draws it on the video.
 """
 
 from __future__ import annotations
@@ -36,23 +36,23 @@ FilePath = str | PathLike[str]
 Result = dict[str, Any]
 
 SHORTEST = 0.5
-"""Seconds that a person is seen at least to be scored."""
+"""A person must be seen for this many seconds to be scored."""
 BARS = 120
-"""Bars of the drawn strip of attention, at most."""
+"""The most bars in the drawn strip of attention."""
 
 
 # ---- the result ----
 
 
 def recognize(scorer: Scorer, path: FilePath, on_bad: str = "raise") -> Result:
-    """What everyone in a video does, for JSON. VideoError where it can't be read; on_bad="skip"
-    salvages what is whole of a damaged one (open_video).
+    """What everyone in a video does, for JSON. VideoError if it can't be read; on_bad="skip"
+    salvages the undamaged part of a damaged one (open_video).
 
     video, duration, length (frames), fps, size; labels; people: see `person`; events: repetitions
     and stretches of one label, with person, start and stop in seconds, in the order of their
-    starts; left_out: people seen for less than SHORTEST seconds, and pictures that can't be decoded
-    where there are any; joints_missing: joints of the
-    model that the detector does not have; note: where nobody was scored, why.
+    starts; left_out: people seen for less than SHORTEST seconds, and pictures that can't be
+    decoded, if any; joints_missing: joints of the model that the detector lacks; note: why nobody
+    was scored, if nobody was.
     """
     video = open_video(path, on_bad)
     return result(scorer, video, tracks(scorer, path, on_bad))
@@ -94,8 +94,8 @@ def person(scorer: Scorer, track: Track, size: tuple[int, int]) -> Result:
 
     person: its number; start, stop; label and probability (of `label`; mean over windows);
     probabilities of all labels; windows: start, stop, label, probabilities; joints: share of each
-    in the decision (against the good label, where there is one), largest first; attention: frames
-    and weights, the largest first ten; repetitions: count, and start, stop, label, probabilities.
+    in the decision (against the good label, if there is one), largest first; attention: frames and
+    weights, the ten largest first; repetitions: count, and start, stop, label, probabilities.
     """
     scored = score_track(scorer, track, size)
     count = len(track.times)
@@ -138,7 +138,7 @@ def verdict(scorer: Scorer, probability: np.ndarray) -> Result:
 
 
 def events(scorer: Scorer, one: Result) -> list[Result]:
-    """A person's repetitions, and the stretches in which windows after one another agree."""
+    """A person's repetitions, and the stretches in which consecutive windows agree."""
     found = [
         {"event": "repetition", "person": one["person"], "number": i + 1}
         | {name: done[name] for name in ("start", "stop", "label", "probability")}
@@ -176,9 +176,9 @@ def overlay(
     """Writes the video with skeletons, the probability in the upper left corner (as in the paper's
     figures 9 and 10), repetitions so far, and the attention over time as a strip along the bottom.
 
-    `result`: what `recognize` gave of this video, with the same on_bad; the people are detected
-    again, frame by frame. The strip is of the person who is seen longest. Timing and sound are
-    those of the video (write_overlay).
+    `result`: the result of `recognize` for this video, with the same on_bad; the people are
+    detected again, frame by frame. The strip shows the person who is seen longest. Timing and sound
+    are those of the video (write_overlay).
     """
     video = open_video(path, on_bad)
     kept = [track for track in tracks(scorer, path, on_bad) if long_enough(track)]
@@ -188,7 +188,7 @@ def overlay(
 def drawn(
     scorer: Scorer, video: Video, kept: list[Track], result: Mapping[str, Any]
 ) -> Iterator[np.ndarray]:
-    """The frames of `overlay`, (height, width, 3) uint8, one in memory after the other."""
+    """The frames of `overlay`, (height, width, 3) uint8, one in memory at a time."""
     known = {one["person"]: one for one in result["people"]}
     scored = [score_track(scorer, track, video.size) for track in kept]
     curves = [frame_probability(s, len(t.times)) for s, t in zip(scored, kept, strict=True)]
@@ -229,8 +229,8 @@ def drawn(
 
 
 def line(scorer: Scorer, probability: np.ndarray, done: int) -> str:
-    """What is written of a person: the good label's probability, or the best label's; and how many
-    repetitions are done."""
+    """The text about a person: the good label's probability, or the best label's, and the number of
+    repetitions so far."""
     best = int(probability.argmax()) if scorer.good is None else scorer.good
     count = f"  x{done}" if done else ""
     return f"{scorer.labels[best]} {probability[best]:.2f}{count}"

@@ -105,9 +105,9 @@ def ensure(
     """The folder with all clips of `spec`; missing, damaged and outdated ones are made first.
 
     cache: folder of all sets, default $BODYJAX_CACHE, else ~/.cache/bodyjax. workers: processes
-    (started by spawn; default one per core, at most 8); 0 works in this process. DataError where
-    the folder cannot be written. A run that is stopped loses at most the clips of its last moments:
-    the next one goes on.
+    (started by spawn; default one per core, at most 8); 0 works in this process. DataError if the
+    folder cannot be written. A run that is stopped loses at most the clips of its last moments: the
+    next one goes on.
     """
     root = (cache or default_cache()) / f"{spec.kind}-{_digest(asdict(spec))[:12]}"
     try:

@@ -199,7 +199,7 @@ def draw(solids: Solids, frame: int, camera: Camera, light: Light) -> Drawn | No
     """Draw one frame: box (x0, y0, x1, y1) in pixels, colour (h, w, 3) premultiplied by coverage
     (h, w), depth (h, w) mm of the nearest surface (inf where nothing).
 
-    Returns None where nothing is in the picture."""
+    Returns None if nothing is in the picture."""
     boxes = solids.boxes[frame]
     alive = np.flatnonzero((boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])).tolist()
     if not len(alive):

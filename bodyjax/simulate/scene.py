@@ -91,7 +91,7 @@ def draw_camera(
 @dataclass(frozen=True)
 class Place:
     """A background: picture (H, W, 3) 0-1, depth (H, W) mm (inf is sky), floor (2, H, W) world x
-    and z of the floor seen at each pixel (1e9 where there is none)."""
+    and z of the floor seen at each pixel (1e9 if there is none)."""
 
     picture: Array
     depth: Array

@@ -17,7 +17,7 @@ def build(config: Any) -> System:
     """The system that `config.system` names, built by its file's build(config): a file of this
     folder, or "package.module" of the user's own.
 
-    ConfigError where no such file has a function `build`.
+    ConfigError if no such file has a function `build`.
     """
     name = config["system"]
     found = own if "." in name else _module if name in _files() else None
@@ -44,7 +44,7 @@ def _module(name: str) -> ModuleType:
 
 
 def own(name: str) -> ModuleType | None:
-    """The module "package.module" of the user's own, None where there is none.
+    """The module "package.module" of the user's own, None if there is none.
 
     A checkpoint of a stranger must not choose what is imported: the module has been imported
     before (a config file can do it), or BODYJAX_SYSTEMS names its package (several: commas)."""

@@ -363,7 +363,7 @@ def sample_grid(
 
 
 def check_joints(detector: pose.Pose) -> None:
-    """ConfigError where the maps of a detector lack a joint of BODY18."""
+    """ConfigError if the maps of a detector lack a joint of BODY18."""
     names = {common_name(joint) for joint in detector.bones.joints}
     missing = [joint for joint in BODY18.joints if common_name(joint) not in names]
     if missing:

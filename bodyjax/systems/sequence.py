@@ -247,7 +247,7 @@ def build(config: Mapping[str, Any]) -> SequenceSystem:
 
 
 def _parts(features: Any, body: Skeleton, dims: int) -> tuple[str, ...]:
-    """The parts of the features; ConfigError where they are none, or none of these joints."""
+    """The parts of the features; ConfigError if they are none, or none of these joints."""
     parts = tuple(features)
     unknown = [part for part in parts if part not in PARTS]
     if unknown or not parts:

@@ -1,7 +1,7 @@
 """What the commands ask of a system, one file each, found by the system's name.
 
-A file has those of these functions that make sense for its system; the commands do without the
-others or say that there is none.
+A file has the functions below that make sense for its system; the commands do without the others or
+report that they are missing.
 
     prepare(config, host) -> contract.Prepared     what a training starts from; without it
                                                    train.run.prepare
@@ -38,9 +38,9 @@ from bodyjax.train import run
 class Opened(NamedTuple):
     """What a checkpoint does with videos.
 
-    one: a video's result, as JSON takes it; all: the results of a folder's videos, an "error" where
-    one can't be read; draw: (video, out, result) a video with the result drawn; line: a result in
-    a line.
+    one: a video's result, ready for JSON; all: the results of a folder's videos, with an "error"
+    for one that can't be read; draw: (video, out, result) writes a video with the result drawn;
+    line: a result in one line.
     """
 
     one: Callable[[Path], dict[str, Any]]
@@ -50,15 +50,16 @@ class Opened(NamedTuple):
 
 
 class Deployed(NamedTuple):
-    """What users call of a checkpoint, and what is exported, timed and lowered: run(variables,
-    *inputs) -> a pytree, pure; inputs: the shapes of all but the variables."""
+    """The function of a checkpoint that users call, and that is exported, timed and lowered:
+    run(variables, *inputs) -> a pytree, pure; inputs: the shapes of everything but the
+    variables."""
 
     run: Callable[..., Any]
     inputs: tuple[Any, ...]
 
 
 def offered(system: str, function: str) -> Callable[..., Any] | None:
-    """`function` of the file of `system`, None where there is none. A system of the user's own,
+    """`function` of the file of `system`, None if there is none. A user's own system,
     "package.module", has its functions in that module."""
     if "." in system:
         return getattr(systems.own(system), function, None)
@@ -68,16 +69,16 @@ def offered(system: str, function: str) -> Callable[..., Any] | None:
 
 
 def typed(command: str) -> str:
-    """How a command is typed here: `bodyjax COMMAND` where bodyjax is installed (the wheel holds
-    the configs), in a checkout by this Python, so that .venv need not be active."""
+    """How to type a command here: `bodyjax COMMAND` if bodyjax is installed (the wheel holds the
+    configs), or with this Python in a checkout, so that .venv need not be active."""
     if (Path(bodyjax.__file__).parent / "configs").is_dir():
         return f"bodyjax {command}"
     return f"{os.path.relpath(sys.executable)} -m launch.{command}"
 
 
 def deployed(config: Any) -> Deployed:
-    """The function that users call of a checkpoint with this config, as its system's file offers
-    it; else `predict_one` of the system."""
+    """The function that users call of a checkpoint with this config, from its system's file if that
+    has one, otherwise `predict_one` of the system."""
     of_system = offered(config["system"], "deployed")
     return of_system(config) if of_system else predict_one(systems.build(config))
 
@@ -88,7 +89,7 @@ def predict_one(system: System) -> Deployed:
 
 
 def prediction(name: str, config: Any, platform: str) -> Iterator[Row]:
-    """Milliseconds of what is `deployed`, with random weights: a part of bodyjax benchmark."""
+    """Milliseconds of the `deployed` function, with random weights: a part of bodyjax benchmark."""
     from bodyjax.bench import timing, training
 
     timing.use_platform(platform)
@@ -101,7 +102,7 @@ def prediction(name: str, config: Any, platform: str) -> Iterator[Row]:
 
 
 def train(config: Any, workdir: Path) -> dict[str, Any]:
-    """Trains as the config says (train.run.train), by what its system's file offers."""
+    """Trains as the config says (train.run.train), with the functions of its system's file."""
     name = str(config.get("system", ""))
     return run.train(
         config, workdir, offered(name, "prepare") or run.prepare, offered(name, "finish")

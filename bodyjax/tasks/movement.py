@@ -56,7 +56,8 @@ def prepare(config: ConfigDict, host: tuple[int, int]) -> Prepared:
 
 
 def finish(config: ConfigDict, path: Path, workdir: Path, again: bool) -> list[str]:
-    """Figures on the test clips, and how to use what was trained; FILE of recognize.familiar."""
+    """Figures on the test clips, and how to use the trained model; writes FILE of
+    recognize.familiar."""
     lines = tested(config, path, workdir, again)
     if not again or not (workdir / familiar.FILE).exists():
         learn_familiar(config, path, workdir)
@@ -67,8 +68,8 @@ def finish(config: ConfigDict, path: Path, workdir: Path, again: bool) -> list[s
 
 
 def learn_familiar(config: ConfigDict, path: Path, workdir: Path) -> None:
-    """What clips like those of training look like to a classifier of stored maps, whose clips need
-    not be decoded again; of others every clip with somebody in it is recognised."""
+    """Learns what the training clips look like to a classifier of stored maps, whose clips need not
+    be decoded again; other classifiers recognise every clip with somebody in it."""
     if config.model.input != "maps" or config.data.shuffle or config.model.several:
         return
     trained = checkpoint.load(path)
@@ -107,7 +108,7 @@ def predicted(
 def tested(config: ConfigDict, path: Path, workdir: Path, again: bool) -> list[str]:
     """Evaluates on the test clips, if there are any: lines to print, test.json, confusion.png.
 
-    again: the run was finished before, and what it then measured stands."""
+    again: the run had finished before, and its figures from then are kept."""
     if not clip_feed.has_test(config.data):
         return ["no test clips"]
     file = workdir / "test.json"
@@ -133,13 +134,13 @@ def tested(config: ConfigDict, path: Path, workdir: Path, again: bool) -> list[s
 
 
 def kind_of_clips(config: ConfigDict) -> dict[str, bool]:
-    """With what a classifier's clips are opened: joints, several labels."""
+    """The options for opening a classifier's clips: joints, several labels."""
     return {"joints": clip_joints.known(config), "several": config.model.several}
 
 
 def open_all(config: ConfigDict, host: tuple[int, int]) -> dict[str, Clips]:
     """Every part of the clips, test clips too, each opened once: a bad one ends the run before the
-    training, or is named there as left out."""
+    training, or is reported there as left out."""
     opened = clip_feed.open_parts(config.data, **kind_of_clips(config))
     if host[0] == 0:
         for part, source in opened.items():
@@ -157,8 +158,8 @@ def open_all(config: ConfigDict, host: tuple[int, int]) -> dict[str, Clips]:
 
 
 def apart(opened: dict[str, Clips], config: ConfigDict, host: tuple[int, int]) -> dict[str, Clips]:
-    """The parts without clips that a later part has too (part_checks.rows_apart), by their files. A
-    prepared set is as its folder was."""
+    """The parts without clips that a later part also has (part_checks.rows_apart), compared by
+    file. A prepared set is left as its folder was."""
     folders = {part: source for part, source in opened.items() if isinstance(source, ClipFolder)}
     if not folders:
         return opened
@@ -176,8 +177,8 @@ def apart(opened: dict[str, Clips], config: ConfigDict, host: tuple[int, int]) -
 
 
 def check_taught(train: Clips, config: ConfigDict, host: tuple[int, int]) -> None:
-    """part_checks.check_classes for the training clips. Of movements that may hold at once a single
-    one is enough: it holds or not."""
+    """part_checks.check_classes for the training clips. If several movements may hold at once, a
+    single one is enough: it holds or not."""
     held = train.several if isinstance(train, ClipFolder) else None
     if held is None:
         counts = np.bincount(np.asarray(train.labels), minlength=len(train.classes))
@@ -199,7 +200,7 @@ def say(line: str, host: tuple[int, int]) -> None:
 
 
 def take_labels(config: ConfigDict, classes: tuple[str, ...]) -> None:
-    """Fills in `config.labels`; ConfigError where it names other classes than the data's, or in
+    """Fills in `config.labels`; ConfigError if it names other classes than the data's, or in
     another order."""
     if not config.labels:
         config.labels = classes
@@ -234,8 +235,8 @@ def sources(
 
 
 def fit_to_data(config: ConfigDict, host: tuple[int, int]) -> None:
-    """Takes out of the config what the data have no use for, and says so: operations of movements
-    that they don't have, and the choice of the best checkpoint where nothing is held out for it."""
+    """Removes from the config what the data can't use, and reports it: operations of movements that
+    the data lack, and the choice of the best checkpoint if nothing is held out for it."""
     unknown = [name for name in config.operations if name not in config.labels]
     if unknown:
         config.operations = ConfigDict(
@@ -252,7 +253,8 @@ def fit_to_data(config: ConfigDict, host: tuple[int, int]) -> None:
 
 
 def fine_tuning(config: ConfigDict, system: System, detector: Variables) -> Variables:
-    """Initial variables of a classifier that trains its detector too: the detector's, in place."""
+    """Initial variables of a classifier that trains its detector too: the detector's, in its
+    place."""
     fresh = jax.device_get(jax.jit(system.init)(jax.random.key(config.seed)))
     return {
         "params": {**fresh["params"], "detector": detector["params"]},
@@ -280,8 +282,8 @@ def open(found: Checkpoint, *, window: float | None = None, on_bad: str = "raise
 
 def deployed(config: Any) -> Deployed:
     """The movement in the frames (T, H, W, 3) uint8 of a clip: recognize.Result. A classifier of
-    joints predicts from them: who finds the joints follows people from frame to frame, which is no
-    single program."""
+    joints predicts from joints: the part that finds them follows people from frame to frame, which
+    is not a single program."""
     system = systems.build(config)
     assert isinstance(system, Movement)
     settings, samples = system.settings, int(config["data"].get("samples", 1))
@@ -292,7 +294,7 @@ def deployed(config: Any) -> Deployed:
 
 
 def said(result: Mapping[str, Any]) -> str:
-    """A result in a line."""
+    """A result in one line."""
     if result["movement"] is None:
         return f"nothing recognised: {result['reason']}"
     return f"{result['movement']} {result['probability']:.2f}"

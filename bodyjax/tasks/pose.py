@@ -24,13 +24,13 @@ from bodyjax.tasks import Deployed, prediction, typed
 from bodyjax.train import run
 
 COMPARED = ("small", "large", "tiny", "se", "cmu")
-"""Variants whose networks are timed, where the config has them."""
+"""Variants whose networks are timed, if the config has them."""
 
 
 def prepare(config: ConfigDict, host: tuple[int, int]) -> Prepared:
-    """What every system needs, and the frozen teacher. Filled in where the config leaves it open:
-    the skeleton of the data, the form of stored teacher maps and, where one's own pictures are
-    trained on, the test-time settings of the start."""
+    """What every system needs, and the frozen teacher. If the config leaves them open, this fills
+    in the skeleton of the data, the form of stored teacher maps and, for training on your own
+    pictures, the test-time settings of the start."""
     if not config.model.skeleton:
         take_skeleton(config)
     if config.get("distill") and config.distill.stored:
@@ -45,7 +45,7 @@ def prepare(config: ConfigDict, host: tuple[int, int]) -> Prepared:
 
 def frozen_teacher(config: ConfigDict) -> Variables:
     """The network of `config.distill.teacher` (a run's folder, or the name of shipped weights) in
-    the part "frozen"; {} where no teacher runs in the step."""
+    the part "frozen"; {} if no teacher runs in the step."""
     distill = config.get("distill") or {}
     if not distill.get("teacher") or distill.get("stored"):
         return {}
@@ -54,8 +54,8 @@ def frozen_teacher(config: ConfigDict) -> Variables:
 
 
 def take_skeleton(config: ConfigDict) -> None:
-    """Fills in `model.skeleton`, so that a checkpoint says it by itself: of one's own pictures,
-    or of the first of `data.sets`."""
+    """Fills in `model.skeleton`, so that a checkpoint is complete by itself: that of your own
+    pictures, or of the first of `data.sets`."""
     data = config.data
     if data.get("kind") == own_pictures.KIND:
         bones = own_pictures.skeleton_of(data.path)
@@ -68,8 +68,8 @@ def take_skeleton(config: ConfigDict) -> None:
 
 
 def take_settings(config: ConfigDict) -> None:
-    """Fills in test-time settings that the config leaves out and the start has: so start and result
-    are measured alike."""
+    """Fills in test-time settings that the start has and the config leaves out, so that start and
+    result are measured alike."""
     if config.start and not config.start.endswith(".npz"):
         stored = checkpoint.load(config.start, system="pose").config.get("detect", {})
         with config.unlocked(), config.ignore_type():
@@ -77,9 +77,9 @@ def take_settings(config: ConfigDict) -> None:
 
 
 def finish(config: ConfigDict, path: Path, workdir: Path, again: bool) -> list[str]:
-    """Start and result on the pictures held back, where they are one's own: lines, test.json.
+    """For training on your own pictures, start and result on the held-back ones: lines, test.json.
 
-    again: the run was finished before, and what it then measured stands."""
+    again: the run had finished before, and its figures from then are kept."""
     if config.data.kind != own_pictures.KIND:
         return []
     file = workdir / "test.json"

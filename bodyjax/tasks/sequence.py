@@ -26,8 +26,8 @@ from bodyjax.train import cross_validation, start
 
 
 def prepare(config: ConfigDict, host: tuple[int, int]) -> Prepared:
-    """One model (`folds.kind` empty): an official split's training side, its test side for
-    evaluation, else every row; what only the data know is filled in the config."""
+    """One model (`folds.kind` empty): an official split's training side, with its test side for
+    evaluation, or otherwise every row. Fills in the config what only the data know."""
     config_history.refuse(config)
     if config.get("balance"):
         raise ConfigError(
@@ -63,8 +63,8 @@ def prepare(config: ConfigDict, host: tuple[int, int]) -> Prepared:
 
 
 def checked_split(data: Sequences, section: Any, host: tuple[int, int]) -> Fold | None:
-    """The first official split, if there is one, once its classes and sides are as a training needs
-    them (bodyjax.data.part_checks)."""
+    """The first official split, if there is one, after checking that its classes and sides suit a
+    training (bodyjax.data.part_checks)."""
     on_bad, file = section.get("on_bad") or "raise", section.get("path") or None
     lines: list[str] = []
     fold = next((folds.official(split, name) for name, split in data.splits.items()), None)
@@ -88,9 +88,9 @@ def as_stored(example: dict[str, Any], rng: np.random.Generator) -> dict[str, An
 def open(
     found: Checkpoint, *, exercise: str | None = None, on_bad: str = "raise", **settings: Any
 ) -> Opened:
-    """Standard or not, per person and repetition. exercise: which one is done, where the model
-    takes it as input; on_bad: "skip" salvages damaged videos; settings: of the detector, as
-    detect.load takes them."""
+    """Standard or not, per person and repetition. exercise: which one is done, if the model takes
+    it as input; on_bad: "skip" salvages damaged videos; settings: the detector's, as detect.load
+    takes them."""
     scorer = score.load(found, condition=exercise, settings=settings)
 
     def every(videos: Path) -> Iterator[dict[str, Any]]:

@@ -142,7 +142,7 @@ def run(
 
 def planned(data: Sequences, section: Folds, place: Mapping[str, Any], say: Say) -> list[Run]:
     """Every fold and member of every seed, checked (part_checks; place: its on_bad and file); with
-    `inner`, a part of each fold's training side is tested in the place of its test side."""
+    `inner`, a part of each fold's training side is tested instead of its test side."""
     groups = data.clip if data.groups is None else data.groups
     if section.inner and data.groups is None:
         say("folds.inner goes by clip: the set does not say whose clips are whose")
@@ -244,7 +244,7 @@ def keep(
 
 
 def finished(file: Path, made_of: Mapping[str, Any]) -> dict[str, Any]:
-    """The figures of a finished run; ConfigError where they were made of something else."""
+    """The figures of a finished run; ConfigError if they were made of something else."""
     try:
         result = json.loads(file.read_text())
     except ValueError:

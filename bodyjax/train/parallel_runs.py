@@ -118,7 +118,7 @@ def train_runs(
     parameters, changes and dropout. together: one program for all runs by vmap; else one program a
     run, `threads` at a time. The result is the same up to rounding. `optimizer.ema` gives the
     moving average of the parameters instead of the last ones. chunk: steps between two looks at the
-    loss. UserError where a loss or gradient is no number.
+    loss. UserError if a loss or gradient is no number.
     """
     transform = make_optimizer(optimizer, plans.shape[1])
     training = Training(system, transform, optimizer, plans.shape[2])
@@ -168,7 +168,7 @@ def _one_by_one(
 
 
 def checked_loss(window: steps.Window, runs: Sequence[int]) -> np.ndarray:
-    """The mean loss of each of `runs` in the window; UserError where one has diverged."""
+    """The mean loss of each of `runs` in the window; UserError if one has diverged."""
     sums, bad = jax.device_get((window.sums, window.bad))
     for run, step in zip(runs, np.atleast_1d(bad), strict=True):
         if step >= 0:

@@ -23,7 +23,7 @@ Finish = Callable[[ConfigDict, Path, Path, bool], list[str]]
 def train(
     config: ConfigDict, workdir: Path, prepare: Prepare, finish: Finish | None
 ) -> dict[str, Any]:
-    """Trains as the config says; the same call again goes on where the run stopped. A config with
+    """Trains as the config says; the same call again resumes where the run stopped. A config with
     `folds.kind` trains all its folds.
 
     prepare(config, host): what the system needs (`prepare` below where it asks for nothing more).
@@ -67,7 +67,7 @@ def of_folds(config: ConfigDict) -> bool:
 
 
 def check_folder(config: ConfigDict, workdir: Path) -> None:
-    """ConfigError where figures of folds lie in the folder of one model, or the other way round."""
+    """ConfigError if figures of folds lie in the folder of one model, or the other way round."""
     folds = of_folds(config)
     other = workdir / ("newest" if folds else "metrics.json")
     if other.exists():

@@ -49,7 +49,7 @@ def from_checkpoint(path: str, system: System) -> Variables:
 
 
 def check_joints(start: checkpoint.Checkpoint, system: System) -> None:
-    """CheckpointError where the start of a detector has other joints or limbs: channels of the same
+    """CheckpointError if the start of a detector has other joints or limbs: channels of the same
     number would be taken for one another."""
     named = start.config["model"].get("skeleton")
     if not named or not hasattr(system, "bones"):

@@ -34,8 +34,8 @@ def folder() -> Path:
 def ensure(source: Clips, system: Movement, detector: Variables, count: int) -> StoredMaps:
     """The maps of `count` evenly spread frames of each clip, from the cache or made now.
 
-    Each clip is a file of its own, written under a temporary name and renamed: a stopped run goes
-    on where it was. Shows progress.
+    Each clip is a file of its own, written under a temporary name and renamed: a stopped run
+    resumes where it was. Shows progress.
     """
     words = (digest(detector), system.settings.size, count)
     place = folder() / hashlib.sha256(repr(words).encode()).hexdigest()[:24]
@@ -54,7 +54,7 @@ def ensure(source: Clips, system: Movement, detector: Variables, count: int) -> 
 
 def regions(source: Clips, system: Movement, detector: Variables, count: int) -> np.ndarray:
     """The box (N, 4) of the body in each clip (`body_region`), in its pixels, by the highest points
-    of the heat maps of `count` frames above the system's threshold; NaN where there are none."""
+    of the heat maps of `count` frames above the system's threshold; NaN if there are none."""
     maps = ensure(source, system, detector, count).maps
     joints = jax.jit(lambda maps: system.joints(maps.astype("float32") / 255))
     boxes = np.full((len(source), 4), np.nan)

@@ -1,1 +1,1 @@
-"""Clips of movements: folders of videos, what is read of each, and batches of them."""
+"""Clips of movements: folders of videos, what is read from each, and batches of them."""

@@ -1,6 +1,6 @@
 """Simulated sample videos: the body region zoomed or moved (US 2020/0042776, [0098-0100]).
 
-One map a clip: its frames keep their order and the label. Both originals and simulated clips are in
+One map per clip: its frames keep their order and label. Both originals and simulated clips are in
 the training set (`WithSimulated`).
 """
 
@@ -14,11 +14,11 @@ from bodyjax.contract import Source
 from bodyjax.data import affine
 
 FACTORS = ((1 / 27, 4.0), (1 / 12, 3.0), (1 / 3, 2.0))
-"""(share of the picture, zoom): a region under that share is enlarged so many times; the least
+"""(share of the picture, zoom): a region under that share is enlarged this many times; the least
 zoom is 2, that is, enlarged by one time."""
 
 EDGE = 0.02
-"""A region this near to the picture's side, as a share of it, is at the edge."""
+"""A region this near to the picture's side, as a share of its length, is at the edge."""
 
 
 class WithSimulated:
@@ -58,8 +58,8 @@ class WithSimulated:
 def body_region(xy: np.ndarray, visible: np.ndarray, size: tuple[int, int]) -> np.ndarray | None:
     """The box (x0, y0, x1, y1) of all joints of a clip, a tenth wider, cut to the picture.
 
-    xy (..., 2) and visible (...), of all frames and people; size (height, width). None where no
-    joint is visible inside the picture.
+    xy (..., 2) and visible (...), of all frames and people; size (height, width). None if no joint
+    is visible inside the picture.
     """
     far = np.array(size[::-1], np.float64) - 0.5
     points = xy[visible > 0]
@@ -72,13 +72,13 @@ def body_region(xy: np.ndarray, visible: np.ndarray, size: tuple[int, int]) -> n
 
 
 def zoom_factor(region: np.ndarray, size: tuple[int, int], factors: tuple = FACTORS) -> float:
-    """How many times the region is enlarged, by its share of the picture; 1 for a third or more."""
+    """The zoom of a region, by its share of the picture; 1 for a third or more."""
     share = float(np.prod(region[2:] - region[:2])) / (size[0] * size[1])
     return next((factor for bound, factor in sorted(factors) if share < bound), 1.0)
 
 
 def edge_move(region: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """(dx, dy) that takes a region at the edge towards the middle by half the picture's width or
+    """(dx, dy) that moves a region at the edge towards the middle by half the picture's width or
     height ([0099]); 0 along an axis where the region touches neither side, or both."""
     extent = np.array(size[::-1], np.float64)
     near = EDGE * extent
@@ -95,8 +95,8 @@ def simulated_map(
 
     A region under a third of the picture is zoomed about its centre, one at the edge is moved; one
     that is both is zoomed, moved, or both at random. The region stays in the picture: it is zoomed
-    no further than it fits, and goes no further than its side. A region that asks for neither (or
-    is not known) is made smaller, 0.5 to 0.8, and put at a random place where it is whole.
+    no further than it fits, and moved no further than its side. A region that needs neither (or is
+    not known) is shrunk to 0.5 to 0.8 and put at a random place where it fits completely.
     """
     extent = np.array(size[::-1], np.float64)
     if region is not None:

@@ -32,9 +32,9 @@ def open_clips(
     """The clips of `data.path` in one part: "train", "valid" or "test".
 
     "simulated:commands" (or exercises) is made on first use, in the cache; a prepared set is read
-    as it is. Where the folder has numbered splits, `data.split` names one; where it has no
-    validation part, "valid" is a share `data.holdout` of the training sources, and "train" is the
-    rest (with holdout 0: all of it).
+    as it is. If the folder has numbered splits, `data.split` names one; if it has no validation
+    part, "valid" is a share `data.holdout` of the training sources, and "train" is the rest (with
+    holdout 0: all of it).
     """
     folder = folder_of(data)
     there = parts(folder, data["split"])
@@ -56,7 +56,7 @@ def open_clips(
 def open_parts(
     data: Mapping[str, Any], *, joints: bool = False, several: bool = False
 ) -> dict[str, Clips]:
-    """The parts of `data.path` that lie there, each opened once; no clips are held out yet."""
+    """The parts that exist in `data.path`, each opened once; no clips are held out yet."""
     folder = folder_of(data)
     there = parts(folder, data["split"])
     return {
@@ -67,7 +67,7 @@ def open_parts(
 
 
 def with_validation(opened: Mapping[str, Clips], holdout: float) -> dict[str, Clips]:
-    """The same parts; where there is no "valid", a share `holdout` of "train", if it is above 0."""
+    """The same parts; if there is no "valid", a share `holdout` of "train", if it is above 0."""
     if "valid" in opened or not holdout:
         return dict(opened)
     try:
@@ -79,15 +79,15 @@ def with_validation(opened: Mapping[str, Clips], holdout: float) -> dict[str, Cl
 
 
 def few(source: Clips, count: int) -> Clips:
-    """At most `count` clips, evenly spread over the source's order, which is that of classes; all
-    of them for 0."""
+    """At most `count` clips, evenly spread over the source's order, which is by class; all of them
+    for 0."""
     if not count or count >= len(source):
         return source
     return source.take(np.arange(count) * len(source) // count)
 
 
 def folder_of(data: Mapping[str, Any]) -> Path:
-    """Where the clips lie; simulated ones are made."""
+    """The folder of the clips; simulated ones are made."""
     path = str(data["path"])
     return simulated_folder(data) if path.startswith(SIMULATED) else Path(path)
 
@@ -159,7 +159,7 @@ class TrainClip:
 
 @dataclass(frozen=True)
 class OutOfOrder:
-    """Another transform's frames in a random order (a control: poses alone are left to tell)."""
+    """Another transform's frames in a random order (a control: only poses are left)."""
 
     transform: TrainClip
 
@@ -174,8 +174,8 @@ class WholeClip:
     """A clip as it is: one sampling of the frames that stand for it (`clips.chosen` by the rule
     `sampling`), or `samples` of them.
 
-    order, to show what movement is worth: "kept"; "shuffled", in an order that depends on the clip
-    alone; "middle", the middle frame in the place of all.
+    order, to show the value of movement: "kept"; "shuffled", in an order that depends on the clip
+    alone; "middle", the middle frame instead of all.
     """
 
     frames: int
@@ -211,7 +211,7 @@ class WholeClip:
 
 
 def pick(example: Example) -> Example:
-    """What the movement system eats, of its first person: score 0 where a joint is absent."""
+    """The input of the movement system, of the first person: score 0 where a joint is absent."""
     out: Example = {"label": label_of(example)}
     if "frames" in example:
         out["frames"] = example["frames"]
@@ -334,8 +334,8 @@ class StoredJoints:
 
 @dataclass(frozen=True)
 class SampleMaps:
-    """`frames` of the K stored maps of a clip, for training, by the rule `sampling`; `shuffle` puts
-    them out of order."""
+    """`frames` of the K stored maps of a clip, for training, by the rule `sampling`; `shuffle`
+    reorders them."""
 
     frames: int
     sampling: str
@@ -348,8 +348,8 @@ class SampleMaps:
 
 @dataclass(frozen=True)
 class WholeMaps:
-    """The `frames` of the K stored maps that stand for a clip, for evaluation; `shuffle` puts them
-    out of order."""
+    """The `frames` of the K stored maps that stand for a clip, for evaluation; `shuffle` reorders
+    them."""
 
     frames: int
     sampling: str
@@ -369,7 +369,7 @@ def clip_feed(
     config: Mapping[str, Any], sources: Mapping[str, Source], *, host: tuple[int, int] = (0, 1)
 ) -> Stream:
     """Clips for the movement classifier: `sources` of "train" and, where there is one, "valid",
-    which is evaluated during training; of stored maps where model.input is "maps"."""
+    which is evaluated during training; stored maps if model.input is "maps"."""
     data = config["data"]
     train_transform, eval_transform = transforms(config)
     return Stream(
@@ -380,7 +380,7 @@ def clip_feed(
 
 
 def transforms(config: Mapping[str, Any]) -> tuple[Transform, Transform]:
-    """What becomes of an example in training, and in evaluation during it."""
+    """The transforms of an example in training, and in evaluation during training."""
     data, model = config["data"], config["model"]
     frames, mode, shuffle = model["frames"], model["sampling"], data["shuffle"]
     if model["input"] == "maps":
@@ -394,8 +394,8 @@ def transforms(config: Mapping[str, Any]) -> tuple[Transform, Transform]:
 
 
 def with_copies(source: Clips, regions: Callable[[Clips], np.ndarray]) -> WithSimulated:
-    """The clips and their simulated copies. The body's region comes from the joints that lie beside
-    the clips, where there are none from `regions`, which gives it for each clip (N, 4)."""
+    """The clips and their simulated copies. The body's region comes from the joints beside the
+    clips, or, if there are none, from `regions`, which gives it for each clip (N, 4)."""
     known = source.with_joints() if isinstance(source, ClipFolder) else source
     return WithSimulated(known, None if knows_joints(known) else regions(known))
 

@@ -1,9 +1,9 @@
-"""Folders of clips, CLASS/NAME.mp4, as a source; and the frames that are read of a clip.
+"""Folders of clips, CLASS/NAME.mp4, as a source; and the frames that are read from a clip.
 
 Layouts: CLASS/NAME.mp4; the same below `clips/`, with splits.json beside it ({"classes": [...],
-"1": {NAME: 1 train or 2 test}, ...}, as JHMDB); {train,valid,test}/CLASS/NAME.mp4, as the
-simulated clips, whose labels stand in NAME.json. Joints, where a set has them, are turned into
-BODY18 pixels. Where several movements may hold at once, labels.json tells them
+"1": {NAME: 1 train or 2 test}, ...}, like JHMDB); {train,valid,test}/CLASS/NAME.mp4, like the
+simulated clips, whose labels are in NAME.json. Joints, if a set has them, are converted to BODY18
+pixels. If several movements may hold at once, labels.json lists them
 (bodyjax.data.clips.several_labels).
 """
 
@@ -40,12 +40,12 @@ PARTS = ("train", "valid", "test")
 class ClipFolder:
     """A source of clips; nothing is decoded before an example is sampled.
 
-    An example: path (a string), label int32 into `classes`, length in frames, size (width,
-    height), id; with `joints`: xy (F, P, 18, 2) float32, visible (F, P, 18) uint8, score
-    (F, P, 18) float32 of all frames. With `several` (N, C) float32 of 0 and 1 its row is the label;
-    `labels` stay the classes of the folders. `heldout` marks rows that must train nothing; `bad`
-    names each clip that can't be used, `left_out` counts what was left out by reason. groups: class
-    and source video (NAME up to its last _CLASS_), else every clip is its own.
+    An example: path (a string), label int32 into `classes`, length in frames, size (width, height),
+    id; with `joints`: xy (F, P, 18, 2) float32, visible (F, P, 18) uint8, score (F, P, 18) float32
+    of all frames. With `several` (N, C) float32 of 0 and 1 its row is the label; `labels` remain
+    the classes of the folders. `heldout` marks rows that must not be trained on; `bad` names each
+    clip that can't be used, `left_out` counts what was left out by reason. groups: class and source
+    video (NAME up to its last _CLASS_); otherwise every clip is its own group.
     """
 
     root: Path
@@ -106,9 +106,9 @@ class ClipFolder:
         )
 
     def with_joints(self) -> ClipFolder:
-        """The same clips with the joints that lie beside them, as they are where there are none.
+        """The same clips with the joints beside them, unchanged if there are none.
 
-        DataError where some clips have joints and others have not.
+        DataError if only some clips have joints.
         """
         if self.joints:
             return self
@@ -146,14 +146,14 @@ def clips(
 ) -> ClipFolder:
     """The clips of a folder.
 
-    part: "train", "valid" or "test" where the folder has those; "1:train", "2:test" ... of the
+    part: "train", "valid" or "test" if the folder has those; "1:train", "2:test" ... of the
     numbered splits of a splits.json; "all" (of a split folder, its test clips are held out; of
     numbered splits those of any, or with "1:all" of that one). classes: the known ones in their
-    order; by default the folders' names, sorted. several: labels as labels.json has them.
-    Every clip is opened once: with on_bad="skip" it is decoded as well, and those that can't be
-    read are named and counted; with "raise" the first that can't be opened is a VideoError. Raises
-    DataError for an empty or unknown class and where `joints` are asked for but not there,
-    ConfigError for an unknown part.
+    order; by default the folders' names, sorted. several: labels as labels.json has them. Every
+    clip is opened once: with on_bad="skip" it is decoded as well, and those that can't be read are
+    named and counted; with "raise" the first that can't be opened is a VideoError. Raises DataError
+    for an empty or unknown class and if `joints` are requested but missing, ConfigError for an
+    unknown part.
     """
     root = Path(path)
     if not root.is_dir():
@@ -246,7 +246,8 @@ def sample(
 
 
 def drawn(total: int, count: int, mode: str, rng: np.random.Generator | None = None) -> np.ndarray:
-    """The `count` of `total` frames that training takes of a clip, rising; `mode` as `sample`."""
+    """The `count` of `total` frames that training takes from a clip, ascending; `mode` as in
+    `sample`."""
     if mode != "frames":
         return sampling.segment_frames(total, count, mode, rng)
     if rng is None:
@@ -256,11 +257,11 @@ def drawn(total: int, count: int, mode: str, rng: np.random.Generator | None = N
 
 def chosen(total: int, count: int, mode: str) -> np.ndarray:
     """The `count` of `total` frames that stand for a clip in evaluation and recognition, (count,)
-    int64 in rising order, always the same.
+    int64 in ascending order, always the same.
 
-    `mode` is the training's rule (`sample`): "start", "middle" or "end" of equal segments; where
-    training takes a random frame of each segment ("random"), its middle; where it takes random
-    frames of the clip ("frames"), those of a fixed seed.
+    `mode` is the training's rule (`sample`): "start", "middle" or "end" of equal segments; if
+    training takes a random frame of each segment ("random"), the segment's middle; if it takes
+    random frames of the clip ("frames"), those of a fixed seed.
     """
     return drawn(total, count, "middle" if mode == "random" else mode, np.random.default_rng(0))
 
@@ -337,7 +338,7 @@ def _in_splits(
 
 
 def numbers_of_splits(root: Path) -> tuple[str, ...]:
-    """The numbers of the splits of ROOT/splits.json; () where there is none."""
+    """The numbers of the splits of ROOT/splits.json; () if there is none."""
     listing = root / "splits.json"
     return tuple(_read_splits(listing)) if listing.exists() else ()
 

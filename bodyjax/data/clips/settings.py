@@ -9,7 +9,7 @@ from bodyjax import sections
 from bodyjax.sections import check
 
 KIND = "clips"
-"""What `data.kind` calls folders of clips; they are the only kind that there is."""
+"""What `data.kind` calls folders of clips; the only kind."""
 
 
 @dataclass(frozen=True)
@@ -26,9 +26,10 @@ class PixelChanges:
 class ClipData:
     """path: a folder of clips, or "simulated:NAME" of `simulated` (simulate.clips.ClipSpec); split:
     of numbered ones; on_bad: raise or skip; holdout: share of the training clips kept for
-    validation where the folder has none; watched: so many of these are looked at while training,
-    0: all. stored_frames: of a clip whose maps or joints are stored; samples: of a clip in
-    evaluation; shuffle: frames out of order, a control. simulated_copies: data.clips.body_region.
+    validation if the folder has none; watched: how many of these are evaluated during training, 0:
+    all. stored_frames: frames of a clip whose maps or joints are stored; samples: samplings of a
+    clip in evaluation; shuffle: frames out of order, a control. simulated_copies:
+    data.clips.body_region.
     """
 
     path: str
@@ -48,7 +49,7 @@ class ClipData:
 
 
 def read(section: Any) -> ClipData:
-    """`config.data`; ConfigError for a field that can't be."""
+    """`config.data`; ConfigError for an impossible field."""
     data = sections.read(ClipData, section, "data")
     sections.choice(data.kind, (KIND,), "data.kind")
     sections.choice(data.on_bad, ("raise", "skip"), "data.on_bad")

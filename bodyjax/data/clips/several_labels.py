@@ -1,11 +1,11 @@
-"""Several movements at once: what labels.json says of clips.
+"""Several movements at once: labels.json.
 
 The file lies beside the class folders (of train/, valid/ and test/ in each; of numbered splits
 beside splits.json) and names all movements of a clip, none for []:
 
     {"CLASS/NAME": ["wave", "walk"], "CLASS/OTHER": []}
 
-A clip that is not in it shows the class of its folder alone.
+A clip that is not listed has only the class of its folder.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ FILE = "labels.json"
 
 def targets(folders: Sequence[Path], names: Sequence[str], classes: Sequence[str]) -> np.ndarray:
     """(N, C) float32, 1 where a movement holds, of clips CLASS/NAME; `folders` (N,) are where the
-    labels.json of each may lie.
+    labels.json of each may be.
 
-    DataError for a file of another form, for an unknown class and a clip that is not there.
+    DataError for a malformed file, an unknown class or a missing clip.
     """
     tables = {folder: read(folder / FILE, classes) for folder in dict.fromkeys(folders)}
     held = np.zeros((len(names), len(classes)), np.float32)
@@ -37,7 +37,7 @@ def targets(folders: Sequence[Path], names: Sequence[str], classes: Sequence[str
 
 
 def read(file: Path, classes: Sequence[str]) -> dict[str, list[str]]:
-    """The classes of clips by CLASS/NAME; {} where there is no such file."""
+    """The classes of clips by CLASS/NAME; {} if there is no such file."""
     if not file.exists():
         return {}
     try:

@@ -1,5 +1,4 @@
-"""What is made of each clip once and stored, a file a clip: names, writing, and the loop that makes
-what is missing."""
+"""Files made once for each clip: their names, writing, and the loop that makes the missing ones."""
 
 from __future__ import annotations
 
@@ -17,11 +16,11 @@ from bodyjax.data.clips.feed import Clips
 from bodyjax.data.clips.folder import ClipFolder
 
 CLIPS_AT_ONCE = 2
-"""One program keeps a CPU's second core half idle; two beside each other do not."""
+"""One program leaves a CPU's second core half idle; two side by side do not."""
 
 
 def clip_key(source: Clips, index: int) -> str:
-    """Names a clip by its place, size and time of change; a prepared one by its set's."""
+    """Names a clip by its path, size and modification time; a prepared clip by those of its set."""
     words: tuple[Any, ...]
     if isinstance(source, ClipFolder):
         file = source.files[index]
@@ -33,7 +32,7 @@ def clip_key(source: Clips, index: int) -> str:
 
 
 def whole(file: Path, shape: tuple[int, ...]) -> bool:
-    """Whether a stored file is there and of the right shape."""
+    """Whether a stored file exists and has the right shape."""
     try:
         return np.load(file, mmap_mode="r", allow_pickle=False).shape == shape
     except (OSError, ValueError):
@@ -41,7 +40,7 @@ def whole(file: Path, shape: tuple[int, ...]) -> bool:
 
 
 def save(file: Path, array: np.ndarray) -> None:
-    """Writes a clip's file whole or not at all: other processes may make the same one now."""
+    """Writes a clip's file completely or not at all: other processes may be making the same one."""
     with files.whole(file) as temporary:
         np.save(temporary, array)
 

@@ -1,6 +1,6 @@
 """Frames of clips as labelled pictures: every eighth of the training clips of JHMDB's split 1.
 
-The joints are the stored ones of another detector (teacher.npz); one person a frame is labelled.
+The joints are the stored ones of another detector (teacher.npz); one person per frame is labelled.
 Clips of the split's test side are in no part, so a detector trained on these frames may be used on
 them. Examples have the form of bodyjax.data.pictures.labelled.
 """
@@ -23,17 +23,17 @@ from bodyjax.errors import ConfigError, DataError
 from bodyjax.skeleton import Skeleton
 
 EVERY = 8
-"""Of the frames between, a detector learns little more: at 30 a second they nearly are the same."""
+"""A detector learns little from the frames between: at 30 a second they are nearly the same."""
 LEAST_SCORE = 0.3
 LEAST_JOINTS = 4
 MARGIN = 0.1
-"""By this share of its longer side, the box of the joints is enlarged, as that of `lsp` is."""
+"""The box of the joints is enlarged by this share of its longer side, like that of `lsp`."""
 PARTS = ("train", "valid", "trainvalid")
 
 
 @dataclass(frozen=True)
 class ClipPictures:
-    """A source of single frames; a frame is decoded when asked for, from any thread.
+    """A source of single frames; a frame is decoded on request, from any thread.
 
     clip (N,) is the row of `clips`, frame (N,) the number in it, ids (N,) the row of teacher.npz;
     xy (N, J, 2), visible (N, J) and boxes (N, 4) are of the one labelled person. `bad` names
@@ -64,7 +64,7 @@ class ClipPictures:
 
     @property
     def fingerprint(self) -> str:
-        """Of the clips, the frames and the joints."""
+        """The fingerprint of the clips, the frames and the joints."""
         digest = hashlib.sha256(f"clip pictures 1 {self.clips.fingerprint}".encode())
         for array in (self.ids, self.frame, self.xy, self.visible, self.boxes):
             digest.update(np.ascontiguousarray(array).tobytes())
@@ -110,10 +110,10 @@ def clip_pictures(path: FilePath, part: str, *, on_bad: str = "raise") -> ClipPi
     part: "train", "valid" (a tenth of the source videos, by name) or "trainvalid". A joint with a
     score below 0.3 is not known: `joint_mask` is False for it in that picture. Frames with fewer
     than four known joints are left out and counted. Nobody else is labelled, so `complete` is
-    False. Raises DataError where splits.json or teacher.npz is missing, damaged or of other clips,
-    and ConfigError for another part. With on_bad="skip" clips that can't be read, or whose number
-    of frames is not that of their joints, are left out, named and counted; all frames that are used
-    are decoded once for it.
+    False. Raises DataError if splits.json or teacher.npz is missing, damaged or of other clips, and
+    ConfigError for another part. With on_bad="skip" clips that can't be read, or whose number of
+    frames is not that of their joints, are left out, named and counted; all used frames are decoded
+    once for this check.
     """
     root = Path(path)
     if part not in PARTS:

@@ -1,7 +1,7 @@
-"""COCO keypoint files: many people (or animals, or hands) a picture, with joints of any names.
+"""COCO keypoint files: many people (or animals, or hands) per picture, with joints of any names.
 
-The rules of what a file, a label and a box must be stand here; evaluation (evaluate.coco_labels)
-reads by the same.
+This module holds the rules for files, labels and boxes; evaluation (evaluate.coco_labels) uses the
+same ones.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from bodyjax.errors import ConfigError, DataError
 from bodyjax.skeleton import SKELETONS, Skeleton
 
 VALID = ("val", "valid")
-"""Names of the split for validation."""
+"""Names of the validation split."""
 NO_OBJECT = "an annotation is not an object"
 NOT_LISTED = "the picture is not listed"
 
@@ -41,20 +41,19 @@ def coco(
     """COCO keypoints: a folder with images.zip (or pictures) and annotations.json or one *.json.
 
     PATH may also be the JSON file itself. The skeleton is what the category says in `keypoints`,
-    `skeleton` (pairs of joint numbers from 1 on) and, which is ours, `sigmas` (of OKS); bodyjax's
-    own where the joints are those of one. Joints of one name in several categories are the same.
-    Crowds and people without joints become `ignore` boxes;
-    `complete` is the picture's `persons_complete` (absent: True); joints that a `source` of
-    pictures hardly ever labels are masked for it. A picture's `split` is "train" (or absent),
-    "test", or "val" ("valid"); without the last, "valid" is a fixed tenth of the training side, a
-    third where that has fewer than 1,000 pictures. A file with other splits is read as a whole
-    only: parts other than "all" raise DataError. There all but "train" are held out.
-    Boxes that reach over the picture's edge stay as they are: hidden parts have boxes too.
-    Categories without joints are passed over.
-    Unknown categories, missing pictures, wrong joint counts, invalid numbers and boxes
+    `skeleton` (pairs of joint numbers from 1 on) and `sigmas` (of OKS, our own addition), or one of
+    bodyjax's own skeletons if the joints match it. Joints with the same name in several categories
+    are the same. Crowds and people without joints become `ignore` boxes; `complete` is the
+    picture's `persons_complete` (absent: True); joints that a `source` of pictures hardly ever
+    labels are masked for it. A picture's `split` is "train" (or absent), "test", or "val"
+    ("valid"); without the last, "valid" is a fixed tenth of the training side, or a third if that
+    has fewer than 1,000 pictures. A file with other splits can only be read as a whole: parts other
+    than "all" raise DataError. In it, everything but "train" is held out. Boxes that reach over the
+    picture's edge stay as they are: hidden parts have boxes too. Categories without joints are
+    skipped. Unknown categories, missing pictures, wrong joint counts, invalid numbers and boxes
     wholly outside the picture raise DataError or, with on_bad="skip", leave the picture out,
-    counted and named; annotations that belong to no picture do so, too. `check_pictures` decodes
-    every picture once while the manifest is made; else a broken one raises when it is read.
+    counted and named; so do annotations that belong to no picture. `check_pictures` decodes every
+    picture once while the manifest is made; otherwise a broken one raises when it is read.
     """
     file = coco_file(Path(path))
     content = read_coco(file)
@@ -101,8 +100,8 @@ def coco(
 
 
 class CocoFile(NamedTuple):
-    """The content of a keypoint file: its pictures, its annotations in their order (not looked at),
-    and the categories by id; file: its name, None of a content without one."""
+    """The content of a keypoint file: its pictures, its annotations in their order (unchecked), and
+    the categories by id; file: its name, None for content without one."""
 
     images: list[dict[str, Any]]
     annotations: list[Any]
@@ -126,12 +125,12 @@ class CocoFile(NamedTuple):
 
 
 def splits_of(images: list[dict[str, Any]]) -> list[str]:
-    """The `split` of each picture, "train" where it has none."""
+    """The `split` of each picture, "train" if it has none."""
     return [str(image.get("split", "train")) for image in images]
 
 
 def read_json(source: Any) -> tuple[Any, str | None]:
-    """The content of a JSON file, or what was given, and the file's name."""
+    """The content of a JSON file, or the given content, and the file's name."""
     if not isinstance(source, str | PathLike):
         return source, None
     try:
@@ -142,7 +141,7 @@ def read_json(source: Any) -> tuple[Any, str | None]:
 
 
 def read_coco(source: FilePath | Mapping[str, Any]) -> CocoFile:
-    """Reads a keypoint file, or takes its content; DataError where it is not one."""
+    """Reads a keypoint file, or takes its content; DataError if it is not one."""
     content, file = read_json(source)
     try:
         images = [dict(image) for image in content["images"]]
@@ -158,7 +157,7 @@ def read_coco(source: FilePath | Mapping[str, Any]) -> CocoFile:
 
 
 def structure(error: Exception) -> str:
-    """What a COCO file lacks, by the error that reading it gave."""
+    """What a COCO file lacks, from the error in reading it."""
     if isinstance(error, KeyError):
         return f"there is no {error}"
     return "images, annotations and categories are not lists of objects"
@@ -170,8 +169,8 @@ def is_id(value: Any) -> bool:
 
 
 def numbers(values: Any) -> np.ndarray | None:
-    """JSON numbers, one or (nested) lists of them, as float64; None where anything else is among
-    them, such as a text that looks like a number."""
+    """JSON numbers, one or (nested) lists of them, as float64; None if anything else is among them,
+    such as a text that looks like a number."""
     try:
         array = np.asarray(values)
     except ValueError:  # lists of different lengths
@@ -182,7 +181,7 @@ def numbers(values: Any) -> np.ndarray | None:
 def coco_file(path: Path) -> Path:
     """The keypoint file of a set: `path` itself, its annotations.json, or the one *.json in it.
 
-    DataError where there is none, or several without an annotations.json.
+    DataError if there is none, or several without an annotations.json.
     """
     if path.is_file():
         return path
@@ -198,8 +197,8 @@ def coco_file(path: Path) -> Path:
 
 
 def joints_of(content: CocoFile) -> dict[Any, Skeleton]:
-    """The skeleton of each category that has keypoints; DataError where none has, or where it is
-    none."""
+    """The skeleton of each category that has keypoints; DataError if no category has any, or if
+    they are not a skeleton."""
     found = {
         key: category_skeleton(category, content.file)
         for key, category in content.categories.items()
@@ -212,8 +211,8 @@ def joints_of(content: CocoFile) -> dict[Any, Skeleton]:
 
 
 def category_skeleton(category: Mapping[str, Any], file: str | None) -> Skeleton:
-    """What a category says in `keypoints`, `skeleton` and `sigmas`: one that bodyjax knows where
-    the joints are the same in the same order."""
+    """The skeleton in a category's `keypoints`, `skeleton` and `sigmas`, or the one that bodyjax
+    knows with the same joints in the same order."""
     names, place = category["keypoints"], f"categories, {category.get('name', category['id'])}"
     if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
         raise DataError("keypoints is not a list of names", file=file, place=place)
@@ -237,7 +236,7 @@ def _are_joints(pairs: np.ndarray, count: int) -> bool:
 
 
 def joined(parts: Sequence[Skeleton]) -> Skeleton:
-    """One skeleton of all joints and limbs; the first where all have the same joints."""
+    """One skeleton of all joints and limbs; the first if all have the same joints."""
     if all(part.joints == parts[0].joints for part in parts):
         return parts[0]
     joints = tuple(dict.fromkeys(joint for part in parts for joint in part.joints))
@@ -266,7 +265,7 @@ def unknown_category(annotation: Mapping[str, Any], categories: Mapping[Any, Any
 
 
 def label_fault(annotation: Mapping[str, Any], joints: int, image: Mapping[str, Any]) -> str:
-    """What is wrong with the label of a person with so many joints in a picture, or ""."""
+    """What is wrong with the label of a person with this many joints in a picture, or ""."""
     if annotation.get("iscrowd") not in (None, 0, 1):
         return "iscrowd other than 0, 1"
     box = numbers(annotation.get("bbox"))
@@ -291,7 +290,8 @@ def label_fault(annotation: Mapping[str, Any], joints: int, image: Mapping[str, 
 
 
 def _picture_fault(image: dict, decoded: tuple[int, int] | str | None) -> str:
-    """What is wrong with a picture, or ""; `decoded`: its width and height, or why it has none."""
+    """What is wrong with a picture, or ""; `decoded`: its width and height, or why they are
+    unknown."""
     if isinstance(decoded, str):
         return decoded
     if not is_id(image["id"]):

@@ -1,4 +1,5 @@
-"""Pictures from files, bytes and zip archives: always uint8 RGB, else an error naming it."""
+"""Pictures from files, bytes and zip archives: always uint8 RGB, or an error that names the
+file."""
 
 from __future__ import annotations
 
@@ -21,11 +22,11 @@ _LOCAL_HEADER = struct.Struct("<4sHHHHHIIIHH")
 def read_image(source: str | PathLike[str] | bytes, name: str | None = None) -> np.ndarray:
     """One picture as (H, W, 3) uint8 RGB, turned upright by its EXIF orientation.
 
-    Grey is repeated over the channels, grey of more than 8 bits is scaled by the depth of its
-    values (`eight_bits`), of several frames or pages the first is taken, CMYK and palettes are
-    converted, transparent pixels are laid over white. `name` is what errors call bytes. Raises
-    DataError for a missing, empty, truncated or oversized file, for float pictures, and for colours
-    of 16 bits that fill less than 12 of them: they would be black.
+    Grey is repeated over the channels; grey of more than 8 bits is scaled by the depth of its
+    values (`eight_bits`); the first of several frames or pages is used; CMYK and palettes are
+    converted; transparent pixels are laid over white. `name` is what errors call bytes. Raises
+    DataError for a missing, empty, truncated or oversized file, for float pictures, and for 16-bit
+    colours that use fewer than 12 bits: they would be black.
     """
     label = name if name is not None else ("picture" if isinstance(source, bytes) else str(source))
     try:
@@ -49,8 +50,8 @@ def read_image(source: str | PathLike[str] | bytes, name: str | None = None) -> 
 
 
 def has_several(file: str | PathLike[str]) -> bool:
-    """Whether a readable picture's file holds several frames or pages; of what phones store beside
-    a photo (MPO) this is not said."""
+    """Whether a readable picture's file holds several frames or pages; the extra pictures that
+    phones store beside a photo (MPO) don't count."""
     with Image.open(file) as picture:
         return picture.format != "MPO" and bool(getattr(picture, "is_animated", False))
 
@@ -60,8 +61,8 @@ def any_picture(source: Any, name: str = "picture") -> np.ndarray:
     (NumPy, jax, ...) of integers: grey (H, W), (H, W, 1), RGB (H, W, 3) or RGBA (H, W, 4).
 
     Files and PIL pictures as in `read_image`; arrays of any other type than uint8 are scaled by the
-    depth of their values (`eight_bits`), transparent pixels are laid over white. `name` is what
-    errors call what has no name. Raises DataError.
+    depth of their values (`eight_bits`), transparent pixels are laid over white. Errors use `name`
+    for pictures without one. Raises DataError.
     """
     if isinstance(source, bytes | bytearray | memoryview):
         return read_image(bytes(source), name)
@@ -97,9 +98,9 @@ def any_picture(source: Any, name: str = "picture") -> np.ndarray:
 
 
 def eight_bits(values: np.ndarray, name: str = "picture") -> np.ndarray:
-    """Integers of any type as uint8: the upper byte of 16 bits. Where that would be nearly black,
-    the values are of a smaller depth, as cameras and scanners store them, 12 bits in 16: the upper
-    8 of the 8, 10 or 12 bits that the largest value needs. DataError for negative values and more
+    """Integers of any type as uint8: the upper byte of 16 bits. If that would be nearly black, the
+    values have a smaller depth (cameras and scanners store 12 bits in 16), and the upper 8 of the
+    8, 10 or 12 bits that the largest value needs are used. DataError for negative values and more
     than 16 bits.
     """
     largest = int(values.max(initial=0))
@@ -143,7 +144,7 @@ class Archive:
         return name in self._entries
 
     def read(self, name: str) -> bytes:
-        """The bytes of one file. DataError where it is missing, damaged or oddly compressed."""
+        """The bytes of one file. DataError if it is missing, damaged or oddly compressed."""
         if name not in self._entries:
             raise DataError(f"the archive has no {name}", file=self.path)
         offset, size, method, checksum = self._entries[name]
@@ -172,7 +173,7 @@ class Archive:
 
 
 class Folder:
-    """The files of a folder by relative name; names that lead out of the folder are refused."""
+    """The files of a folder by relative name; names that point outside the folder are refused."""
 
     def __init__(self, path: str | PathLike[str]) -> None:
         self.path = Path(path).resolve()
@@ -183,7 +184,7 @@ class Folder:
         return self._file(name).is_file()
 
     def read(self, name: str) -> bytes:
-        """The bytes of one file. DataError where it is missing."""
+        """The bytes of one file. DataError if it is missing."""
         if name not in self:
             raise DataError("no such file", file=self._file(name))
         return self._file(name).read_bytes()

@@ -1,20 +1,19 @@
-"""What labelled pictures of people look like as a source, whatever file they come from.
+"""Labelled pictures of people as a source, whatever file they come from.
 
 Every source has a `skeleton` and a method `to(target)`, the same source in another skeleton's
-joints. Its examples are of one form, in the J joints of its skeleton and in pixels of the stored
+joints. Its examples have one form, in the J joints of its skeleton and in pixels of the stored
 picture (centre of the first pixel = (0, 0)):
 
-image (H, W, 3) uint8; xy (P, J, 2) float32; visible (P, J) uint8 in {0, 1, 2};
-boxes (P, 4) float32, the labelled people as x0, y0, x1, y1; ignore (K, 4) float32, crowds and
-people without joints: nothing is taught there; joint_mask (J,) bool: False where this picture
-says nothing about a joint (an absent joint of a person with joint_mask True is not to be seen);
-complete bool: False where there may be people without any label; id int64. Where the set has them,
-xyz (P, J, 3) float32, the joints in mm in the camera's frame (x right, y down, z forward), NaN
-where not known, whatever `visible` says (a joint outside the picture may be known); and camera
-(P, 4) float32, the camera that saw each person: focal lengths x, y and principal point x, y in
-pixels.
+image (H, W, 3) uint8; xy (P, J, 2) float32; visible (P, J) uint8 in {0, 1, 2}; boxes (P, 4)
+float32, the labelled people as x0, y0, x1, y1; ignore (K, 4) float32, crowds and people without
+joints: nothing is taught there; joint_mask (J,) bool: False where this picture says nothing about a
+joint (an absent joint of a person with joint_mask True is not visible); complete bool: False where
+there may be people without any label; id int64. If the set has them, xyz (P, J, 3) float32, the
+joints in mm in the camera's frame (x right, y down, z forward), NaN where not known, whatever
+`visible` says (a joint outside the picture may be known); and camera (P, 4) float32, the camera
+that saw each person: focal lengths x, y and principal point x, y in pixels.
 
-Parts: "train", "valid" (a tenth of the training side, a third where that has fewer than 1,000
+Parts: "train", "valid" (a tenth of the training side, or a third if that has fewer than 1,000
 pictures; never trained on while choosing), "trainvalid" (both), "test" (held out), "all".
 """
 
@@ -41,13 +40,13 @@ FilePath = str | PathLike[str]
 
 
 class NoPictures(DataError):
-    """Nothing is left of a part of a set."""
+    """A part of a set is empty."""
 
 
 @dataclass(frozen=True)
 class People:
-    """The labels of one picture, as the module's docstring says; xyz and camera are None where the
-    set does not have them."""
+    """The labels of one picture, as the module's docstring says; xyz and camera are None if the set
+    lacks them."""
 
     xy: np.ndarray
     visible: np.ndarray
@@ -61,12 +60,12 @@ class People:
 
 @dataclass(frozen=True)
 class Pictures:
-    """A source of labelled pictures; pictures are read when asked for, from any thread.
+    """A source of labelled pictures; pictures are read on request, from any thread.
 
-    `skeleton`: of all joints. `heldout` (N,) marks rows that must train nothing. `bad` names each
-    picture that was left out because it or its labels can't be used, `left_out` counts what was
-    left out or cut, by reason. `extra` holds more arrays with one row a picture, given with each
-    example.
+    `skeleton`: of all joints. `heldout` (N,) marks rows that must not be trained on. `bad` names
+    each picture that was left out because it or its labels can't be used, `left_out` counts what
+    was left out or cut, by reason. `extra` holds further arrays with one row per picture, given
+    with each example.
     """
 
     files: Archive | Folder
@@ -116,8 +115,8 @@ class Pictures:
         }
 
     def to(self, target: Skeleton) -> Pictures:
-        """The source in the joints of another skeleton, what it does not have masked; ConfigError
-        where it has none of them. `extra` stays as it is."""
+        """The source in the joints of another skeleton, with missing joints masked; ConfigError if
+        it has none of them. `extra` is unchanged."""
         if target.joints == self.skeleton.joints:
             return replace(self, skeleton=target)
         skeleton.check_convertible(self.skeleton, target, str(self.files.path))
@@ -181,7 +180,7 @@ class Manifest:
 
 
 def read_arrays(file: FilePath, needed: tuple[str, ...]) -> dict[str, np.ndarray]:
-    """All arrays of an .npz file, none pickled; DataError where one of `needed` is missing."""
+    """All arrays of an .npz file, none pickled; DataError if one of `needed` is missing."""
     try:
         with np.load(file, allow_pickle=False) as table:
             arrays = {name: table[name] for name in table.files}
@@ -196,18 +195,20 @@ def read_arrays(file: FilePath, needed: tuple[str, ...]) -> dict[str, np.ndarray
 
 
 FEW = 1000
-"""Training sides of fewer pictures give a third of them for validation: of less can't be chosen."""
+"""Training sides with fewer pictures give a third of them for validation: fewer are not enough to
+choose by."""
 
 
 def seeded_share(names: list[str], one_of: int) -> np.ndarray:
-    """(N,) bool: one of so many, by each name alone, so it stays when others come or go."""
+    """(N,) bool: a share of the names, chosen by each name alone, so a choice stays when other
+    names come or go."""
     digests = [hashlib.sha256(f"bodyjax valid {name}".encode()).digest() for name in names]
     numbers = [int.from_bytes(digest[:4], "big") for digest in digests]
     return np.array([number % one_of == 0 for number in numbers], bool)
 
 
 def check_part(part: str) -> None:
-    """ConfigError where `part` is not a part of a set."""
+    """ConfigError if `part` is not a part of a set."""
     if part not in PARTS:
         raise ConfigError(f"no part {part!r}", hint=f"known: {', '.join(PARTS)}")
 
@@ -216,7 +217,7 @@ def named_part(
     part: str, names: list[str], heldout: np.ndarray, valid: np.ndarray | None = None
 ) -> np.ndarray:
     """Which pictures belong to a part, by held-out flag and a share for validation by name; `valid`
-    names those for validation where a set does."""
+    names those for validation if a set has such names."""
     check_part(part)
     if valid is None or not valid.any():
         valid = seeded_share(names, 3 if (~heldout).sum() < FEW else 10)
@@ -239,8 +240,8 @@ def open_files(folder: Path) -> Archive | Folder:
 
 
 def decoded_sizes(files: Archive | Folder, names: list[str]) -> dict[str, tuple[int, int] | str]:
-    """(width, height) of each picture that is there, or why it can't be decoded; every one is
-    decoded once, in threads."""
+    """(width, height) of each existing picture, or why it can't be decoded; each is decoded once,
+    in threads."""
 
     def look(name: str) -> tuple[int, int] | str:
         try:

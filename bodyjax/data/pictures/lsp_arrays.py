@@ -1,4 +1,4 @@
-"""LSP arrays: one labelled person a picture, fourteen joints (Johnson and Everingham 2010)."""
+"""LSP arrays: one labelled person per picture, fourteen joints (Johnson and Everingham 2010)."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from bodyjax.errors import DataError
 from bodyjax.skeleton import COCO17, LSP14, Skeleton
 
 MARGIN = 0.1
-"""By this share of its longer side, the box of the joints is enlarged."""
+"""The box of the joints is enlarged by this share of its longer side."""
 FACE = ("nose", "right_eye", "left_eye", "right_ear", "left_ear")
 WITH_FACE = skeleton.make(
     "lsp14 with a face",
@@ -36,13 +36,13 @@ WITH_FACE = skeleton.make(
         *(("right_eye", "right_ear"), ("left_eye", "left_ear")),
     ],
 )
-"""The skeleton of a set whose faces a teacher tells."""
+"""The skeleton of a set whose faces come from a teacher."""
 NEAR_COPIES = {
     # lspet, as its 9,500 training pictures are cut
     "3757d02cad7945b5936196167188b7f99e59c52a8b2b696df476ab02223b6d15": (457, 1672, 4433, 7354),
 }
-"""Of known sets, by the SHA-256 of their joints: numbers of training pictures that nearly equal a
-held-out one. They are in no part but "all"."""
+"""For known sets, by the SHA-256 of their joints: numbers of training pictures that are nearly
+equal to a held-out one. They are only in the part "all"."""
 
 
 def lsp(
@@ -56,13 +56,13 @@ def lsp(
     """LSP arrays: PATH/labels.npz (ids, joints (N, 14, 2), labelled (N, 14)) and PATH/images.zip.
 
     Held out: `heldout` of the file, or ids % 10 == 0 without it; "valid" is ids % 10 == 1. Each
-    picture has one labelled person; others may be there, so `complete` is False. Joints without a
-    label are masked. The skeleton is LSP14, with a face where PATH/teacher.npz has COCO joints:
-    those with a score of `teacher_score` or more are taught, those under a third of it taught as
-    absent, given that the teacher saw the same person the same way round. `extra`: lsp_xy (14, 2)
+    picture has one labelled person; there may be others, so `complete` is False. Joints without a
+    label are masked. The skeleton is LSP14, with a face if PATH/teacher.npz has COCO joints: those
+    with a score of `teacher_score` or more are taught, those under a third of it taught as absent,
+    provided that the teacher saw the same person in the same orientation. `extra`: lsp_xy (14, 2)
     and lsp_visible (14,), the labels themselves. Raises DataError for missing or misshapen arrays;
-    bad rows raise or are left out (`on_bad`). `check_pictures` decodes every picture once; else a
-    broken one raises when it is read.
+    bad rows raise or are left out (`on_bad`). `check_pictures` decodes every picture once;
+    otherwise a broken one raises when it is read.
     """
     folder = Path(path)
     table = read_arrays(folder / "labels.npz", ("ids", "joints"))
@@ -187,7 +187,8 @@ def _with_face(labels: list[People], teacher: np.ndarray, least: float) -> list[
 
 
 def _same_person(xy: np.ndarray, visible: np.ndarray, other: np.ndarray) -> bool:
-    """Whether a teacher's joints (J, 2) fit the labels: shoulders close by, not left for right."""
+    """Whether a teacher's joints (J, 2) fit the labels: shoulders close by, left and right not
+    swapped."""
     pair = [WITH_FACE.index("left_shoulder"), WITH_FACE.index("right_shoulder")]
     size = np.ptp(xy[visible > 0], axis=0).max()
     straight = np.linalg.norm(xy[pair] - other[pair], axis=1)

@@ -1,11 +1,11 @@
-"""Maps that a detector made once over a set of pictures, on disk: each picture is read by itself.
+"""Maps that a detector made once for a set of pictures, on disk; each picture is read by itself.
 
-A store is a folder: record.json says whose maps these are and of which pictures, and is written
-first; the shards 00000.zip, 00001.zip, ... hold ROWS pictures each in the set's order and are there
-whole or not at all, so the same command goes on where it was stopped. In a shard, rows.json names
-its pictures, and the member N holds the maps of its N-th picture: float16, channels first, every
-low byte before every high byte. Values are rounded to STEP, which is what float16 tells apart just
-below 1; so a map that is almost empty is also small on disk.
+A store is a folder: record.json says which teacher and pictures the maps belong to, and is written
+first; the shards 00000.zip, 00001.zip, ... hold ROWS pictures each in the set's order and are
+written completely or not at all, so the same command resumes where it stopped. In a shard,
+rows.json names its pictures, and the member N holds the maps of its N-th picture: float16, channels
+first, every low byte before every high byte. Values are rounded to STEP, the resolution of float16
+just below 1; so a map that is almost empty is also small on disk.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ FORMAT = 1
 ROWS = 64
 STEP = 2.0**-11
 LEVEL = 1
-"""Of zlib: higher ones take four times the time for a tenth less."""
+"""The level of zlib: higher ones take four times as long to save a tenth."""
 
 
 @dataclass(frozen=True)
 class Form:
-    """The form of stored maps: joints and limbs of a skeleton, pixels a cell, side of the canvas in
-    pixels. Each picture was fitted whole and centred into the canvas."""
+    """The form of stored maps: joints and limbs of a skeleton, pixels per cell, side of the canvas
+    in pixels. Each whole picture was centred in the canvas."""
 
     skeleton: str
     stride: int
@@ -72,8 +72,8 @@ class Record:
 
 
 def pictures_of(source: Any) -> tuple[list[str], list[str]]:
-    """Names of a source's pictures, and a stamp of each: what a file of the same name would have to
-    share with it (its size; of prepared sets their fingerprint). Labels don't count.
+    """Names of a source's pictures, and a stamp of each that a file of the same name would have to
+    share (its size, or the fingerprint of a prepared set). Labels don't count.
 
     ConfigError for pictures that are drawn while training: there are new ones in every set.
     """
@@ -113,10 +113,10 @@ def unpacked(data: bytes, shape: tuple[int, int, int]) -> np.ndarray:
 
 
 def begin(folder: Path, record: Record, names: list[str]) -> list[int]:
-    """Makes a store's folder, or takes up one that is there; the shards that are still missing.
+    """Makes a store's folder, or reuses an existing one; returns the shards that are still missing.
 
-    A shard that is cut or is of other rows counts as missing. DataError where something else is in
-    the folder, or a store of another teacher, setting or set.
+    A shard that is cut or has other rows counts as missing. DataError if something else is in the
+    folder, or a store of another teacher, setting or set.
     """
     if folder.exists() and not folder.is_dir():
         raise DataError("is a file", file=folder, hint="name another --out")
@@ -152,8 +152,8 @@ def shard(folder: Path, number: int) -> Path:
 
 
 def write_shard(folder: Path, number: int, rows: list[dict[str, Any]], maps: list[bytes]) -> None:
-    """Writes a shard whole or not at all: rows (name, stamp, id, matrix) and their `packed` maps.
-    Equal contents are equal bytes."""
+    """Writes a shard completely or not at all: rows (name, stamp, id, matrix) and their `packed`
+    maps. Equal contents are equal bytes."""
     file = shard(folder, number)
     members = [("rows.json", json.dumps(rows).encode()), *((str(i), m) for i, m in enumerate(maps))]
     try:
@@ -171,7 +171,7 @@ def size_on_disk(folder: Path) -> int:
 
 
 def read_record(folder: Path) -> Record:
-    """The record of a store; DataError where there is none or it is damaged."""
+    """The record of a store; DataError if there is none or it is damaged."""
     file = folder / RECORD
     try:
         found = json.loads(file.read_text("utf-8"))
@@ -187,7 +187,7 @@ def read_record(folder: Path) -> Record:
 
 
 class MapStore:
-    """An opened store. Maps are read when asked for, from any thread or process."""
+    """An opened store. Maps are read on request, from any thread or process."""
 
     def __init__(self, folder: FilePath) -> None:
         self.folder = Path(folder)
@@ -207,11 +207,11 @@ class MapStore:
 
     @property
     def fingerprint(self) -> str:
-        """Of teacher, settings and pictures."""
+        """The fingerprint of teacher, settings and pictures."""
         return hashlib.sha256(json.dumps(self.record.lines()).encode()).hexdigest()
 
     def check(self, names: list[str], stamps: list[str]) -> None:
-        """DataError where these pictures are not, or not all, those of the store."""
+        """DataError unless all these pictures are in the store."""
         missing = [name for name in names if name not in self._rows]
         if len(missing) == len(names):
             what = "are maps of another set: they know none of its pictures"
@@ -231,7 +231,7 @@ class MapStore:
 
     def read(self, name: str) -> tuple[np.ndarray, np.ndarray]:
         """The maps (h, w, J + 2L) float16 of a picture, and the (2, 3) map from the picture's
-        pixels to the canvas. DataError where they are damaged."""
+        pixels to the canvas. DataError if they are damaged."""
         number, row = self._rows[name]
         archive = self._shards[number]
         try:
@@ -267,6 +267,6 @@ def _holds(folder: Path, number: int, names: list[str]) -> bool:
 
 
 def _short(value: Any) -> str:
-    """A value of a record in a few letters."""
+    """A value of a record, shortened."""
     text = str(value)
     return text if len(text) <= 60 else f"{text[:12]}..."

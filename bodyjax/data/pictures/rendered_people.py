@@ -27,15 +27,15 @@ def people(
     on_bad: str = "raise",
     check_pictures: bool = False,
 ) -> labelled.Pictures:
-    """Rendered people: PATH/labels.npz and PATH/images.zip as data/people has them, in COCO's
-    joints; with xyz and camera where the file has coco_3d (M, 17, 3) and image_K (N, 4).
+    """Rendered people: PATH/labels.npz and PATH/images.zip in the layout of data/people, in COCO's
+    joints; with xyz and camera if the file has coco_3d (M, 17, 3) and image_K (N, 4).
 
-    Half a pixel is taken off the stored joints and boxes (their first pixel's centre is 0.5).
-    People of whom less than `least_area` pixels are to be seen become `ignore` boxes.
-    "valid" is a fixed tenth of the training pictures, a third where they are fewer than 1,000.
-    Raises DataError for missing or misshapen arrays. Missing pictures, joints and boxes that are
-    not numbers and people of pictures that are not listed raise or are left out (`on_bad`).
-    `check_pictures` decodes every picture once; else a broken one raises when it is read.
+    Half a pixel is subtracted from the stored joints and boxes (their first pixel's centre is 0.5).
+    People with fewer than `least_area` visible pixels become `ignore` boxes. "valid" is a fixed
+    tenth of the training pictures, or a third if there are fewer than 1,000. Raises DataError for
+    missing or misshapen arrays. Missing pictures, joints and boxes that are not numbers and people
+    of pictures that are not listed raise or are left out (`on_bad`). `check_pictures` decodes every
+    picture once; otherwise a broken one raises when it is read.
     """
     folder = Path(path)
     keys = ("image_name", "image_split", "person_image", "coco_2d", "coco_vis", "person_box")
@@ -84,7 +84,7 @@ def people(
 
 
 def _check_shapes(table: dict[str, np.ndarray], file: Path) -> None:
-    """DataError where the arrays of rendered people do not fit together."""
+    """DataError if the arrays of rendered people do not fit together."""
     people, pictures = len(table["person_image"]), len(table["image_name"])
     shapes = {
         "image_split": (pictures,),

@@ -12,9 +12,9 @@ from bodyjax.sections import check
 
 @dataclass(frozen=True)
 class PictureData:
-    """kind: of feeds.open_feed. path: below it lie the `sets` {name: share}, and `valid`, the one
-    for evaluation; of one's own pictures a COCO file or its folder, without sets. on_bad: raise or
-    skip; batch: pictures of a step; workers: processes that read; augment: random changes.
+    """kind: as in feeds.open_feed. path: the folder of the `sets` {name: share} and of `valid`, the
+    one for evaluation; for your own pictures a COCO file or its folder, without sets. on_bad: raise
+    or skip; batch: pictures per step; workers: processes that read; augment: random changes.
     """
 
     kind: str
@@ -28,7 +28,7 @@ class PictureData:
 
 
 def read(section: Any) -> PictureData:
-    """`config.data`; ConfigError for a field that can't be."""
+    """`config.data`; ConfigError for an impossible field."""
     data = sections.read(PictureData, section, "data")
     sections.choice(data.on_bad, ("raise", "skip"), "data.on_bad")
     check(data.batch >= 1, "data.batch", data.batch, "a whole number from 1 on")

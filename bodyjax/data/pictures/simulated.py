@@ -1,4 +1,4 @@
-"""Simulated pictures as a source: rendered when asked for, from the seed of their number."""
+"""Simulated pictures as a source: rendered on request, from the seed of their number."""
 
 from __future__ import annotations
 

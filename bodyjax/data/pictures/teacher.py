@@ -55,10 +55,10 @@ def with_teacher(source: Pictures, path: FilePath) -> Pictures:
 class Taught:
     """A picture's transform that also moves the teacher's joints.
 
-    Joints with a score of `least` or more are seen; those under a third of it are not to be seen;
-    about those between, and pictures without stored joints, the teacher says nothing. Adds
-    teacher_xy (J, 2), teacher_visible (J,) and teacher_mask (J,) to what `transform` gives. mirror:
-    of the examples' skeleton.
+    Joints with a score of `least` or more are seen; those under a third of it are not visible;
+    about those between, and about pictures without stored joints, the teacher says nothing. Adds
+    teacher_xy (J, 2), teacher_visible (J,) and teacher_mask (J,) to the result of `transform`.
+    mirror: that of the examples' skeleton.
     """
 
     transform: Transform
@@ -135,8 +135,8 @@ class WithMaps:
 
 
 def with_maps(source: Source, store: MapStore) -> WithMaps:
-    """`source` with stored maps; DataError where these are of another set, of another version of
-    it, or not of all its pictures."""
+    """`source` with stored maps; DataError if these belong to another set or another version of it,
+    or don't cover all its pictures."""
     names, stamps = pictures_of(source)
     store.check(names, stamps)
     return WithMaps(source, store, tuple(names))
@@ -144,10 +144,11 @@ def with_maps(source: Source, store: MapStore) -> WithMaps:
 
 @dataclass(frozen=True)
 class TaughtByMaps:
-    """A picture's transform that also says how the teacher's maps have to move.
+    """A picture's transform that also says how the teacher's maps must move.
 
-    Adds to what `transform` gives: teacher_maps as they are stored, of zeros for pictures without;
-    teacher_matrix (2, 3) float32, from the teacher's canvas to the new picture; teacher_known.
+    Adds to the result of `transform`: teacher_maps as they are stored, of zeros for pictures
+    without; teacher_matrix (2, 3) float32, from the teacher's canvas to the new picture;
+    teacher_known.
     """
 
     transform: Transform

@@ -1,6 +1,6 @@
 """The stored sets of joint sequences: the array files of shared data, read into `Clips`.
 
-Another set of the same layout is read as well: every reader takes a folder, or the file itself.
+Other sets with the same layouts can be read too: every reader takes a folder, or the file itself.
 """
 
 from __future__ import annotations
@@ -55,15 +55,15 @@ def penn_action(path: FilePath) -> Clips:
 
 
 PUSHFIT_JOINTS = {"mediapipe": "mediapipe33", "mediapipe17": "coco17", "movenet": "coco17"}
-"""Joints that pushfit stores, and their skeletons: 33 of MediaPipe, those of them that COCO has, 17
-of MoveNet."""
+"""Joints that pushfit stores, and their skeletons: MediaPipe's 33, those of them that COCO has,
+MoveNet's 17."""
 
 
 def pushfit(path: FilePath, joints: str = "mediapipe") -> Clips:
     """Push-ups, standard (1) or not (0).
 
-    joints: one of PUSHFIT_JOINTS, or a folder of joint tables that launch.prepare --detect made of
-    the set's videos.
+    joints: one of PUSHFIT_JOINTS, or a folder of joint tables that launch.prepare --detect made
+    from the set's videos.
     """
     if joints not in PUSHFIT_JOINTS and not Path(joints).is_dir():
         hint = f"{', '.join(PUSHFIT_JOINTS)}, or a folder of joint tables"
@@ -205,7 +205,7 @@ def pose_trainer(path: FilePath) -> Clips:
 def jhmdb(path: FilePath) -> Clips:
     """JHMDB's stored teacher joints (COCO-17), 21 actions, three official splits.
 
-    Groups are (class, source video); the splits keep them apart. Needs splits.json beside.
+    Groups are (class, source video); the splits keep them apart. Needs splits.json beside the file.
     """
     table, file = _read(path, "teacher.npz", "xy score offsets names")
     listing = Path(file).parent / "splits.json"
@@ -285,9 +285,9 @@ FILES = {
     "joints.npz": "pushfit",
     "teacher.npz": "jhmdb",
 }
-"""The file by which each set is known."""
+"""The file that identifies each set."""
 VIDEOS: dict[str, Callable[[FilePath], ClipFolder]] = {"pushfit": pushfit_videos}
-"""Sets whose videos lie beside the joints, and what opens these."""
+"""Sets with videos beside the joints, and the functions that open these."""
 ESTIMATORS = {"pushfit": PUSHFIT_JOINTS}
 """Sets that store joints of several estimators, with the skeleton of each."""
 
@@ -311,8 +311,8 @@ def choices(name: str) -> tuple[str, ...]:
 def check_options(
     name: str, known: tuple[str, ...], options: Mapping[str, str], section: str = ""
 ) -> None:
-    """ConfigError for an option that is not among those `known` of a set; `section` is what stands
-    before it in a config."""
+    """ConfigError for an option that is not among those `known` of a set; `section` is its prefix
+    in a config."""
     for option, value in options.items():
         if option not in known:
             has = f"{name} has no {option} to choose, here {value!r}"
@@ -321,7 +321,7 @@ def check_options(
 
 def load(name: str, path: FilePath, **options: str) -> Clips:
     """The named set at `path` (its folder, or its file); ConfigError for an unknown name, or an
-    option that the set does not have."""
+    option that the set lacks."""
     check_options(name, choices(name), options)
     return SETS[name](path, **options)
 

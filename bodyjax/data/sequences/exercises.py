@@ -1,8 +1,8 @@
 """Simulated exercises as joint sequences: the embedded data of the sequence system, no pictures.
 
 Body, setting, motion and camera are those of `bodyjax.simulate.film.clip` for the same seed; only
-the drawing is left out. Joints get the scatter of a detector. Training and test use other seeds,
-so that no body and no camera is in both; the test clips do not depend on the number of the others.
+the drawing is left out. Joints get a detector's scatter. Training and test use different seeds, so
+that no body and no camera is in both; the test clips do not depend on the number of the others.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ COCO17 = get("coco17")
 PAPER = ("push_up", "pull_up", "sit_up")
 """The exercises of the paper; each from the front and the side, standard or not: 12 classes."""
 STANDARD = ("push_up", "sit_up", "pull_up", "squat")
-"""The exercises of standard or not. Raised arms are simulated for pictures alone."""
+"""The exercises for standard or not. Raised arms are simulated only for pictures."""
 YAW = {"front": ((-25.0, 25.0),), "side": ((68.0, 112.0), (-112.0, -68.0))}
 FIRST_TEST = 1_000_000
 
@@ -63,10 +63,10 @@ def simulated(
 ) -> Clips:
     """Exercises, `train` and `test` clips of each (exercise, view, standard or not).
 
-    label: "paper" names the 12 classes of the paper; "standard" is standard or not over the four
-    of STANDARD, the exercise as condition. scatter: of every joint and frame, a share of the
-    trunk's length in the picture. Faults take turns. ConfigError for another label, or numbers that
-    give no clip.
+    label: "paper" means the 12 classes of the paper; "standard" means standard or not over the four
+    exercises of STANDARD, with the exercise as condition. scatter: that of every joint and frame,
+    as a share of the trunk's length in the picture. Faults take turns. ConfigError for another
+    label, or numbers that give no clip.
     """
     if label not in ("paper", "standard"):
         raise ConfigError(f"no label {label!r} in exercises", hint="paper or standard")

@@ -1,8 +1,8 @@
 """Joints without pictures: joint tables as CSV, and the stored joints of clips.
 
 A joint table has the columns frame, person, joint, x, y, confidence and, for all rows or for none,
-width, height: a row a joint that was found. frame and person are whole numbers from 0 on, frames
-in rising order; joint is a name of the skeleton; x and y are pixels (centre of the first pixel =
+width, height: one row per found joint. frame and person are whole numbers from 0 on, frames in
+ascending order; joint is a name of the skeleton; x and y are pixels (centre of the first pixel =
 (0, 0)); confidence is in [0, 1]; width and height are the picture's, the same in all rows.
 """
 
@@ -29,10 +29,10 @@ COLUMNS = ("frame", "person", "joint", "x", "y", "confidence")
 SIZE_COLUMNS = ("width", "height")
 COCO17 = skeleton.get("coco17")
 LARGEST = 1e9
-"""Of x, y and sizes, in pixels: squares of larger numbers don't fit into float32."""
+"""Limit of x, y and sizes, in pixels: squares of larger numbers don't fit into float32."""
 MOST_FRAMES = 1_000_000
-"""From a table's first frame to its last, nine hours at 30 a second: a larger gap is a mistake, and
-rows for the frames in it would fill the memory."""
+"""The most frames from a table's first to its last, nine hours at 30 a second: a larger span is a
+mistake, and rows for its frames would fill the memory."""
 
 
 @dataclass(frozen=True)
@@ -57,10 +57,10 @@ def read_joint_csv(
 ) -> JointTable:
     """A joint table. Every fault is a DataError with the file and the line.
 
-    Faults: other columns or another order of them, a wrong number of cells, numbers that are none,
-    NaN or beyond LARGEST, negative or too large confidence, an unknown joint, frames that go back
-    or lie MOST_FRAMES after the first, a joint given twice, sizes that change, and with
-    `one_person` a second person.
+    Faults: other columns or another order of them, a wrong number of cells, invalid numbers, NaN or
+    beyond LARGEST, negative or too large confidence, an unknown joint, frames that go back or lie
+    MOST_FRAMES after the first, a joint given twice, sizes that change, and with `one_person` a
+    second person.
     """
     rows: list[Row] = []
     size, last, seen = None, -1, set()
@@ -185,7 +185,7 @@ def _table(rows: list[Row], joints: int, size: tuple[float, float] | None) -> Jo
 def surest_person(
     xy: np.ndarray, visible: np.ndarray, score: np.ndarray, rows: np.ndarray, count: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The person with the highest sum of scores alone, a row a frame.
+    """Only the person with the highest sum of scores, one row per frame.
 
     xy (F, P, J, 2), visible and score (F, P, J) of the frames `rows` (F,) of 0 .. count - 1.
     Returns places (count, J, 2) float32, NaN where a joint is absent, and score (count, J).
@@ -202,8 +202,8 @@ def surest_person(
 def people_beside(
     others: Mapping[Path, int], joints: skeleton.Skeleton = COCO17
 ) -> tuple[str, ...]:
-    """What is said where one person is expected and tables hold more, of whom `surest_person` is
-    kept. others: how many people of each table are left out. One line, or none."""
+    """The message if one person is expected and tables hold more (`surest_person` is kept). others:
+    how many people of each table are left out. One line, or none."""
     some = {file: count for file, count in others.items() if count}
     if not some:
         return ()
@@ -218,8 +218,8 @@ def people_beside(
 
 
 class ClipTables(NamedTuple):
-    """places (R, 17, 2), NaN where absent, and score (R, 17), a row a frame of all clips; lone: how
-    many clips are left out because their table has one frame alone; notes: lines to say."""
+    """places (R, 17, 2), NaN where absent, and score (R, 17), one row per frame of all clips; lone:
+    how many clips are left out because their table has only one frame; notes: lines to print."""
 
     places: np.ndarray
     score: np.ndarray
@@ -229,7 +229,8 @@ class ClipTables(NamedTuple):
 
 def clip_tables(folder: Path, names: list[str], offsets: np.ndarray) -> ClipTables:
     """The joint tables FOLDER/**/NAME.csv of clips, clip i the rows offsets[i] to offsets[i + 1]:
-    of several people the surest. A clip without a table, or with one of one frame, has no joint."""
+    if there are several people, the most certain one. A clip without a table, or with a table of
+    one frame, has no joint."""
     places = np.full((int(offsets[-1]), len(COCO17.joints), 2), np.nan, np.float32)
     score = np.zeros(places.shape[:2], np.float32)
     files: dict[str, Path] = {}
@@ -280,9 +281,9 @@ class Teacher:
 
 
 def open_teacher(root: Path, names: list[str]) -> Teacher | None:
-    """The stored joints of clips by name, from root/teacher.npz; None where it is missing.
+    """The stored joints of clips by name, from root/teacher.npz; None if it is missing.
 
-    DataError where it is damaged or lacks one of the clips."""
+    DataError if it is damaged or lacks one of the clips."""
     file = root / "teacher.npz"
     if not file.exists():
         return None
@@ -300,7 +301,7 @@ def open_teacher(root: Path, names: list[str]) -> Teacher | None:
 
 
 def label_file(clip: Path) -> Path:
-    """NAME.json beside a clip; DataError where it is missing."""
+    """NAME.json beside a clip; DataError if it is missing."""
     file = clip.with_suffix(".json")
     if not file.exists():
         raise DataError("no such label file; the clips have no joints", file=file)

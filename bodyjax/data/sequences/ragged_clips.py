@@ -1,7 +1,7 @@
-"""Clips of joints as sets store them, of different lengths, and what every set of them must hold.
+"""Clips of joints of different lengths, as sets store them, and what every set must contain.
 
-`data.sequences.source` makes sequences of fixed shape of them. Joints are in pixels (first pixel's
-centre at 0) or cm, NaN where absent.
+`data.sequences.source` makes sequences of fixed shape from them. Joints are in pixels (first
+pixel's centre at 0) or cm, NaN where absent.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ class Clips:
 
     joints (R, J, D) float32, NaN where absent; score (R, J) float32 in [0, 1]; labels (N,) int32
     into `classes`; groups (N,) int32 or None: who or which take, never shared by training and test;
-    condition (N,) int32 into `conditions` (a known side input; zeros where there is none);
-    size (N, 2) float32 width and height, 0 where not known; fps (N,) float32, 0 where not known;
-    splits: name -> (N,) int8 of TRAIN, TEST or 0. left_out: clips by reason; notes: a line each of
-    what else was left out (people of a clip), or which files.
+    condition (N,) int32 into `conditions` (a known side input; zeros if there is none); size (N, 2)
+    float32 width and height, 0 where not known; fps (N,) float32, 0 where not known; splits: name
+    -> (N,) int8 of TRAIN, TEST or 0. left_out: clips by reason; notes: a line each about what else
+    was left out (people of a clip), or which files.
     """
 
     file: str
@@ -57,7 +57,7 @@ class Clips:
 
 @dataclass(frozen=True)
 class About:
-    """What a set says of each of its N clips, as `Clips` has it; None: it says nothing."""
+    """What a set knows about each of its N clips, as in `Clips`; None: nothing."""
 
     labels: Any
     classes: tuple[str, ...]
@@ -78,7 +78,7 @@ def checked_clips(
     offsets: np.ndarray,
     about: About,
 ) -> Clips:
-    """Checks what every set must hold, leaves out clips without any joint and counts them."""
+    """Checks what every set must contain; leaves out clips without any joint and counts them."""
     offsets = np.asarray(offsets, np.int64)
     count = len(offsets) - 1
     if joints.ndim != 3 or joints.shape[1] != len(skeleton.joints):
@@ -119,7 +119,7 @@ def checked_clips(
 
 
 def _columns(about: About, count: int, file: str) -> dict[str, Any]:
-    """Each column as an array of `count` clips; DataError where one has another length or range."""
+    """Each column as an array of `count` clips; DataError if one has another length or range."""
     zeros = np.zeros(count, np.int32)
     columns: dict[str, Any] = {
         "labels": np.asarray(about.labels, np.int32),

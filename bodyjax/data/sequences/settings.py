@@ -15,11 +15,11 @@ from bodyjax.sections import check
 class SequenceData:
     """kind: a name of array_sets.SETS, "tables" (joint tables by class), or "exercises" (simulated,
     with train, test, seed, scatter as `exercises.simulated` takes them). path: the set's folder or
-    file. steps: whole clips at so many times, or window: frames in a window (hop, rate, every as
+    file. steps: whole clips at this many times, or window: frames in a window (hop, rate, every as
     `source.windows` takes them; joint tables need fps, frames a second, for it). label, joints:
-    which label and which stored joints, where the set has several. batch: rows of a step. on_bad:
-    "raise", or "skip": rows and tables that can't be used are left out, counted and named. None: as
-    the set or the function has it.
+    which label and which stored joints, if the set has several. batch: rows per step. on_bad:
+    "raise", or "skip": rows and tables that can't be used are left out, counted and named. None:
+    the default of the set or the function.
     """
 
     kind: str = ""
@@ -40,13 +40,13 @@ class SequenceData:
     on_bad: str | None = None
 
     def chosen(self, *names: str) -> dict[str, Any]:
-        """Those of the fields that are given, for functions with defaults of their own."""
+        """The given fields, for functions with their own defaults."""
         values = {name: getattr(self, name) for name in names}
         return {name: value for name, value in values.items() if value not in (None, "")}
 
 
 def read(section: Mapping[str, Any]) -> SequenceData:
-    """`config.data`; ConfigError for a field that can't be, a number that cuts no clips for one."""
+    """`config.data`; ConfigError for an impossible field, such as a number that cuts no clips."""
     values = dict(section)
     if isinstance(values.get("path"), os.PathLike):
         values["path"] = os.fspath(values["path"])

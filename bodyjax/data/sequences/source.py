@@ -234,7 +234,7 @@ def _cut(clips: Clips, data: SequenceData) -> Sequences:
 def together(parts: Sequence[Sequences]) -> Sequences:
     """The rows of all parts, several estimators' joints of the same clips; rows of the same name
     are of one clip. Left out is a clip that no part has; one that some parts lack is in the notes.
-    DataError where the parts do not have the same joints and classes."""
+    DataError if the parts do not have the same joints and classes."""
     first = parts[0]
     for part in parts[1:]:
         if part.skeleton != first.skeleton or part.classes != first.classes:

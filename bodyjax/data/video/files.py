@@ -6,8 +6,8 @@ i-th of the packets sorted by presentation time, which also holds for variable f
 lists and B-frames, where `time x rate` does not; wanted frames are reached by seeks whose landing
 is checked (bodyjax.data.video.reading), and where one fails, the file is decoded from its start.
 
-Files are opened as untrusted (bodyjax.data.video.opening), and a decoder that stands still ends in
-an error (bodyjax.data.video.limits).
+Files are opened as untrusted (bodyjax.data.video.opening), and a decoder that stalls ends in an
+error (bodyjax.data.video.limits).
 """
 
 from __future__ import annotations
@@ -70,8 +70,8 @@ class Video:
         `threads`: decoders at work; by default one a core (at most 4) where that pays. Give 1 where
         several clips are read at once: it costs the least processor time.
 
-        Raises VideoError where a number is out of range, the file has changed since it was opened,
-        a frame is damaged, or decoding fails or stands still.
+        Raises VideoError if a number is out of range, the file has changed since it was opened, a
+        frame is damaged, or decoding fails or stalls.
         """
         numbers = np.asarray(frame_numbers).reshape(-1)
         if numbers.size and numbers.dtype.kind not in "iu":
@@ -108,8 +108,8 @@ class Video:
     def iter_frames(self, start: int = 0, stop: int | None = None) -> Iterator[Frames]:
         """Frames start, start + 1, ... before `stop` (default: all), each (height, width, 3) uint8.
 
-        One frame is in memory at a time. Raises VideoError where the file breaks or ends early, or
-        a frame is damaged.
+        One frame is in memory at a time. Raises VideoError if the file breaks or ends early, or a
+        frame is damaged.
         """
         stop = self.frames if stop is None else stop
         if not 0 <= start <= stop <= self.frames:
@@ -127,7 +127,7 @@ class Video:
         )
 
     def check(self) -> None:
-        """Decode every frame once. VideoError where one is damaged or missing."""
+        """Decode every frame once. VideoError if one is damaged or missing."""
         self._check_unchanged()
         limits.finished(self.path, lambda beat: reading.check_all(self.path, self._index, beat))
 

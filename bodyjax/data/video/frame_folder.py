@@ -42,7 +42,7 @@ class FrameFolder(Video):
         return (self._picture(number) for number in range(start, stop))
 
     def check(self) -> None:
-        """Read every picture once. VideoError where one is damaged or of another size."""
+        """Read every picture once. VideoError if one is damaged or of another size."""
         for number in range(self.frames):
             self._picture(number)
 
@@ -64,7 +64,7 @@ class FrameFolder(Video):
 def open_folder(folder: Path) -> FrameFolder:
     """A folder of numbered pictures (`numbered_files`) as a video of RATE frames a second.
 
-    The first picture is read. Raises VideoError where there is none, or a number is missing.
+    The first picture is read. Raises VideoError if there is none, or a number is missing.
     """
     files = numbered_files(folder)
     if not files:
@@ -103,11 +103,11 @@ def is_one_video(folder: Path) -> bool:
 
 
 def numbered_files(folder: Path) -> list[Path]:
-    """The pictures PREFIX + NUMBER + ENDING of a folder by their numbers, [] where there are none;
+    """The pictures PREFIX + NUMBER + ENDING of a folder by their numbers, [] if there are none;
     other files and hidden ones are passed over.
 
-    VideoError where pictures of several prefixes or endings lie side by side, one has no number,
-    a number comes twice, or one between the first and the last is missing.
+    VideoError if pictures of several prefixes or endings lie side by side, one has no number, a
+    number comes twice, or one between the first and the last is missing.
     """
     pictures = [
         file

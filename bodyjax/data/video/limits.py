@@ -1,4 +1,4 @@
-"""A time limit around every decode: a file on which a decoder stands still ends in one line.
+"""A time limit around every decode: a file on which a decoder stalls ends in one line.
 
 Decoders are C code that nothing can interrupt, so they work in a thread of their own, and whoever
 waits for it gives up after LIMIT seconds without progress.
@@ -17,7 +17,7 @@ from bodyjax.data.read_ahead import Crew
 from bodyjax.errors import VideoError
 
 LIMIT = 60.0
-"""Seconds without any progress after which a decoder is taken to stand still."""
+"""Seconds without any progress after which a decoder is taken to stall."""
 
 Item = TypeVar("Item")
 
@@ -33,7 +33,7 @@ class Beat:
 
 
 def finished(path: Path, work: Callable[[Beat], Item]) -> Item:
-    """work(beat), in a thread. VideoError where it does not call `beat` for LIMIT seconds."""
+    """work(beat), in a thread. VideoError if it does not call `beat` for LIMIT seconds."""
     beat, crew, answers = Beat(), Crew(), _Answers()
 
     def run() -> None:
@@ -48,8 +48,8 @@ def finished(path: Path, work: Callable[[Beat], Item]) -> Item:
 
 
 def in_time(path: Path, make: Callable[[Beat], Iterator[Item]]) -> Iterator[Item]:
-    """The items of make(beat), each made by a thread when it is asked for. VideoError where `beat`
-    is not called for LIMIT seconds meanwhile."""
+    """The items of make(beat), each made by a thread when it is asked for. VideoError if `beat` is
+    not called for LIMIT seconds meanwhile."""
     beat, crew, answers = Beat(), Crew(), _Answers()
     items, asked = make(beat), threading.Semaphore(0)
 

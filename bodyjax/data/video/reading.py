@@ -80,13 +80,13 @@ def in_order(path: Path, index: Index, start: int, stop: int, beat: Beat) -> Ite
 
 
 def check_all(path: Path, index: Index, beat: Beat) -> None:
-    """VideoError where a frame is damaged or missing; decodes the file once."""
+    """VideoError if a frame is damaged or missing; decodes the file once."""
     for number, _, sound in numbered(path, index, 0, len(index.pts), beat):
         check(path, index, number, sound)
 
 
 def check(path: Path, index: Index, number: int, sound: bool) -> None:
-    """VideoError where a frame is not whole."""
+    """VideoError if a frame is not whole."""
     if not sound:
         raise VideoError("is damaged", file=path, place=f"frame {number}", hint=SALVAGE)
 
@@ -95,7 +95,7 @@ def numbered(
     path: Path, index: Index, start: int, stop: int, beat: Beat, key_pts: int | None = None
 ) -> Iterator[tuple[int, Any, bool]]:
     """(number, decoded frame, whether it is whole) of all frames from `start` on and before `stop`,
-    from the start of the file or a seek to `key_pts`. VideoError where one does not come."""
+    from the start of the file or a seek to `key_pts`. VideoError if one does not come."""
     salvage = index.kept is not None
     with opened(path, strict=salvage) as (container, stream):
         stream.thread_type = "NONE" if salvage else "AUTO"
@@ -138,7 +138,7 @@ def _number(index: Index, count: int, frame: Any) -> int | None:
 def _after_seek(
     path: Path, index: Index, start: int, stop: int, beat: Beat
 ) -> Iterator[tuple[int, Any, bool]] | None:
-    """`numbered` from `start` on, reached by a seek; None where it lands elsewhere."""
+    """`numbered` from `start` on, reached by a seek; None if it lands elsewhere."""
     [run] = _plan(index, np.array([start]), np.array([0]))
     frames = numbered(path, index, start, stop, beat, run.key_pts)
     try:

@@ -67,7 +67,7 @@ def _segment(file: IO[bytes]) -> int:
 
 
 def _length(file: IO[bytes]) -> int | None:
-    """An EBML length of 1 to 8 bytes; None where all its bits are 1: unknown."""
+    """An EBML length of 1 to 8 bytes; None if all its bits are 1: unknown."""
     first = file.read(1)
     if not first or not first[0]:
         return None

@@ -196,8 +196,8 @@ class Sound(NamedTuple):
 
 
 def sound_of(video: Video, suffix: str) -> Sound | None:
-    """The first sound track of a video, for a file of this ending; None where there is none that
-    can be read."""
+    """The first sound track of a video, for a file of this ending; None if there is none that can
+    be read."""
     import av
 
     from bodyjax.data.video.opening import opened
