@@ -167,7 +167,7 @@ def check_apart(outputs: dict[str, str | Path | None], others: dict[Path, str]) 
 def label_files(data: Path) -> list[Path]:
     """The JSON files that hold the labels or splits of a set."""
     known = [data / name for name in ("annotations.json", "splits.json")]
-    return [data, *([file for file in known if file.exists()] or data.glob("*.json"))]
+    return [data, *([file for file in known if file.exists()] or data.glob("[!.]*.json"))]
 
 
 def plain(value: Any) -> Any:

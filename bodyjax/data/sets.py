@@ -45,7 +45,7 @@ def recognise(path: FilePath) -> str:
         return found[0]
     if _holds_clips(path):
         return "clips"
-    if any(path.glob("*.json")):
+    if any(path.glob("[!.]*.json")):
         return "coco"
     below = [file for depth in ("*", "*/*") for file in path.glob(f"{depth}/dataset_info.json")]
     if len(below) == 1:

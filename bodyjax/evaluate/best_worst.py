@@ -17,7 +17,7 @@ from bodyjax.skeleton import AREA_OF_BOX
 
 if TYPE_CHECKING:
     from bodyjax.detect.detector import Detector
-    from bodyjax.evaluate.pictures import Pass
+    from bodyjax.evaluate.found_people import Pass
 
 TILE = 240
 """Side of a drawn picture in pixels."""

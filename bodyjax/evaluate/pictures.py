@@ -14,7 +14,7 @@ from collections import Counter
 from dataclasses import asdict
 from os import PathLike
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
@@ -29,17 +29,9 @@ from bodyjax.errors import ConfigError, DataError
 from bodyjax.evaluate import best_worst, coco_ap, coco_report
 from bodyjax.evaluate.coco_labels import Labels
 from bodyjax.evaluate.coco_report import LEAST_TORSO, LEVEL
+from bodyjax.evaluate.found_people import Pass
 from bodyjax.metrics import intervals
 from bodyjax.skeleton import COCO17, LSP14, Skeleton
-
-
-class Pass(NamedTuple):
-    """What was found on each picture that could be read: rows of the source, and the people."""
-
-    rows: np.ndarray
-    people: list[PicturePeople]
-    unread: tuple[str, ...]
-    seconds: float
 
 
 def evaluate(

@@ -35,12 +35,15 @@ from bodyjax.train import stored_maps
 def prepare(config: ConfigDict, host: tuple[int, int]) -> Prepared:
     """The classifier with its detector; `config.labels` and `config.detector` are filled in."""
     movement_settings.check_training(config)
+    # What has been misspelt is said before any clip is drawn or opened.
+    detector = checkpoint.load(config.start, system="pose") if config.start else None
+    if config.second:
+        checkpoint.load(config.second, system="pose")
     clips = open_all(config, host)
     take_labels(config, clips["train"].classes)
     fit_to_data(config, host)
     initial: Variables = {}
-    if config.start and not config.second:
-        detector = checkpoint.load(config.start, system="pose")
+    if detector is not None and not config.second:
         config.detector = detector.config.model
         parts = of_network(detector.variables)
         if not config.model.fine_tune:

@@ -39,6 +39,10 @@ def variables(config: Any, system: System) -> Variables:
 def from_checkpoint(path: str, system: System) -> Variables:
     """Parameters and statistics of a trained network; the count of taught steps starts anew."""
     loaded = checkpoint.load(path)
+    shapes = jax.eval_shape(system.init, jax.random.key(0))["params"]
+    if not shapes.keys() & loaded.variables["params"].keys():
+        what = f"is of system {loaded.system} and has no part of this model"
+        raise CheckpointError(what, file=path, place="start")
     check_joints(loaded, system)
     found = of_network(loaded.variables)
     fresh = jax.eval_shape(system.init, jax.random.key(0))["batch_stats"].get("teaching")
@@ -108,7 +112,7 @@ def fitted(tree: Any, like: Any, place: str) -> Any:
         if np.shape(tree) != like.shape:
             raise CheckpointError(f"has shape {np.shape(tree)}, not {like.shape}", place=place)
         return np.asarray(tree, like.dtype)
-    for name in tree.keys() ^ like.keys():
+    for name in sorted(tree.keys() ^ like.keys()):
         if name not in OWN or name not in like:
             whose = "the network has no" if name in tree else "the weights have no"
             raise CheckpointError(f"{whose} {name}", place=place, hint="see model.backbone")

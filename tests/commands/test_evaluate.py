@@ -1,4 +1,4 @@
-"""Flags, files and exit codes of launch.evaluate; the figures are tested in test_picture_eval."""
+"""Flags, files and exit codes of launch.evaluate; the figures are tested in tests/evaluate."""
 
 import dataclasses
 import json
@@ -94,7 +94,7 @@ def test_options_of_another_system_are_refused(monkeypatch):
         evaluate.evaluate("x", "y", None, {"min_person": 0.5})
     with pytest.raises(ConfigError, match=r"--against is not for .*movement"):
         evaluate.evaluate("x", "y", None, {"against": "z.json"})
-    for other in ("other", "coco", "../movement"):  # coco_eval evaluates no system
+    for other in ("other", "coco", "../movement"):
         monkeypatch.setattr(checkpoints, "load", lambda name, s=other: SimpleNamespace(system=s))
         with pytest.raises(UserError, match=f"no evaluation of system {other}"):
             evaluate.evaluate("x", "y", None, {})

@@ -179,7 +179,8 @@ def numbers(values: Any) -> np.ndarray | None:
 
 
 def coco_file(path: Path) -> Path:
-    """The keypoint file of a set: `path` itself, its annotations.json, or the one *.json in it.
+    """The keypoint file of a set: `path` itself, its annotations.json, or the one *.json in it that
+    is not hidden.
 
     DataError if there is none, or several without an annotations.json.
     """
@@ -187,7 +188,7 @@ def coco_file(path: Path) -> Path:
         return path
     if (path / "annotations.json").is_file():
         return path / "annotations.json"
-    found = sorted(path.glob("*.json")) if path.is_dir() else []
+    found = sorted(path.glob("[!.]*.json")) if path.is_dir() else []
     if len(found) != 1:
         raise DataError(f"{len(found)} .json files", file=path, hint="want one, or name it")
     return found[0]

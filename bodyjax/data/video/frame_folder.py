@@ -97,9 +97,10 @@ def open_folder(folder: Path) -> FrameFolder:
 def is_one_video(folder: Path) -> bool:
     """Whether a folder is meant as the frames of one video: pictures lie in it, and no video in it
     or below."""
-    if any(files.is_video(file) for file in folder.rglob("*")):
+    if files.listed(folder, files.VIDEOS).files:
         return False
-    return any(file.suffix.lower() in FRAME_ENDINGS for file in folder.iterdir())
+    seen = (file for file in folder.iterdir() if not file.name.startswith("."))
+    return any(file.suffix.lower() in FRAME_ENDINGS for file in seen)
 
 
 def numbered_files(folder: Path) -> list[Path]:
