@@ -83,8 +83,8 @@ class StoredPictures:
 
 @dataclass(frozen=True)
 class Report:
-    """What was prepared: its folder, the kind of set, rows of each part, what was left out by
-    reason, and the name and fault of each row that was left out as bad."""
+    """What was prepared: its folder, the kind of set, rows of each part, counts of what was left
+    out by reason, and the name and fault of each bad row."""
 
     folder: Path
     kind: str
@@ -106,12 +106,12 @@ def prepare(
 ) -> Report:
     """Write the set at `path` below `out` as NAME/1.0.0 (default: named as its folder).
 
-    Sets: folders of clips (with their joints where they lie beside), pictures with labels, COCO
-    folders, the array sets, folders of joint tables in `skeleton`, and "simulated" pictures:
-    `count` (1000) to train, a tenth as many in valid and test. `number`: of several official
-    splits. `options`: label, joints of an array set. Every picture and clip is opened once; what
-    can't be used is left out and named, or with on_bad="raise" ends the work. Where no picture
-    falls into the share for validation, there is no such part. DataError if no set is found.
+    Sets: folders of clips (with any joints beside them), pictures with labels, COCO folders, the
+    array sets, folders of joint tables in `skeleton`, and "simulated" pictures: `count` (1000) to
+    train, a tenth as many in valid and test. `number`: which of several official splits. `options`:
+    label, joints of an array set. Every picture and clip is opened once; what can't be used is left
+    out and named, or ends the work with on_bad="raise". If no picture falls into the share for
+    validation, there is no such part. DataError if no set is found.
     """
     if on_bad not in ("skip", "raise"):
         raise ConfigError(f"on_bad = {on_bad!r}", hint='use "skip" or "raise"')
@@ -165,8 +165,8 @@ def open_parts(
 
 
 def _picture_parts(path: Path, on_bad: str) -> dict[str, Pictures]:
-    """Sources by part. The share for validation is not the set's own: where it, or what it leaves
-    for training, is empty, the whole training side is "train"."""
+    """Sources by part. The share for validation is not the set's own: if it, or the rest for
+    training, is empty, the whole training side is "train"."""
 
     def opened(parts: Mapping[str, str]) -> dict[str, Pictures]:
         return {
@@ -191,8 +191,8 @@ def _simulated(count: int) -> dict[str, StoredPictures]:
 
 
 def _left_out(sources: Iterable[Source]) -> tuple[dict[str, int], tuple[str, ...]]:
-    """How many were left out by reason, and the bad rows of all parts. What belongs to no part is
-    named by each of them and counts once."""
+    """How many were left out by reason, and the bad rows of all parts. Rows that belong to no part
+    are named by every part and count once."""
     counts: Counter[str] = Counter()
     bad: dict[str, None] = {}
     for source in sources:

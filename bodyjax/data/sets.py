@@ -1,4 +1,4 @@
-"""Which set lies at a path, and its split for choosing settings: by group, never by row."""
+"""Which set is at a path, and its split for choosing settings: by group, never by row."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ AnySource = TypeVar("AnySource", bound=Any)
 
 
 def recognise(path: FilePath) -> str:
-    """What lies at a path, told by its layout: "prepared", "clips", "lsp", "people", "coco", or the
-    name of a joint set of data.sequences.array_sets (its folder is "clips" where clips and their
+    """What is at a path, recognised by its layout: "prepared", "clips", "lsp", "people", "coco", or
+    the name of a joint set of data.sequences.array_sets (its folder is "clips" if clips and their
     splits are in it). DataError if nothing fits.
     """
     path = Path(path)
@@ -71,8 +71,8 @@ def open_set(path: FilePath, part: str = "all", **options: Any) -> Any:
 def parts(path: FilePath, number: str = "1", *, on_bad: str = "raise") -> dict[str, str]:
     """The parts of the set at a path, as names of splits and what `open_set` calls them.
 
-    Of numbered splits (splits.json) those of `number`. A set without a test side is all "train".
-    `on_bad`: of pictures, whose labels are read for it.
+    With numbered splits (splits.json), those of `number`. A set without a test side is all "train".
+    `on_bad`: for pictures, whose labels are read for this.
     """
     kind, path = recognise(path), Path(path)
     if kind == "prepared":
@@ -92,8 +92,9 @@ def parts(path: FilePath, number: str = "1", *, on_bad: str = "raise") -> dict[s
 def validation_split(
     source: AnySource, fraction: float = 1 / 6, seed: int = 0
 ) -> tuple[AnySource, AnySource]:
-    """(train, valid) of a training source with labels, groups and `take`: about `fraction` of it
-    is valid, no group is on both sides, classes as even as groups allow (StratifiedGroupKFold).
+    """(train, valid) of a training source with labels, groups and `take`: about `fraction` of it is
+    valid, no group is on both sides, and classes are as even as groups allow
+    (StratifiedGroupKFold).
 
     Raises DataError if held-out rows are in the source or there are too few groups.
     """
@@ -108,6 +109,6 @@ def validation_split(
 
 
 def _holds_clips(path: Path) -> bool:
-    """Whether videos lie one or two folders down (CLASS/NAME.mp4, train/CLASS/NAME.mp4)."""
+    """Whether there are videos one or two folders down (CLASS/NAME.mp4, train/CLASS/NAME.mp4)."""
     found = files.listed(path, files.VIDEOS).files if path.is_dir() else []
     return any(len(file.relative_to(path).parts) in (2, 3) for file in found)

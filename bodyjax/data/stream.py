@@ -2,8 +2,9 @@
 
 Each epoch is a seeded shuffle; grain interleaves the sources of a mixture and runs the worker
 processes. Example i of epoch e has its own random numbers (NumPy's Philox, seeded by (seed, e, i)),
-whoever reads it. So the state of a stream is one integer, the number of global batches served; the
-number of threads, workers and hosts changes only the speed. Only this file imports grain.
+no matter who reads it. So the state of a stream is one integer, the number of global batches
+served; the number of threads, workers and hosts changes only the speed. Only this file imports
+grain.
 """
 
 from __future__ import annotations
@@ -32,10 +33,10 @@ ENDLESS = 2**48
 class Mixture:
     """Several sources in fixed shares: each batch position belongs to one of them, by weight.
 
-    The order is grain's interleave, so shares hold on any stretch of the stream; each source is
-    gone through in its own shuffled epochs, without repeating an example before all were served.
-    As a source it is the sources one after the other. Examples must have the same names and
-    shapes after the stream's transform.
+    The order is grain's interleave, so shares hold on any stretch of the stream; each source runs
+    through its own shuffled epochs, without repeating an example before all were served. As a
+    source it is the sources one after the other. Examples must have the same names and shapes after
+    the stream's transform.
     """
 
     def __init__(self, sources: Sequence[Source], weights: Sequence[float]) -> None:
@@ -76,12 +77,12 @@ class Stream:
 
     transform(example, rng) -> arrays of fixed shape; `eval_transform` is the same for evaluation
     (default: `transform`). `batch_size` is global: each of `host_count` hosts gets a contiguous
-    share of every batch. workers=0 reads ahead in threads of this process (video, picture and
-    array reading release the interpreter), workers>0 in that many processes, for which source and
+    share of every batch. workers=0 reads ahead in threads of this process (video, picture and array
+    reading release the interpreter), workers>0 in that many processes, for which source and
     transforms must be picklable. An example that takes more than `timeout_s` seconds ends the
-    stream with a DataError naming it; one that fails is named, too.
-    Raises ConfigError for a batch size that hosts can't share, and DataError for an empty source or
-    a training source with held-out rows.
+    stream with a DataError that names it; an example that fails is named too. Raises ConfigError
+    for a batch size that hosts can't share, and DataError for an empty source or a training source
+    with held-out rows.
     """
 
     def __init__(
@@ -148,7 +149,7 @@ class Stream:
 def whole(
     source: Source, transform: Transform, batch_size: int, timeout_s: float = 120.0
 ) -> Iterator[Example]:
-    """Every example of a source once, as Stream.eval_batches gives those that are held out."""
+    """Every example of a source once, in the same form as Stream.eval_batches."""
     reader = _Reader(source, transform, 0, train=False)
     batches = -(-len(source) // batch_size)
     return _served(reader, (batch_size, batch_size, 0), (0, batches), 0, timeout_s)
@@ -161,7 +162,7 @@ def _served(
     workers: int,
     timeout_s: float,
 ) -> Iterator[Example]:
-    """The batches of a span, read ahead; batch: its size, a host's share of it, which host."""
+    """The batches of a span, read ahead; batch: its size, a host's share of it, and which host."""
     folder = tempfile.TemporaryDirectory(prefix="bodyjax-stream-")
     watch = Watch(folder.name)
     read = functools.partial(_read, reader, watch, batch)
@@ -259,7 +260,7 @@ def _read(reader: _Reader, watch: Watch, batch: tuple[int, int, int], position: 
 def _from_workers(
     read: Callable[[int], Example], first: int, last: int, share: int, workers: int
 ) -> Iterator[Example]:
-    """Batches read by grain's processes, which start anew (spawn)."""
+    """Batches read by grain's processes, which are spawned."""
     import grain
     from absl import flags
 

@@ -1,1 +1,1 @@
-"""Measuring a checkpoint on labelled data: one file a kind of data, and COCO's measures."""
+"""Measuring a checkpoint on labelled data: one file per kind of data, and COCO's measures."""

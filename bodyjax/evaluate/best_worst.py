@@ -1,4 +1,5 @@
-"""The pictures on which a detector does best and worst, drawn: what a mean does not tell."""
+"""The pictures on which a detector does best and worst, drawn, because a mean does not show
+them."""
 
 from __future__ import annotations
 

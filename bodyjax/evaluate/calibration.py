@@ -1,10 +1,11 @@
-"""Person scores that mean a probability: fitted on pictures on which nothing was trained.
+"""Person scores as probabilities, fitted on pictures that nothing was trained on.
 
     report = calibration.calibrate(detect.load("small"), sets.open_set("multi", "valid"))
-    report.weights       # for detect.ranking (or ranking_second) in the detector's config
-    report.min_person    # the lowest score at which the precision asked for is reached
+    report.weights # for detect.ranking (or ranking_second) in the detector's config
+    report.min_person # the lowest score that reaches the required precision
 
-Only pictures whose people are all labelled count: elsewhere a person without a label is no mistake.
+Only pictures whose people are all labelled count: elsewhere a detected person without a label is
+not a mistake.
 """
 
 from __future__ import annotations
@@ -21,15 +22,15 @@ from bodyjax.errors import DataError
 from bodyjax.skeleton import AREA_OF_BOX, COCO17
 
 RIGHT = 0.5
-"""Least OKS of a person that is right."""
+"""Least OKS of a right person."""
 PRECISION = 0.8
 
 
 class Report(NamedTuple):
-    """weights of the evidences; min_person: the lowest score at which precision is `PRECISION`, by
-    scores of models that did not see the picture (folds); precision and recall there; people and
-    pictures that were counted; expected and observed: share of right people by tenths of the score
-    (NaN if there are none)."""
+    """weights of the evidence values; min_person: the lowest score at which precision is
+    `PRECISION`, by scores of models that did not see the picture (folds); precision and recall
+    there; people and pictures that were counted; expected and observed: share of right people by
+    tenths of the score (NaN if there are none)."""
 
     weights: tuple[float, ...]
     min_person: float
@@ -87,8 +88,8 @@ def logistic(table: np.ndarray, weights: tuple[float, ...]) -> np.ndarray:
 
 
 def threshold(score: np.ndarray, right: np.ndarray, labelled: int) -> tuple[float, float, float]:
-    """The lowest score at which the people above are right in `PRECISION`, with the precision and
-    the recall there; the highest score of all where none is."""
+    """The lowest score above which people reach `PRECISION`, with the precision and recall there;
+    if no score does, the highest score of all."""
     order = np.argsort(-score, kind="stable")
     precision = np.cumsum(right[order]) / np.arange(1, len(order) + 1)
     fits = np.flatnonzero(precision >= PRECISION)
@@ -100,9 +101,9 @@ def threshold(score: np.ndarray, right: np.ndarray, labelled: int) -> tuple[floa
 def best_oks(
     found: detect.PicturePeople, detector: Detector, people: People
 ) -> tuple[np.ndarray, np.ndarray]:
-    """OKS (P,) of each person with the labelled one that it is matched to (best first, each once; 0
-    where none is), and whether it counts: those inside ignored boxes that match nobody don't.
-    people: in COCO17."""
+    """OKS (P,) of each person with its matched label (best first, each once; 0 without a match),
+    and whether the person counts: unmatched people inside ignored boxes don't. people: in
+    COCO17."""
     ours, _, _ = detect.as_skeleton(found, detector.skeleton, COCO17)
     count = len(ours)
     if not count:

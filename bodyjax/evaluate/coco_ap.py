@@ -1,8 +1,8 @@
 """COCO's average precision of people: pycocotools on the official JSON (host code).
 
-Only pictures whose `persons_complete` is true or absent count for AP: elsewhere people without any
-label may stand in the picture and a further detection is no mistake. Of those the recall of the
-labelled persons is given apart.
+Only pictures whose `persons_complete` is true or absent count for AP: elsewhere there may be people
+without any label, and an extra detection is not a mistake. For those pictures the recall of the
+labelled persons is given separately.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from bodyjax.skeleton import COCO17, Skeleton
 
 STATS = ("AP", "AP50", "AP75", "APM", "APL", "AR", "AR50", "AR75", "ARM", "ARL")
 MAX_PEOPLE = 20
-"""pycocotools counts the 20 people of highest score in a picture."""
+"""pycocotools counts the 20 people with the highest scores in a picture."""
 Results = str | PathLike[str] | Sequence[Mapping[str, Any]]
 
 
@@ -92,9 +92,9 @@ def match(
     sigmas: np.ndarray,
     image_ids: Iterable[Any] | None = None,
 ) -> COCOeval:
-    """pycocotools' evaluation of the named pictures (all where None), matched and accumulated.
+    """pycocotools' evaluation of the named pictures (all if None), matched and accumulated.
 
-    people: from `read_results`; those on other pictures take no part.
+    people: from `read_results`; those on other pictures are ignored.
     """
     wanted = {image["id"] for image in labels.dataset["images"]}
     if image_ids is not None:
@@ -211,12 +211,12 @@ def evaluate(
 ) -> dict[str, Any]:
     """The ten numbers over the complete pictures, AP's interval, and the recall on the others.
 
-    annotations: COCO labels, results: a COCO results list (both as a file or as its content), its
-    joints in the skeleton's order, whatever the order of the labels;
-    split: only pictures whose `split` is this. samples=0 leaves the interval out. Keys: STATS,
-    "interval" {"AP": [low, high]}, "n" pictures, "n_persons" labelled, "n_ignored", "left_out"
-    pictures that are not complete, "left_out_reasons", "split" {name: pictures}, and
-    "incomplete_pictures" {"AR", "AR50", "AR75", "n", "n_persons"} or None.
+    annotations: COCO labels, results: a COCO results list (both as a file or as its content), with
+    joints in the skeleton's order, whatever the order in the labels; split: only pictures whose
+    `split` is this. samples=0 leaves the interval out. Keys: STATS, "interval" {"AP": [low, high]},
+    "n" pictures, "n_persons" labelled, "n_ignored", "left_out" pictures that are not complete,
+    "left_out_reasons", "split" {name: pictures}, and "incomplete_pictures" {"AR", "AR50", "AR75",
+    "n", "n_persons"} or None.
     """
     sigmas, joints = metrics.sigmas(skeleton), len(skeleton.joints)
     labels = read_labels(annotations, skeleton, on_bad=on_bad)
@@ -248,7 +248,7 @@ def evaluate(
 
 
 def _pictures(labels: Labels, split: str | None) -> tuple[list[Any], list[Any]]:
-    """Ids of the complete and of the other pictures of a split (of all where None)."""
+    """Ids of the complete and of the other pictures of a split (of all if None)."""
     images = labels.dataset["images"]
     if split is not None:
         images = [image for image in images if image.get("split") == split]
@@ -277,7 +277,7 @@ def to_results(
     """People of one picture as COCO results.
 
     xy: (P, J, 2) pixels, NaN where a joint is missing (written as 0, 0, 0); joint_score: (P, J);
-    person_score: (P,), NaN marks an empty place. People without joints are not written.
+    person_score: (P,), NaN marks an empty slot. People without joints are not written.
     """
     people = []
     for points, scores, score in zip(xy, joint_score, person_score, strict=True):

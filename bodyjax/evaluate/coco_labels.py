@@ -1,6 +1,6 @@
 """Person keypoints in COCO's format as pycocotools needs them, for bodyjax.evaluate.coco_ap.
 
-What a file and a label must be: bodyjax.data.pictures.coco_keypoints.
+The rules for files and labels: bodyjax.data.pictures.coco_keypoints.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ Annotations = str | PathLike[str] | Mapping[str, Any]
 
 
 class Labels(NamedTuple):
-    """Checked COCO labels: a dataset for pycocotools, the person category, what was mended."""
+    """Checked COCO labels: a dataset for pycocotools, the person category, what was repaired."""
 
     dataset: dict[str, Any]
     category: Any
@@ -45,10 +45,10 @@ def read_labels(
 ) -> Labels:
     """Reads person keypoints in COCO's format and checks them.
 
-    Joints are taken by the names that the category gives them and put into the skeleton's order; a
-    category without names is in that order already. DataError if the names are others. Categories
-    of the same joints (species) count as one. A person whose label can't be used raises DataError,
-    or with on_bad="skip" counts as a person without labelled joints (detections of it are ignored);
+    Joints are identified by the category's names and put into the skeleton's order; a category
+    without names is already in that order. DataError if the names differ. Categories with the same
+    joints (species) count as one. A person whose label can't be used raises DataError, or with
+    on_bad="skip" counts as a person without labelled joints (detections of it are ignored);
     pictures without an id and labels without a listed picture or category raise, or are counted and
     left out. A missing `area` is AREA_OF_BOX x box. The caller's dictionaries are not changed.
     """

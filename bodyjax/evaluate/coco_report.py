@@ -1,5 +1,5 @@
-"""What a report on COCO pictures says besides AP: precision and recall of the people shown, AP by
-the origin of the pictures, a comparison with another detector, and figures for single joints.
+"""What a report on COCO pictures contains besides AP: precision and recall of the people shown, AP
+by the origin of the pictures, a comparison with another detector, and figures for single joints.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from bodyjax.evaluate.coco_labels import Labels, read_labels
 from bodyjax.skeleton import COCO17, Skeleton
 
 RIGHT = 0.5
-"""Least OKS of a person that is right."""
+"""Least OKS of a right person."""
 LEVEL = 0.8
 """Share of the bootstrap's values that an interval holds."""
 LEAST_TORSO = 10.0
-"""Pixels; of smaller people a fifth is less than labels are exact."""
+"""Pixels; a fifth of a smaller person is less than the accuracy of labels."""
 LOOSE = 0.2
-"""Sigma of every joint by which results are matched to people where the skeleton has none: half of
-the square root of the area away, OKS is 0.5. PCK then judges the joints."""
+"""Sigma of every joint for matching results to people if the skeleton has none: at a distance of
+half the square root of the area, OKS is 0.5. PCK then judges the joints."""
 UNKNOWN = "unknown"
 
 People = Sequence[Mapping[str, Any]]
@@ -44,7 +44,8 @@ class Judged(NamedTuple):
 
 
 def judge(labels: Labels, people: People, skeleton: Skeleton = COCO17) -> Judged:
-    """Judges a COCO results list; of a picture the 20 people of highest score count, as for AP."""
+    """Judges a COCO results list; the 20 people with the highest scores in a picture count, as for
+    AP."""
     known, _ = coco_ap.read_results(people, labels, len(skeleton.joints))
     complete = [i["id"] for i in labels.dataset["images"] if i.get("persons_complete", True)]
     evaluation = coco_ap.match(labels, known, metrics.sigmas(skeleton), complete)
@@ -81,7 +82,7 @@ def _inside(keypoints: Any, boxes: np.ndarray) -> bool:
 def at_score(judged: Judged, least: float) -> dict[str, float | int | None]:
     """Precision and recall of the people whose score is at least `least`.
 
-    "precision": those in ignored areas count neither way, as where `min_person` is chosen
+    "precision": those in ignored areas don't count, as in the choice of `min_person`
     (`calibration`); "precision_ignored_right": they count as right. None if nobody is left to
     count. "n_shown", of them "n_shown_ignored"; "n_persons" labelled.
     """
@@ -105,7 +106,7 @@ def _share(part: int, whole: int) -> float | None:
 
 def at_precision(judged: Judged, precision: float) -> dict[str, float | int | None]:
     """`at_score` at the lowest score that reaches a precision, where recall is highest; a recall of
-    0 and no score where none does."""
+    0 and no score if none does."""
     for least in np.unique(judged.score):
         figures = at_score(judged, float(least))
         if figures["precision"] is not None and figures["precision"] >= precision:
@@ -114,8 +115,9 @@ def at_precision(judged: Judged, precision: float) -> dict[str, float | int | No
 
 
 def origin(image: Mapping[str, Any]) -> str:
-    """The part of COCO that a picture is of, as "val2017": by its field `source` ("coco2017-val"),
-    else by the name of a folder in `file_name`, `origin_image` or `coco_url`; else "unknown"."""
+    """The part of COCO that a picture comes from, such as "val2017": by its field `source`
+    ("coco2017-val"), otherwise by the name of a folder in `file_name`, `origin_image` or
+    `coco_url`, otherwise "unknown"."""
     if said := re.fullmatch(r"coco(\d{4})-(train|val)", str(image.get("source", ""))):
         return said[2] + said[1]
     for field in ("file_name", "origin_image", "coco_url"):
@@ -152,8 +154,8 @@ def read_other(
     on_bad: str = "raise",
     skeleton: Skeleton = COCO17,
 ) -> list[dict[str, Any]]:
-    """Another detector's COCO results, those on pictures of the labels; DataError if the file is no
-    results list or none of its people is on these pictures."""
+    """Another detector's COCO results, those on pictures of the labels; DataError if the file is
+    not a results list or has nobody on these pictures."""
     content, _ = read_json(file)
     if not isinstance(content, list):
         raise DataError("results are a list of people", file=file)
@@ -171,7 +173,8 @@ def read_other(
 
 
 def _on(person: Any, known: set[Any]) -> bool:
-    """Whether a result is on one of the pictures; what is no result stays, to be refused."""
+    """Whether a result is on one of the pictures; anything that is not a result stays, to be
+    refused later."""
     image = person.get("image_id") if isinstance(person, Mapping) else None
     return not is_id(image) or image in known
 
@@ -185,11 +188,11 @@ def against(
     on_bad: str = "raise",
     skeleton: Skeleton = COCO17,
 ) -> dict[str, Any]:
-    """A detector beside another one on the same complete pictures.
+    """A detector compared with another one on the same complete pictures.
 
     "AP" of the other; "difference", ours less theirs, and with samples its "interval" by paired
-    bootstrap and "share_above", of the samples in which ours is better; "at_our_precision": the
-    other's `at_score` where it is as precise as ours are at `least`, None if ours shows nobody.
+    bootstrap and "share_above", the share of samples in which ours is better; "at_our_precision":
+    the other's `at_score` at the precision of ours at `least`, None if ours shows nobody.
     """
     checked = read_labels(labels, skeleton, on_bad=on_bad)
     theirs = judge(checked, other, skeleton)
@@ -235,9 +238,9 @@ def people_pck(
     labels: Mapping[str, Any], people: People, on_bad: str, skeleton: Skeleton = COCO17
 ) -> dict[str, float | int | None]:
     """PCK@0.2 over the 12 limb joints of the labelled people of all pictures, each with the result
-    that pycocotools matched to it at OKS 0.5: without one all its joints are wrong. People without
-    a labelled torso are left out. Of a skeleton without a torso (animals, hands) PCK is over all
-    joints, and the measure is the longer side of the labelled joints' box."""
+    that pycocotools matched to it at OKS 0.5: without a match all their joints are wrong. People
+    without a labelled torso are left out. For a skeleton without a torso (animals, hands), PCK is
+    over all joints, and its reference length is the longer side of the labelled joints' box."""
     right = total = persons = 0
     torso = metrics.torso_of(skeleton)
     of_limbs = [i for i, j in enumerate(skeleton.joints) if j.split("_")[-1] in metrics.LIMB_PARTS]

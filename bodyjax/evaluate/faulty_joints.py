@@ -1,7 +1,8 @@
-"""Does a joint's share name the joints that made a movement non-standard? Simulated faults tell.
+"""Do the joints' shares name the joints that made a movement non-standard? Simulated faults show
+it.
 
-Every simulated fault moves known joints (bodyjax.simulate.exercises.FAULTS). Where the share of
-`systems.sequence.joint_share` means something, it lies on them more often than on others.
+Every simulated fault moves known joints (bodyjax.simulate.exercises.FAULTS). If the share of
+`systems.sequence.joint_share` is meaningful, it falls on them more often than on others.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ def blame(
 ) -> dict[str, Any]:
     """How often the shares of simulated exercises with a fault lie on its guilty joints.
 
-    found: data.sequences.exercises.simulated(label="standard"), rows: which of it. Returns n, the
+    found: data.sequences.exercises.simulated(label="standard"), rows: which of them. Returns n, the
     clips with a fault; first: of how many the joint with the largest share is guilty; share: the
     mean share that lies on guilty joints; chance: the mean of guilty joints / joints, which both
     would be for shares without meaning; per_fault {"exercise fault": first}.

@@ -1,4 +1,4 @@
-"""What fine-tuning on your own pictures brought: start and result on the pictures held back."""
+"""The gain of fine-tuning on your own pictures: start and result on the held-back pictures."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from bodyjax.evaluate.pictures import LEVEL, coco_labels, evaluate
 from bodyjax.skeleton import Skeleton, reported
 
 SAMPLES = 200
-"""Of the bootstrap: with a dozen pictures its interval is rough anyway."""
+"""Resamples of the bootstrap: with a dozen pictures its interval is rough anyway."""
 FIGURES = {"AP": "AP", "AR": "AR", "pck_people": "PCK@0.2"}
 
 
 def check(data: FilePath, on_bad: str, bones: Skeleton) -> None:
-    """DataError, before the training of a detector of `bones`, where what is held back could not be
-    measured after it."""
+    """DataError, before the training of a detector of `bones`, if the held-back pictures could not
+    be measured after it."""
     try:
         read_labels(_held(data), reported(bones), on_bad=on_bad)
     except DataError as error:
@@ -35,12 +35,12 @@ def check(data: FilePath, on_bad: str, bones: Skeleton) -> None:
 
 def measure(start: str, result: FilePath, data: FilePath, workdir: Path) -> dict[str, Any]:
     """{"start": report, "result": report, "gain": {"AP": [low, difference, high]}}, the reports of
-    evaluate on what is held back, as launch.evaluate gives them; test-time settings
-    are those of the result.
+    evaluate on the held-back pictures, as launch.evaluate gives them; test-time settings are those
+    of the result.
 
-    "gain": with its 80 % interval by paired bootstrap over the pictures; {} where no picture is
-    complete. start "" or an .npz of published weights is no detector: its report is None. The
-    people found are in WORKDIR/held_start.json and held_result.json, as COCO results.
+    "gain": with its 80 % interval by paired bootstrap over the pictures; {} if no picture is
+    complete. A start that is "" or an .npz of published weights is not a detector: its report is
+    None. The people found are in WORKDIR/held_start.json and held_result.json, as COCO results.
     """
     own = own_pictures.sides(data)
     reports: dict[str, Any] = {"start": None}
@@ -66,13 +66,13 @@ def measure(start: str, result: FilePath, data: FilePath, workdir: Path) -> dict
 
 
 def _held(data: FilePath) -> dict[str, Any]:
-    """The labels of what is held back, in COCO's form."""
+    """The labels of the held-back pictures, in COCO's form."""
     own = own_pictures.sides(data)
     return coco_labels("coco", own.file, coco(own.file, own.held, on_bad="skip"))
 
 
 def lines(measures: dict[str, Any]) -> list[str]:
-    """What a person wants to read of `measure`."""
+    """The result of `measure` as lines for people."""
     start, result = measures["start"], measures["result"]
     shown, fell = [], []
     for key, name in FIGURES.items():
@@ -99,7 +99,7 @@ def lines(measures: dict[str, Any]) -> list[str]:
 
 
 def figure(report: dict[str, Any], key: str) -> float | None:
-    """AP and AR of the complete pictures; AR of the others where no picture is complete."""
+    """AP and AR of the complete pictures; AR of the others if no picture is complete."""
     value = report.get(key)
     if value is None and key == "AR" and report["incomplete_pictures"]:
         return report["incomplete_pictures"]["AR"]

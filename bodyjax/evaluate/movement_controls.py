@@ -1,8 +1,8 @@
-"""Is it the movement that a classifier recognises? Controls beside its accuracy on test clips.
+"""Does a classifier recognise the movement? Controls beside its accuracy on test clips.
 
 The same classifier on the middle frame alone and on frames out of order; and, without any joints,
-how far the background alone tells the class (extra trees on the colours outside the body's
-region): near chance where places are independent of classes.
+how well the background alone predicts the class (extra trees on the colours outside the body's
+region): near chance if places are independent of classes.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from bodyjax.recognize import clip_joints
 
 def controls(checkpoint: Checkpoint) -> dict[str, Any]:
     """Accuracy on the test clips of the checkpoint's own data, and of the controls. ConfigError for
-    a classifier of several movements at once, which has no confusion of one with another."""
+    a classifier of several movements at once, which has no confusion matrix."""
     data = checkpoint.config.data
     if checkpoint.config.model.several:
         raise ConfigError("controls are of one movement a clip", place="model.several")
@@ -41,7 +41,7 @@ def controls(checkpoint: Checkpoint) -> dict[str, Any]:
 
 
 def confused(measures: dict[str, Any], most: int = 5) -> list[tuple[str, str, int]]:
-    """The pairs (true, taken for, clips) that are mixed up most."""
+    """The most confused pairs (true, predicted, clips)."""
     counts = np.array(measures["confusion"])
     np.fill_diagonal(counts, 0)
     order = np.argsort(-counts, axis=None)[:most]
@@ -65,7 +65,8 @@ def background_accuracy(data: Any) -> float:
 def background(source: Clips, index: int) -> np.ndarray:
     """The colours, (64,) shares, of a clip's first frame outside the body's region.
 
-    Colours alone: a picture with the region blanked would show its outline, which tells the class.
+    Colours alone: a picture with the region blanked would show its outline, which reveals the
+    class.
     """
     example = source[index]
     frame = folder.read_frames(example, np.array([0]))[0]

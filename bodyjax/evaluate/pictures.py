@@ -1,8 +1,8 @@
 """A detector on labelled pictures: PCK, PCKh and OKS AP through the whole path of `detect`.
 
-LSP arrays: PCK@0.2 (metrics.lsp_pck). COCO folders: AP and AR over the complete pictures,
-recall on the others, and what `coco_report` tells. Rendered people: both, and PCK over the
-pictures that show one person.
+LSP arrays: PCK@0.2 (metrics.lsp_pck). COCO folders: AP and AR over the complete pictures, recall on
+the others, and the figures of `coco_report`. Rendered people: both, and PCK over the pictures that
+show one person.
 """
 
 from __future__ import annotations
@@ -125,7 +125,7 @@ def _detector(
 
 
 def run(detector: Detector, source: Pictures, *, on_bad: str, progress: bool) -> Pass:
-    """The people on every picture of a source; labels are not looked at."""
+    """The people on every picture of a source; labels are not used."""
     rows, people, unread = [], [], []
     side = detector.side
     detector.predict(detector.variables, np.zeros((side, side, 3), np.uint8))  # compiles
@@ -159,7 +159,7 @@ def _stored_splits(images: list[dict[str, Any]], rows: np.ndarray) -> dict[str, 
 
 
 def best_person(found: PicturePeople) -> tuple[np.ndarray, np.ndarray]:
-    """xy (J, 2) and score (J,) of the person of highest score; where nobody was found, the highest
+    """xy (J, 2) and score (J,) of the person of highest score; if nobody was found, the highest
     point of each map."""
     if len(found.person_score):
         best = int(np.argmax(found.person_score))
@@ -169,7 +169,7 @@ def best_person(found: PicturePeople) -> tuple[np.ndarray, np.ndarray]:
 
 
 def predictions(detector: Detector, people: list[PicturePeople], target: Skeleton) -> np.ndarray:
-    """One person a picture, (N, J, 2) in the target's joints, NaN where missing."""
+    """One person per picture, (N, J, 2) in the target's joints, NaN where missing."""
     xy = np.stack([best_person(found)[0] for found in people])
     seen = np.where(np.isfinite(xy).all(-1), skeleton.SEEN, 0).astype(np.uint8)
     joints, seen = skeleton.convert(xy, seen, detector.skeleton, target)
@@ -177,7 +177,7 @@ def predictions(detector: Detector, people: list[PicturePeople], target: Skeleto
 
 
 def lsp_report(detector: Detector, source: Pictures, found: Pass, samples: int) -> dict[str, Any]:
-    """PCK@0.2 and PCKh@0.5 of LSP arrays; `nobody`: pictures where the maxima had to serve."""
+    """PCK@0.2 and PCKh@0.5 of LSP arrays; `nobody`: pictures for which the maxima were used."""
     ours = predictions(detector, found.people, LSP14)
     joints = source.extra["lsp_xy"][found.rows]
     labelled = source.extra["lsp_visible"][found.rows] > 0
@@ -270,7 +270,7 @@ def _single_report(
 
 
 def coco_labels(kind: str, data: str | PathLike[str], source: Pictures) -> dict[str, Any]:
-    """COCO labels of the pictures of a source; `images` has one entry a row, in its order."""
+    """COCO labels of the pictures of a source; `images` has one entry per row, in its order."""
     if kind == "people":
         return labels_of(source)
     content = coco_keypoints.read_coco(coco_keypoints.coco_file(Path(data)))
@@ -283,7 +283,7 @@ def coco_labels(kind: str, data: str | PathLike[str], source: Pictures) -> dict[
 
 
 def labels_of(source: Pictures) -> dict[str, Any]:
-    """COCO labels made of a source's own: AREA_OF_BOX, ignored people without joints."""
+    """COCO labels made from a source's own: AREA_OF_BOX, ignored people without joints."""
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
     for row, (name, people) in enumerate(zip(source.names, source.people, strict=True)):
@@ -319,9 +319,9 @@ def people_report(
     other: list[dict[str, Any]] | None = None,
 ) -> dict[str, Any]:
     """AP and AR over complete pictures, also by origin, recall on the others, precision and recall
-    of the people that are shown, the OKS of each joint alone, and with the COCO results of another
-    detector what `coco_report.against` tells. Of joints without sigmas PCK alone, and in "refused"
-    why there is no AP."""
+    of the people shown, the OKS of each joint alone, and, with the COCO results of another
+    detector, the figures of `coco_report.against`. For joints without sigmas only PCK, and in
+    "refused" why there is no AP."""
     bones = skeleton.reported(detector.skeleton)
     images = [labels["images"][row] for row in found.rows]
     read = {image["id"] for image in images}

@@ -1,7 +1,7 @@
 """Evaluation of a sequence classifier on the joint sets, as launch.evaluate shows it.
 
-Clips are read as the checkpoint's config says (windows or whole clips, which joints, which label);
-a clip's answer is the mean over its windows.
+Clips are read as in the checkpoint's config (windows or whole clips, which joints, which label); a
+clip's answer is the mean over its windows.
 """
 
 from __future__ import annotations
@@ -37,16 +37,16 @@ SIDES = {"train": TRAIN, "test": TEST}
 def evaluate(
     checkpoint: Checkpoint, data: str | Path, split: str | None = None, *, samples: int = 500
 ) -> dict[str, Any]:
-    """What the system's metrics measure, as during training but clip by clip, and each condition
-    and group apart.
+    """What the system's metrics measure, as during training but clip by clip, and for each
+    condition and group separately.
 
     data: a set's folder or file, joint tables by class, or "simulated:exercises", made here. split:
-    "train" or "test" of an official split, "1:test" where a set has several; None: every clip, with
-    the counts of each side. samples: resamples of the 80 % interval (of groups where the set has
-    them, else of clips). mean_cell_balanced_accuracy: mean over the cells (group, condition) that
-    hold two labels or more: UI-PRMD's 70. guilty_joints: of simulated exercises, standard or not,
-    what `blame` finds. Clips without any joint are left out and counted; notes: what else was left
-    out, where something was. DataError if the set does not fit the checkpoint.
+    "train" or "test" of an official split, "1:test" if a set has several; None: every clip, with
+    the counts of each side. samples: resamples of the 80 % interval (of groups if the set has them,
+    otherwise of clips). mean_cell_balanced_accuracy: mean over the cells (group, condition) that
+    hold two labels or more: UI-PRMD's 70. guilty_joints: for simulated exercises, standard or not,
+    the result of `blame`. Clips without any joint are left out and counted; notes: what else was
+    left out, if anything. DataError if the set does not fit the checkpoint.
     """
     system: Any = systems.build(checkpoint.config)
     found = open_set(checkpoint.config, system, data)
@@ -62,7 +62,7 @@ def evaluate(
 
 
 def set_name(path: str | Path) -> str:
-    """Which set lies at a path; DataError if it is none."""
+    """Which set is at a path; DataError if there is none."""
     root = Path(path)
     if str(path) in EXERCISES:
         return "exercises"
@@ -79,8 +79,8 @@ def set_name(path: str | Path) -> str:
 def open_set(config: Any, system: SequenceSystem, path: str | Path) -> Sequences:
     """The set at a path, cut into sequences as the config says; DataError if it does not fit.
 
-    Of several estimators whose joints the model was trained on together, those count that the set
-    itself stores: joint tables are of the clips they were made of (`notes` names them).
+    If the model was trained on the joints of several estimators, only those that the set itself
+    stores count: joint tables belong to the clips they were made from (`notes` names them).
     """
     name, section = set_name(path), dict(settings.plain(config["data"]))
     same = section.get("kind") == name
@@ -96,8 +96,9 @@ def open_set(config: Any, system: SequenceSystem, path: str | Path) -> Sequences
 
 
 def _stored(name: str, joints: str, skeleton: str) -> tuple[str, tuple[str, ...]]:
-    """Of estimators "A+B+FOLDER" those that the named set stores, and what is left out; all of them
-    where it stores none. "": the last of those with the joints of `skeleton`, else the first."""
+    """From estimators "A+B+FOLDER", those that the named set stores, and what is left out; all of
+    them if it stores none. "": the last of those with the joints of `skeleton`, otherwise the
+    first."""
     estimators = array_sets.ESTIMATORS[name]
     if not joints:
         fitting = [one for one, bones in estimators.items() if bones == skeleton]
@@ -208,7 +209,7 @@ def _measures(label: np.ndarray, guess: np.ndarray) -> dict[str, Any]:
 
 
 def split_counts(found: Sequences) -> dict[str, Any]:
-    """Clips of each side of every official split; {} where the set has none."""
+    """Clips of each side of every official split; {} if the set has none."""
     first = np.unique(found.clip, return_index=True)[1]
     counts = {
         name: {side: int((split[first] == value).sum()) for side, value in SIDES.items()}

@@ -1,4 +1,4 @@
-"""Measures of classes, one or several of which hold: functions of arrays, and folds over batches.
+"""Measures of classes, of which one or several hold: functions of arrays, and folds over batches.
 
 The folds keep int32 counts, and `compute` divides them on the host in float64. Rows where
 batch["mask"] is False are padding and count nowhere.
@@ -25,7 +25,7 @@ def confusion_matrix(
 ) -> Array:
     """(C, C + 1) int32: rows are labels, columns predictions; (...,) int inputs, mask (...,).
 
-    A prediction outside [0, C) is none, and counts in the last column; a label outside [0, C)
+    A prediction outside [0, C) means none, and counts in the last column; a label outside [0, C)
     counts nowhere.
     """
     labels, predictions = jnp.asarray(labels).ravel(), jnp.asarray(predictions).ravel()
@@ -39,8 +39,8 @@ def confusion_matrix(
 
 
 def best_classes(logits: ArrayLike, top: int = 1) -> Array:
-    """The `top` classes of the highest logits, or all where there are fewer, highest first:
-    (..., C) -> (..., min(top, C)) int32; -1, which is no class, in rows with NaN."""
+    """The `top` classes of the highest logits, or all if there are fewer, highest first: (..., C)
+    -> (..., min(top, C)) int32; -1, which is no class, in rows with NaN."""
     logits = jnp.asarray(logits)
     best = jax.lax.top_k(logits, min(top, logits.shape[-1]))[1]
     return jnp.where(jnp.isnan(logits).any(axis=-1, keepdims=True), -1, best)
@@ -48,7 +48,7 @@ def best_classes(logits: ArrayLike, top: int = 1) -> Array:
 
 def accuracy(labels: ArrayLike, logits: ArrayLike, top: int = 1) -> Array:
     """Share of rows whose label is among the `top` highest logits: (B,), (B, C) -> (). Rows with
-    NaN are wrong; of no rows it is NaN."""
+    NaN are wrong; without rows the result is NaN."""
     wanted = jnp.asarray(labels)[..., None]
     hit = jnp.any((best_classes(logits, top) == wanted) & (wanted >= 0), axis=-1)
     return jnp.mean(hit) if hit.size else jnp.float32(jnp.nan)
@@ -57,7 +57,7 @@ def accuracy(labels: ArrayLike, logits: ArrayLike, top: int = 1) -> Array:
 def mean_class_accuracy(confusion: ArrayLike) -> float:
     """Mean recall of the classes that occur as labels, which is also the balanced accuracy (host).
 
-    confusion: (C, >= C), rows are labels; columns beyond C count as wrong. NaN where it is empty.
+    confusion: (C, >= C), rows are labels; columns beyond C count as wrong. NaN if it is empty.
     """
     counts = np.asarray(confusion, np.float64)
     occurs = counts.sum(axis=1) > 0
@@ -77,7 +77,7 @@ class Classification:
     batch["mask"]. Rows with a label outside [0, C) are left out and counted; rows with NaN among
     the logits are wrong and counted as without prediction.
 
-    Measures: accuracy; topK, where there are more than K classes (else it can't be wrong);
+    Measures: accuracy; topK, if there are more than K classes (otherwise it can't be wrong);
     mean_class_accuracy, also called balanced_accuracy; n rows, left_out, without_prediction;
     per_class, the accuracy of the classes that occur; confusion (C, C). Of no rows the shares are
     NaN.
@@ -134,8 +134,8 @@ class Classification:
 class SeveralAtOnce:
     """F1 of each class, their mean, and how often all classes of a row are right.
 
-    Reads outputs["probability"] (B, C), batch["label"] (B, C) of 0 and 1, and batch["mask"]. In
-    rows with NaN no class is told; they are wrong and counted as without prediction.
+    Reads outputs["probability"] (B, C), batch["label"] (B, C) of 0 and 1, and batch["mask"]. Rows
+    with NaN predict no class; they are wrong and counted as without prediction.
     """
 
     labels: tuple[str, ...]

@@ -15,12 +15,12 @@ from bodyjax.metrics.intervals import bootstrap
 
 FIGURES = ("accuracy", "balanced_accuracy", "fold_accuracy", "fold_balanced_accuracy")
 LEVEL = 0.8
-"""Of intervals: the share of resampled values between the bounds."""
+"""The share of resampled values between the bounds of an interval."""
 
 
 class Answers(NamedTuple):
-    """K clips: label (K,), guess (K,), -1 where the model gave no numbers, and row (K,), the first
-    row of each clip in its set."""
+    """K clips: label (K,), guess (K,), -1 if the model gave no numbers, and row (K,), the first row
+    of each clip in its set."""
 
     label: np.ndarray
     guess: np.ndarray
@@ -49,8 +49,8 @@ def answers(data: Sequences, rows: np.ndarray, probability: np.ndarray) -> Answe
 
 
 def interval(data: Sequences, seeds: Sequence[Answers], samples: int = 500) -> dict[str, Any]:
-    """The bootstrap interval of the balanced accuracy, mean over seeds, over groups where the set
-    has them, else over clips: a drawn group counts in every seed.
+    """The bootstrap interval of the balanced accuracy, mean over seeds, over groups if the set has
+    them, otherwise over clips: a drawn group counts in every seed.
 
     Returns low, high, level, and over: "groups" or "clips".
     """
@@ -72,8 +72,8 @@ def interval(data: Sequences, seeds: Sequence[Answers], samples: int = 500) -> d
 
 
 def cells(data: Sequences, answered: Answers, unit: str) -> dict[str, float]:
-    """Balanced accuracy of the clips of a unit (a fold, a group) within each condition, where they
-    hold two labels or more, as UNIT/CONDITION; without conditions that of the unit."""
+    """Balanced accuracy of the clips of a unit (a fold, a group) within each condition, if they
+    hold two labels or more, as UNIT/CONDITION; without conditions, that of the unit."""
     kind, found = data.condition[answered.row], {}
     for k in np.unique(kind):
         label, guess = answered.label[kind == k], answered.guess[kind == k]
@@ -95,7 +95,7 @@ def scores(data: Sequences, predictions: Sequence[tuple[Fold, np.ndarray]]) -> d
     accuracy, balanced_accuracy: of all folds' predictions pooled. fold_accuracy: mean over folds
     (three official splits). fold_balanced_accuracy: mean over folds and, with conditions, over
     (fold, condition) cells that hold two labels or more: UI-PRMD's 70; None if there is no such
-    cell. cells: their table. DataError for probabilities that are no numbers.
+    cell. cells: their table. DataError for probabilities that are not numbers.
     """
     by_cell: dict[str, float] = {}
     accuracies = []
@@ -131,8 +131,8 @@ def table(by_seed: Mapping[int, Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def cell_table(by_seed: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """The `cells` of `scores`, mean over seeds, as lines: a condition a line (a movement), a fold a
-    column (a subject), the mean behind; no lines where there is one condition, or none."""
+    """The `cells` of `scores`, mean over seeds, as lines: one line per condition (a movement), one
+    column per fold (a subject), then the mean; no lines if there is only one condition, or none."""
     values: dict[tuple[str, str], list[float]] = {}
     for one in by_seed.values():
         for name, value in one["cells"].items():
@@ -158,7 +158,7 @@ def cell_table(by_seed: Mapping[str, Mapping[str, Any]]) -> list[str]:
 
 def show(result: Mapping[str, Any], say: Callable[[str], None]) -> None:
     """The table as lines: mean ± standard deviation over seeds, the cells of folds and conditions,
-    and what to know beside them."""
+    and notes about them."""
     for name in FIGURES:
         row = result[name]
         if row["mean"] is None:

@@ -29,8 +29,8 @@ TORSO = ("left_shoulder", "right_hip")
 
 
 def torso_of(skeleton: Skeleton) -> tuple[str, str] | None:
-    """TORSO where the skeleton has it; None for others (animals, hands), which PCK measures by the
-    longer side of the labelled joints' box."""
+    """TORSO if the skeleton has it; None for others (animals, hands), for which PCK uses the longer
+    side of the labelled joints' box."""
     return TORSO if set(TORSO) <= set(skeleton.joints) else None
 
 
@@ -85,8 +85,8 @@ def pck(
 ) -> Array:
     """Percentage of correct keypoints as a share in [0, 1], pooled over all counted joints.
 
-    Arguments as `pck_counts`, which gives it per joint; NaN where no joint is counted.
-    Source: Yang and Ramanan, "Articulated human detection with flexible mixtures of parts".
+    Arguments as in `pck_counts`, which counts per joint; NaN if no joint is counted. Source: Yang
+    and Ramanan, "Articulated human detection with flexible mixtures of parts".
     """
     counts = pck_counts(prediction, target, visible, reference_length, threshold)
     return jnp.sum(counts.right) / jnp.sum(counts.counted)
@@ -109,9 +109,8 @@ def reference_length(
     skeleton: Skeleton,
     pair: tuple[str, str] | None = TORSO,
 ) -> Array:
-    """Distance of two labelled joints, (..., J, 2) -> (...,); NaN where one is not labelled.
-    Without a pair the longer side of the labelled joints' box; NaN where fewer than two are
-    labelled."""
+    """Distance of two labelled joints, (..., J, 2) -> (...,); NaN if one is not labelled. Without a
+    pair, the longer side of the labelled joints' box; NaN if fewer than two are labelled."""
     xy, labelled = jnp.asarray(target, jnp.float32), jnp.asarray(visible) > 0
     if pair is None:
         low = jnp.where(labelled[..., None], xy, jnp.inf).min(axis=-2)
@@ -144,10 +143,10 @@ def oks(
 
     xy, target: (..., J, 2) pixels; visible: (..., J); area: (...,) pixels^2; sigmas: (J,), from
     `sigmas(skeleton)`. Leading axes broadcast: (P, 1, J, 2) with (1, G, J, 2) gives all pairs. A
-    joint that is NaN in xy adds 0. A person without labelled joints gets 0, or with `box` (..., 4)
-    as x, y, width, height what pycocotools gives: the similarity to its box doubled in size. A
-    label whose area is not above 0 has no scale to measure by: 0.
-    Source: COCO keypoint evaluation (cocodataset.org/#keypoints-eval).
+    joint that is NaN in xy adds 0. A person without labelled joints gets 0, or, with `box` (..., 4)
+    as x, y, width, height, pycocotools' value: the similarity to the box doubled in size. A label
+    whose area is not above 0 has no scale and gets 0. Source: COCO keypoint evaluation
+    (cocodataset.org/#keypoints-eval).
     """
     if sigmas is None:
         raise ConfigError("OKS needs one sigma a joint", hint="metrics.sigmas(skeleton)")
@@ -178,10 +177,10 @@ def has_area(area: ArrayLike) -> Array:
 
 @dataclass(frozen=True)
 class Keypoints:
-    """PCK of one person a picture, per joint, over all joints and over the 12 limb joints; PCKh
-    where `head` names two joints; mean OKS where `with_oks` (needs sigmas and batch["area"]), over
-    people with a labelled joint and an area above 0; `left_out_oks` counts the others.
-    torso: the pair whose distance is the measure; None: as `reference_length` without one.
+    """PCK of one person per picture, per joint, over all joints and over the 12 limb joints; PCKh
+    if `head` names two joints; mean OKS if `with_oks` (needs sigmas and batch["area"]), over people
+    with a labelled joint and an area above 0; `left_out_oks` counts the others. torso: the pair
+    whose distance is the reference length; None: as in `reference_length` without one.
 
     Reads outputs["xy"] (B, J, 2), NaN where missing; batch["xy"], batch["visible"], batch["mask"].
     """
@@ -266,7 +265,7 @@ def lsp_pck(
     threshold: float = 0.2,
     minimum: float = 10.0,
 ) -> dict[str, Any]:
-    """PCK@0.2 of LSP pictures in NumPy, float64: the figure that detectors are compared by.
+    """PCK@0.2 of LSP pictures in NumPy, float64: the figure by which detectors are compared.
 
     prediction, joints: (n, 14, 2) pixels of the stored picture in LSP14 order, prediction NaN where
     missing (wrong); labelled: (n, 14) bool. Pictures whose torso (left shoulder to right hip) is

@@ -33,7 +33,7 @@ def joint_errors(prediction: ArrayLike, target: ArrayLike, root: int | None = No
 
 
 def _offsets(prediction: ArrayLike, target: ArrayLike, root: int | None) -> Array:
-    """From each label to its joint, both poses laid together at `root`."""
+    """From each label to its joint, with both poses aligned at `root`."""
     ours, theirs = jnp.asarray(prediction, jnp.float32), jnp.asarray(target, jnp.float32)
     if root is not None:
         ours = ours - ours[..., root : root + 1, :]
@@ -51,8 +51,8 @@ def _length(vector: Array) -> Array:
 def procrustes(prediction: ArrayLike, target: ArrayLike, visible: ArrayLike | None = None) -> Array:
     """prediction turned, scaled and moved onto target with least squares, never mirrored.
 
-    prediction, target: (..., J, D); visible: (..., J), joints of 0 do not steer the fit.
-    Source: Umeyama 1991; Gower 1975.
+    prediction, target: (..., J, D); visible: (..., J), joints with 0 do not affect the fit. Source:
+    Umeyama 1991; Gower 1975.
     """
     ours, theirs = jnp.asarray(prediction, jnp.float32), jnp.asarray(target, jnp.float32)
     seen = jnp.ones(ours.shape[:-1], bool) if visible is None else jnp.asarray(visible) > 0
@@ -86,14 +86,15 @@ def mpjpe(
     """Mean per-joint position error over all counted joints, in the unit of the input (mm).
 
     prediction, target: (..., J, 3); visible: (..., J), 0 is not counted; root: the joint at which
-    both poses are laid together first (None: absolute positions). A joint at its label has gradient
-    0, and so has one that is not counted. Source: Ionescu et al. 2014.
+    both poses are aligned first (None: absolute positions). A joint at its label has gradient 0,
+    and so has an uncounted one. Source: Ionescu et al. 2014.
     """
     return _mean_length(_offsets(prediction, target, root), visible)
 
 
 def pa_mpjpe(prediction: ArrayLike, target: ArrayLike, visible: ArrayLike | None = None) -> Array:
-    """MPJPE after `procrustes`: rotation, scale and place do not count, a mirror image does."""
+    """MPJPE after `procrustes`: rotation, scale and position do not count, but a mirror image
+    does."""
     aligned = procrustes(prediction, target, visible)
     return _mean_length(_offsets(aligned, target, None), visible)
 
@@ -122,14 +123,14 @@ def auc3d(
 
 
 def _mean_length(vectors: Array, visible: ArrayLike | None) -> Array:
-    """Mean length where visible > 0. What stands elsewhere, NaN included, changes no gradient."""
+    """Mean length where visible > 0. Other values, NaN included, don't affect gradients."""
     if visible is not None:
         vectors = jnp.where((jnp.asarray(visible) > 0)[..., None], vectors, 0.0)
     return _counted_mean(_length(vectors), visible)
 
 
 def _counted_mean(values: Array, visible: ArrayLike | None) -> Array:
-    """Mean where visible > 0; NaN where nothing is."""
+    """Mean where visible > 0; NaN if nothing is visible."""
     if visible is None:
         return jnp.mean(values)
     counted = jnp.broadcast_to(jnp.asarray(visible) > 0, values.shape)

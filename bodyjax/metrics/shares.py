@@ -1,4 +1,4 @@
-"""What the folds count with: rows that are no padding, and shares."""
+"""Helpers of the folds: rows that are not padding, and shares."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from bodyjax.contract import Batch
 
 
 def present(batch: Batch, size: int) -> Array:
-    """(size,) bool, the rows of a batch that count: batch["mask"], or all where it has none."""
+    """(size,) bool, the rows of a batch that count: batch["mask"], or all if it has none."""
     return jnp.asarray(batch["mask"], bool) if "mask" in batch else jnp.ones(size, bool)
 
 

@@ -15,7 +15,7 @@ from bodyjax.errors import ConfigError
 
 def build(config: Any) -> System:
     """The system that `config.system` names, built by its file's build(config): a file of this
-    folder, or "package.module" of the user's own.
+    folder, or the user's own "package.module".
 
     ConfigError if no such file has a function `build`.
     """
@@ -44,10 +44,11 @@ def _module(name: str) -> ModuleType:
 
 
 def own(name: str) -> ModuleType | None:
-    """The module "package.module" of the user's own, None if there is none.
+    """The user's own module "package.module", None if there is none.
 
-    A checkpoint of a stranger must not choose what is imported: the module has been imported
-    before (a config file can do it), or BODYJAX_SYSTEMS names its package (several: commas)."""
+    A stranger's checkpoint must not choose what is imported: the module must already be imported (a
+    config file can do so), or BODYJAX_SYSTEMS must name its package (separate several by
+    commas)."""
     allowed = os.environ.get("BODYJAX_SYSTEMS", "").split(",")
     parts = name.split(".")
     if name not in sys.modules and (

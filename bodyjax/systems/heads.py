@@ -1,4 +1,4 @@
-"""Losses of the heads of CenterNet's form: heat map, centre, regression, offsets.
+"""Losses of CenterNet-style heads: heat map, centre, regression, offsets.
 
 Zhou et al., "Objects as Points", 2019, section 5 (human pose); MoveNet has the same heads. Labels
 are drawn on the device from a batch's joints, with its masks (systems.pose).
@@ -16,14 +16,14 @@ from bodyjax.models.pose import Maps
 Array = jax.Array
 
 SIGMA = 5.6
-"""Of the peaks in input pixels: MoveNet's are 1.3 to 1.5 cells of 4 pixels wide."""
+"""Sigma of the peaks in input pixels: MoveNet's are 1.3 to 1.5 cells of 4 pixels wide."""
 CENTER_SIGMA = 8.0
 WEIGHTS = {"heatmap": 1.0, "center": 1.0, "regress": 0.1, "offset": 1.0}
-"""Of the terms; Zhou et al. take 0.1 for sizes, which are in cells as the regression is."""
+"""Weights of the terms; Zhou et al. use 0.1 for sizes, which are in cells like the regression."""
 
 
 def head_losses(maps: Maps, batch: Batch, known: tuple[bool, ...], stride: int) -> dict[str, Array]:
-    """The weighted terms by name. known: joints (J,) that the heads have a channel for."""
+    """The weighted terms by name. known: the joints (J,) for which the heads have a channel."""
     assert maps.center is not None
     assert maps.regress is not None
     assert maps.offset is not None
@@ -56,10 +56,10 @@ def head_losses(maps: Maps, batch: Batch, known: tuple[bool, ...], stride: int) 
 
 
 def taught_losses(maps: Maps, teacher: Maps) -> dict[str, Array]:
-    """The same terms against another network's heads (joints and strides are the same): cells and
-    joints that no label speaks of learn from it, so that nothing is forgotten there.
+    """The same terms against another network's heads (with the same joints and strides): cells and
+    joints without a label learn from it, so that nothing is forgotten there.
 
-    Heat maps and centres by `losses.soft_focal`, divided as the label's by the number of peaks;
+    Heat maps and centres by `losses.soft_focal`, divided by the number of peaks like the label's;
     regression where the teacher sees a middle, offsets where it sees a joint.
     """
     teacher = jax.tree.map(jax.lax.stop_gradient, teacher)

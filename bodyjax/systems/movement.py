@@ -1,12 +1,12 @@
 """System A: a movement from the heat maps of a few frames of a video (US 2020/0042776 A1).
 
 The classifier sees one square grid per clip, the box around the joints found in all its frames, so
-that place and size of the person in the picture do not matter. What a batch holds decides where
-the maps come from; from the grid on everything is the same:
+the position and size of the person in the picture do not matter. The content of a batch decides
+where the maps come from; from the grid on everything is the same:
 
-frames (B, T, H, W, 3) uint8: maps of the detector in `frozen`, inside the program;
-maps (B, T, h, w, J) uint8: the same maps made before and stored, 255 for 1;
-xy (B, T, J, 2) pixels with score (B, T, J): Gaussian maps of known joints.
+frames (B, T, H, W, 3) uint8: maps of the detector in `frozen`, inside the program; maps (B, T, h,
+w, J) uint8: the same maps, made earlier and stored, with 255 for 1; xy (B, T, J, 2) pixels with
+score (B, T, J): Gaussian maps of known joints.
 
 Another axis S before T holds several samplings of a clip; `predict` averages their probabilities.
 """
@@ -60,7 +60,7 @@ class Movement:
 
     @property
     def channels(self) -> slice | Array:
-        """The channels of the detector's maps that the joints of BODY18 have."""
+        """The channels of BODY18's joints in the detector's maps."""
         names = [common_name(joint) for joint in self.looker.bones.joints]
         order = [names.index(common_name(joint)) for joint in BODY18.joints]
         return slice(JOINTS) if order == list(range(JOINTS)) else jnp.array(order)
@@ -126,7 +126,7 @@ class Movement:
 
     def heatmaps(self, detector: Variables, frames: Array) -> Array:
         """Frames (B, T, H, W, 3) -> joint heat maps (B, T, h, w, J) clipped to 0..1; on a CPU one
-        frame after the other, which is a fifth faster there than all at once."""
+        frame at a time, which is a fifth faster there than all at once."""
 
         def together(flat: Array) -> Array:
             return self.looker.maps(detector, flat).heatmaps[-1, ..., self.channels]
@@ -143,7 +143,7 @@ class Movement:
         return codec.decode(maps, self.looker.model.stride, refine="quarter")
 
     def clip(self, detector: Variables, batch: Batch, key: Array | None) -> tuple[Clip, Clip]:
-        """The clip on its grid, randomly changed where a key is given, and as found: maps, xy in
+        """The clip on its grid, randomly changed if a key is given, and as found: maps, xy in
         pixels, score. The change is one similarity for all frames."""
         if self.settings.input == "joints" and "frames" not in batch:
             xy, score = batch["xy"], batch["score"]
@@ -186,7 +186,7 @@ class Movement:
         return Clip(grid, local, score), found
 
     def change(self, key: Array | None, batch: int) -> Change:
-        """A random similarity a clip, or none without a key."""
+        """A random similarity per clip, or none without a key."""
         if key is None:
             one, zero = jnp.ones(batch), jnp.zeros(batch)
             return Change(one, zero, jnp.zeros((batch, 2)), jnp.zeros(batch, bool))
@@ -204,8 +204,9 @@ class Movement:
         )
 
     def features(self, clip: Clip) -> Array | None:
-        """Beside the maps, all weighted by score: places about the middle in units of the person's
-        size, changes from frame to frame, directions of limbs, scores, the path of the middle."""
+        """Features beside the maps, all weighted by score: positions about the middle in units of
+        the person's size, changes from frame to frame, directions of limbs, scores, the path of the
+        middle."""
         if not self.settings.coordinates:
             return None
         weight = clip.score[..., None]
@@ -253,9 +254,9 @@ class Movement:
         return value, Aux(metrics, {"classifier": stats} if self.settings.fine_tune else stats)
 
     def predict(self, variables: Variables, batch: Batch) -> dict[str, Array]:
-        """logits and probability (B, classes); xy (B, T, J, 2) pixels of the frames and score
-        (B, T, J), the highest peak of each joint (of the first sampling where there are several);
-        summary (B, hidden), what the classifier makes of the clip before it decides.
+        """logits and probability (B, classes); xy (B, T, J, 2) pixels of the frames and score (B,
+        T, J), the highest peak of each joint (of the first sampling if there are several); summary
+        (B, hidden), the classifier's summary of the clip before its decision.
         """
         names = [name for name in ("frames", "maps", "xy", "score") if name in batch]
         batch = pose.arrays({name: batch[name] for name in names})
@@ -285,7 +286,7 @@ class Movement:
 
 
 CHANGE_GAIN = 5.0
-"""Changes between frames are about a fifth of the places: brought to the same size."""
+"""Changes between frames are about a fifth of the positions; this brings them to the same size."""
 
 
 def changes(x: Array) -> Array:
@@ -324,10 +325,10 @@ def move(local: Array, change: Change) -> Array:
 def clip_box(
     xy: Array, score: Array, threshold: float, size: tuple[int, int], margin: float = 1.2
 ) -> tuple[Array, Array]:
-    """The square about all joints of a clip with score above `threshold`, in pixels.
+    """The square around all joints of a clip with score above `threshold`, in pixels.
 
     xy (B, T, J, 2), score (B, T, J) -> centre (B, 2) and half side (B,), enlarged by `margin`; the
-    whole frame where fewer than two joints are sure. No gradient flows through the box.
+    whole frame if fewer than two joints are certain. No gradient flows through the box.
     """
     xy, score = jax.lax.stop_gradient((xy, score))
     sure = (score > threshold)[..., None]

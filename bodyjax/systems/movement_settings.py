@@ -12,7 +12,7 @@ from bodyjax.sections import check
 
 INPUTS = ("frames", "maps", "joints")
 SAMPLINGS = ("random", "start", "middle", "end", "frames")
-"""Rules of bodyjax.data.clips.folder.sample."""
+"""The rules of bodyjax.data.clips.folder.sample."""
 
 
 @dataclass(frozen=True)
@@ -31,11 +31,11 @@ class BoxChanges:
 class Settings:
     """`config.model` of a movement classifier; sizes in pixels of the frames.
 
-    input: one of `INPUTS`; `frames` T of `size` (height, width), chosen by `sampling`; `grid` cells
-    a side of the clip's grid; `sigma` cells of Gaussians drawn from known joints; `threshold` of
-    the score above which a joint counts for the box; `coordinates`: places and changes of the
-    joints beside the maps; `several`: movements may hold at once. `smoothing` of the labels;
-    `fine_tune`: the detector is trained, too.
+    input: one of `INPUTS`; `frames` T of `size` (height, width), chosen by `sampling`; `grid`:
+    cells per side of the clip's grid; `sigma` cells of Gaussians drawn from known joints;
+    `threshold` of the score above which a joint counts for the box; `coordinates`: positions and
+    changes of the joints beside the maps; `several`: several movements may hold at once.
+    `smoothing` of the labels; `fine_tune`: the detector is trained too.
     """
 
     input: str

@@ -1,7 +1,7 @@
 """System E, and the detector of system A: pictures to heat maps, affinity fields and people.
 
 Batch: image (B, H, W, 3) uint8; xy (B, P, J, 2) pixels and visible (B, P, J); joint_mask (B, J),
-joints that the picture's set teaches; area_mask (B, H/s, W/s), cells where its labels hold.
+the joints that the picture's set labels; area_mask (B, H/s, W/s), cells where its labels are valid.
 Labels are drawn on the device from the joints.
 
 With a teacher (system B: distillation) the loss is (1 - alpha) x labels + alpha x teacher. The
@@ -9,7 +9,7 @@ teacher is a larger network in `frozen`, run inside the step, or comes with the 
 maps: teacher_maps (B, h, w, J + 2L) float16 of its canvas, teacher_matrix (B, 2, 3) from the
 canvas' pixels to the picture's, teacher_known (B,) False for pictures without. Stored joints of one
 person: teacher_xy (B, J, 2), teacher_visible (B, J) and teacher_mask (B, J), joints about which the
-teacher says something (its mask without visible: the joint is not to be seen).
+teacher says something (mask without visible: the joint is not visible).
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Targets(NamedTuple):
 
 @dataclass(frozen=True)
 class SinglePerson:
-    """PCK@0.2 of the first person of each picture (LSP has one), the torso as measure where the
+    """PCK@0.2 of the first person of each picture (LSP has one), relative to the torso if the
     skeleton has one."""
 
     keypoints: Keypoints
@@ -65,10 +65,10 @@ class SinglePerson:
 @dataclass(frozen=True)
 class Pose:
     """The detector as a system. Sizes in input pixels: `size` (H, W) of training pictures, `sigma`
-    of the Gaussians, `width` of the fields. Cells are weighted 1 + `peak_weight` x target; the
-    loss of the fields counts `paf_weight` times that of the heat maps.
-    `hard_stages` of the last stages keep only each picture's `hard_joints` worst joints (0: all).
-    `head_weight`: of the losses of CenterPose's heads (systems.heads); 0: they stay as they are.
+    of the Gaussians, `width` of the fields. Cells are weighted 1 + `peak_weight` x target; the loss
+    of the fields counts `paf_weight` times that of the heat maps. `hard_stages` of the last stages
+    keep only each picture's `hard_joints` worst joints (0: all). `head_weight`: the weight of the
+    losses of CenterPose's heads (systems.heads); 0: they don't change.
     """
 
     model: MultiStagePose | CenterPose
@@ -128,8 +128,8 @@ class Pose:
         return applied(self.model, variables, image)
 
     def heads(self, variables: Variables, image: Array) -> Maps:
-        """`maps` without the stages (CenterPose.heads_alone), for a look at one person: there are
-        no fields to group by."""
+        """`maps` without the stages (CenterPose.heads_alone), for a look at one person, without
+        fields for grouping."""
         maps: Any = self.model.apply(split(variables), image, method="heads_alone")
         return maps
 
@@ -142,7 +142,7 @@ class Pose:
     def channels(self, taught: Array) -> tuple[Array, Array]:
         """Which channels (B, 1, 1, J + 1) and (B, 1, 1, 2L) say something, given (B, J) joints.
 
-        A limb needs both its joints; the background is known only where every joint is.
+        A limb needs both its joints; the background is known only if every joint is.
         """
         first, second = (jnp.array(ends) for ends in zip(*self.bones.limbs, strict=True))
         limbs = jnp.repeat(taught[:, first] & taught[:, second], 2, axis=-1)
@@ -216,9 +216,9 @@ class Pose:
         """The loss against the teacher, and which pictures (B,) have a teacher.
 
         Masks of the labels do not count here: pictures and cells without labels learn from the
-        teacher. Where the teacher says nothing, its map is the student's own: no gradient. The
-        student's stages learn from what the teacher's heads say; its heads do where `head_weight`
-        lets them and the teacher has heads of the same joints.
+        teacher. Where the teacher says nothing, its map is the student's own, so there is no
+        gradient. The student's stages learn from the teacher's heads; its heads do so if
+        `head_weight` allows it and the teacher has heads with the same joints.
         """
         teaching = self.teaching
         assert teaching is not None
@@ -251,7 +251,8 @@ class Pose:
 
     @property
     def teaches_heads(self) -> bool:
-        """Whether the teacher's heads teach ours, which are trained and of the same joints."""
+        """Whether the teacher's heads teach ours, which must be trained and have the same
+        joints."""
         teaching = self.teaching
         return (
             self.head_weight > 0
@@ -261,8 +262,8 @@ class Pose:
         )
 
     def teacher_weights(self, pairs: list[tuple[Array, Array]]) -> tuple[Array, ...]:
-        """Weights of cells as `targets` has them, by the teacher's last maps in place of labels:
-        so both terms of the loss are of one measure."""
+        """Weights of cells as in `targets`, from the teacher's last maps instead of labels, so that
+        both terms of the loss have the same scale."""
         peaks = jnp.clip(pairs[0][1][-1], 0.0, 1.0)
         if peaks.shape[-1] > len(self.bones.joints):  # the background is not weighted
             peaks = peaks.at[..., -1].set(0.0)
@@ -276,7 +277,7 @@ class Pose:
         self, batch: Batch, form: MapForm, maps: Maps
     ) -> tuple[Maps, Array, Array]:  # fmt: skip
         """The teacher's stored maps in the student's cells, with background, as one stage; which
-        cells count (B, H, W, 1): those it saw; pictures taught."""
+        cells count (B, H, W, 1), namely those it saw; and which pictures are taught."""
         assert self.teaching is not None
         bones, (height, width) = self.teaching.bones, maps.heatmaps.shape[2:4]
         known = batch["teacher_known"].astype(jnp.float32)
@@ -288,7 +289,8 @@ class Pose:
         return Maps(heat[None], fields[None]), seen * known[:, None, None, None], known
 
     def stored_lesson(self, batch: Batch, maps: Maps) -> tuple[Maps, Array]:
-        """Maps of every stage from the stored joints of one person a picture; pictures taught.
+        """Maps of every stage from the stored joints of one person per picture; and which pictures
+        are taught.
 
         The teacher saw that person alone: it says nothing about cells far from the joints.
         """
@@ -321,7 +323,7 @@ class Pose:
 
 
 def split(variables: Any) -> Variables:
-    """What a network is applied to: its parameters and statistics ({} without norms)."""
+    """The variables of a network: its parameters and statistics ({} without norms)."""
     return {"params": variables["params"], "batch_stats": variables.get("batch_stats", {})}
 
 
@@ -331,7 +333,7 @@ def arrays(batch: Batch) -> Batch:
 
 
 def of_stages(maps: Maps) -> Maps:
-    """Heat maps and fields of the stages alone, without what heads of CenterNet's form add."""
+    """Heat maps and fields of the stages alone, without the outputs of CenterNet-style heads."""
     return Maps(maps.heatmaps if maps.center is None else maps.heatmaps[:-1], maps.pafs)
 
 

@@ -12,7 +12,7 @@ from bodyjax.sections import check
 @dataclass(frozen=True)
 class Model:
     """`config.model`: the network, and the size of pictures and labels in training, in pixels
-    (systems.pose.Pose, systems.pose_network); configs/pose.py says what each field is."""
+    (systems.pose.Pose, systems.pose_network); configs/pose.py explains each field."""
 
     skeleton: Any
     backbone: str
@@ -60,7 +60,7 @@ LEAST = {
 
 
 def model(section: Any) -> Model:
-    """`config.model`; what only the network can tell is checked where it is built."""
+    """`config.model`; what only the network knows is checked when it is built."""
     found = sections.read(Model, section, "model")
     sections.choice(found.depthwise, ("shifted", "grouped"), "model.depthwise")
     sections.choice(found.heads, ("stages", "center"), "model.heads")

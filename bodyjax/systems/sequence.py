@@ -2,8 +2,8 @@
 
 System D (Zhang et al., "Sports Pose Estimation Based on LSTM and Attention Mechanism"). Training
 changes each clip at random on the device (`bodyjax.deform`), so the engine and
-`train.parallel_runs` train the same program. Prediction averages probabilities over samples in
-time and, where asked for, the mirror image.
+`train.parallel_runs` train the same program. Prediction averages probabilities over samples in time
+and, if requested, the mirror image.
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ class SequenceSystem:
 
     A batch holds joints (B, S, J, D), visible (B, S, J) in {0, 1, 2}, score (B, S, J), length (B,)
     int (steps that count), size (B, 2) (0 where not known), condition (B,) int, label (B,) int and,
-    where rows weigh differently, weight (B,).
+    if rows weigh differently, weight (B,).
 
     steps: times at which the model sees a clip; 0: the stored steps as they are, `length` of them.
-    samples: shifted samplings in time that prediction averages; mirror: and their mirror images.
+    samples: shifted samplings in time that prediction averages; mirror: their mirror images too.
     """
 
     model: SequenceClassifier
@@ -145,7 +145,7 @@ class SequenceSystem:
     def augment(self, batch: Batch, key: Array) -> dict[str, Array]:
         """Each clip changed at random within `limits`, at `steps` times.
 
-        With `steps` 0 the stored steps stay where they are: only space changes.
+        With `steps` 0 the stored steps stay: only space changes.
         """
         joints = jnp.asarray(batch["joints"])
         size, stored, count, dims = joints.shape
@@ -197,11 +197,12 @@ class SequenceSystem:
 
 
 def joint_share(system: SequenceSystem, variables: Variables, batch: Batch, label: int) -> Array:
-    """How much of the decision for or against `label` hangs on each joint: (B, J), sums to 1.
+    """How much of the decision for or against `label` depends on each joint: (B, J), sums to 1.
 
-    The gradient of the label's log-odds by each joint's place, times how far the joint is from its
-    own mean place in the clip; its size, for or against, summed over steps. A joint that is absent
-    has none. bodyjax.evaluate.faulty_joints measures what the shares are worth.
+    The gradient of the label's log-odds with respect to each joint's position, times the joint's
+    distance from its own mean position in the clip; its magnitude, for or against, is summed over
+    steps. An absent joint has no share. bodyjax.evaluate.faulty_joints measures the value of the
+    shares.
     """
     batch = system._sampled(batch, system._sampling(batch, 0, False))
 
@@ -222,8 +223,8 @@ def joint_share(system: SequenceSystem, variables: Variables, batch: Batch, labe
 def build(config: Mapping[str, Any]) -> SequenceSystem:
     """A system from a config with the sections model, features, augment, test and loss.
 
-    `config.skeleton` is a name of `bodyjax.skeleton`, or a section of words as `skeleton.of`
-    takes them (name, joints, limbs). ConfigError names the field that is wrong.
+    `config.skeleton` is a name of `bodyjax.skeleton`, or a section as `skeleton.of` takes it (name,
+    joints, limbs). ConfigError names the wrong field.
     """
     body = skeleton.of(config["skeleton"])
     labels = tuple(map(str, config["labels"]))
@@ -247,7 +248,8 @@ def build(config: Mapping[str, Any]) -> SequenceSystem:
 
 
 def _parts(features: Any, body: Skeleton, dims: int) -> tuple[str, ...]:
-    """The parts of the features; ConfigError if they are none, or none of these joints."""
+    """The parts of the features; ConfigError for unknown parts, or parts that these joints can't
+    give."""
     parts = tuple(features)
     unknown = [part for part in parts if part not in PARTS]
     if unknown or not parts:

@@ -15,7 +15,8 @@ from bodyjax.sections import check
 @dataclass(frozen=True)
 class Model:
     """`config.model`: the fields of models.sequence.SequenceClassifier; stored: steps of a clip;
-    dims: of its joints; steps: at how many times the model sees it, 0: the stored ones."""
+    dims: dimensions of its joints; steps: the number of times at which the model sees it, 0: the
+    stored ones."""
 
     stored: int
     steps: int = 0
@@ -31,7 +32,7 @@ class Model:
     unroll: int = 1
 
     def network(self, classes: int) -> SequenceClassifier:
-        """The network of so many labels."""
+        """The network for this many labels."""
         return SequenceClassifier(
             classes,
             width=self.width,
@@ -56,7 +57,7 @@ class Test:
 
 @dataclass(frozen=True)
 class Loss:
-    """`config.loss`; class_weights: one a label, None or (): all the same."""
+    """`config.loss`; class_weights: one per label, None or (): all the same."""
 
     label_smoothing: float = 0.0
     class_weights: Any = None
@@ -94,7 +95,7 @@ def test(section: Any) -> Test:
 
 
 def loss(section: Mapping[str, Any], labels: tuple[str, ...]) -> tuple[float, tuple[float, ...]]:
-    """`config.loss`: label smoothing, and one weight a label, () for all the same."""
+    """`config.loss`: label smoothing, and one weight per label, () for all the same."""
     found = sections.read(Loss, section, "loss")
     smoothing = found.label_smoothing
     check(0 <= smoothing < 1, "loss.label_smoothing", smoothing, "from 0 to below 1")
@@ -102,7 +103,7 @@ def loss(section: Mapping[str, Any], labels: tuple[str, ...]) -> tuple[float, tu
 
 
 def class_weights(weights: Any, labels: tuple[str, ...]) -> tuple[float, ...]:
-    """One weight a label, or none for all the same; ConfigError for anything else."""
+    """One weight per label, or none for all the same; ConfigError for anything else."""
     if weights is None or (isinstance(weights, list | tuple) and not weights):
         return ()
     place = "loss.class_weights"

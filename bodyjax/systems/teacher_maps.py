@@ -1,4 +1,4 @@
-"""Stored maps of a teacher in the student's picture: changed on the device as the picture was.
+"""Stored maps of a teacher in the student's picture: changed on the device like the picture.
 
 A teacher saw each picture once, on its own canvas. The student sees it turned, scaled, moved and
 perhaps mirrored; the maps follow by the same 2x3 matrix, from the canvas' pixels to the student's.
@@ -20,7 +20,7 @@ Array = jax.Array
 
 
 class MapForm(NamedTuple):
-    """Pixels a cell of stored maps, and the side of their canvas in pixels."""
+    """Pixels per cell of stored maps, and the side of their canvas in pixels."""
 
     stride: int
     side: int
@@ -28,7 +28,7 @@ class MapForm(NamedTuple):
 
 class Moved(NamedTuple):
     """Maps in the student's cells: heatmaps (B, H, W, J), pafs (B, H, W, 2L), and seen (B, H, W, 1)
-    bool, the cells that lie in the teacher's canvas; elsewhere it says nothing."""
+    bool, the cells that lie in the teacher's canvas; elsewhere the teacher says nothing."""
 
     heatmaps: Array
     pafs: Array
@@ -40,10 +40,10 @@ def moved(
 ) -> Moved:
     """Maps (B, h, w, J + 2L) of canvases, heat maps and fields of `bones`, in pictures of (H, W)
     `shape` cells of `stride` pixels. matrix (B, 2, 3): from a canvas' pixels to the picture's; a
-    turn, a scale, a shift and perhaps a mirror image, which exchanges left and right joints.
+    turn, a scale, a shift and perhaps a mirror image, which swaps left and right joints.
 
-    Values between cells are linear in both directions. Fields turn with the picture and keep their
-    length.
+    Values between cells are interpolated linearly in both directions. Fields turn with the picture
+    and keep their length.
     """
     matrix = jnp.asarray(matrix, jnp.float32)
     maps, matrix = unmirrored(jnp.asarray(maps), matrix, bones, form.side)
@@ -71,7 +71,7 @@ def moved(
 def unmirrored(
     maps: Array, matrix: Array, bones: Skeleton, side: int
 ) -> tuple[Array, Array]:  # fmt: skip
-    """The same of mirrored canvases where the matrix mirrors: none does after that."""
+    """The same, with canvases mirrored if the matrix mirrors; afterwards no matrix mirrors."""
     joints = len(bones.joints)
     flipped = [
         codec.flip_heatmaps(maps[..., :joints], bones.mirror),
@@ -87,7 +87,7 @@ def unmirrored(
 
 
 def determinant(turn: Array) -> Array:
-    """Of matrices (B, 2, 2)."""
+    """The determinants of matrices (B, 2, 2)."""
     return turn[:, 0, 0] * turn[:, 1, 1] - turn[:, 0, 1] * turn[:, 1, 0]
 
 

@@ -47,7 +47,7 @@ def around(
     xy: Array, visible: Array, shape: tuple[int, int], stride: int, margin: float = 0.25
 ) -> Array:
     """Cells (B, *shape, 1) within the box of the visible joints (B, J), enlarged by `margin` x its
-    longer side; none where no joint is visible."""
+    longer side; none if no joint is visible."""
     there = (visible > 0)[..., None]
     low = jnp.where(there, xy, jnp.inf).min(1)
     high = jnp.where(there, xy, -jnp.inf).max(1)
@@ -67,8 +67,8 @@ def common_maps(
 ) -> list[tuple[Array, Array]]:
     """The channels that both skeletons have, (S, B, h, w, C) of each side: heat maps, fields.
 
-    Joints are the same by name, limbs by their joints; a limb the other way round changes sign.
-    The background takes part where the student has no joint beyond the teacher's.
+    Joints are matched by name, limbs by their joints; a reversed limb changes sign. The background
+    is included if the student has no joint beyond the teacher's.
     """
     place = {skeleton.common_name(joint): i for i, joint in enumerate(others.joints)}
     names = [skeleton.common_name(joint) for joint in bones.joints]
@@ -91,6 +91,6 @@ def common_maps(
 
 
 def of_network(variables: Variables) -> Variables:
-    """Parameters and statistics of a network, without what a training with a teacher counts."""
+    """Parameters and statistics of a network, without the counter of a training with a teacher."""
     statistics = {k: v for k, v in variables["batch_stats"].items() if k != "teaching"}
     return {"params": variables["params"], "batch_stats": statistics}

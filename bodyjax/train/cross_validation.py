@@ -1,7 +1,7 @@
 """Cross-validation: all folds and seeds of a small array set, and their table.
 
 The engine trains one model on a stream. These sets are a few megabytes, so here everything stays on
-the device and many models are trained side by side (train.parallel_runs), by the engine's step.
+the device and many models are trained side by side (train.parallel_runs), with the engine's step.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Run(NamedTuple):
 
 
 def make_folds(data: Sequences, section: Folds, seed: int) -> list[Fold]:
-    """The folds of a config; ConfigError for a kind that the set has not."""
+    """The folds of a config; ConfigError for a kind that the set lacks."""
     if section.kind in ("group", "leave_one_group_out") and data.groups is None:
         what = "the set does not say whose clips are whose: one person could be on both sides"
         hint = "official, if it has a split, or random with folds.random_folds=True"
@@ -60,8 +60,8 @@ def make_folds(data: Sequences, section: Folds, seed: int) -> list[Fold]:
 
 
 def run_seeds(runs: Sequence[Run], seeds: int) -> list[int]:
-    """What each run draws from: its seed, member and place among the runs of that seed, whatever
-    other seeds are trained beside it."""
+    """The random inputs of each run: its seed, member and position among the runs of that seed,
+    whatever other seeds are trained beside it."""
     each = len(runs) // seeds
     return [
         1000 * one.seed + 17 * one.member + each * one.seed + k % each for k, one in enumerate(runs)
@@ -106,9 +106,9 @@ def run(
     """Trains every fold and seed of `config.folds` and gives the table of
     `metrics.pooled.scores`, and the interval of the pooled balanced accuracy over groups.
 
-    folds: fold_settings.Folds.
-    With a workdir, predictions.npz and metrics.json are written at the end; a finished run is only
-    read, where config and data are the same, else refused (ConfigError). A stopped run starts anew.
+    folds: fold_settings.Folds. With a workdir, predictions.npz and metrics.json are written at the
+    end; a finished run is only read if config and data are the same, otherwise refused
+    (ConfigError). A stopped run starts over.
     """
     config_history.refuse(config)
     if config.get("seed"):
@@ -234,7 +234,7 @@ def figures(
 def keep(
     file: Path, result: Mapping[str, Any], runs: Sequence[Run], probability: Sequence[np.ndarray]
 ) -> None:
-    """Writes predictions.npz and, when that is whole, metrics.json."""
+    """Writes predictions.npz and, once that is complete, metrics.json."""
     file.parent.mkdir(parents=True, exist_ok=True)
     kept: dict[str, Any] = {f"probability_{k}": p for k, p in enumerate(probability)}
     kept |= {f"test_{k}": one.fold.test for k, one in enumerate(runs)}
@@ -244,7 +244,7 @@ def keep(
 
 
 def finished(file: Path, made_of: Mapping[str, Any]) -> dict[str, Any]:
-    """The figures of a finished run; ConfigError if they were made of something else."""
+    """The figures of a finished run; ConfigError if they were made from something else."""
     try:
         result = json.loads(file.read_text())
     except ValueError:

@@ -1,4 +1,5 @@
-"""The section `folds` of a config, checked, and what of the others has no meaning with folds."""
+"""The section `folds` of a config, checked, and the fields of others that have no meaning with
+folds."""
 
 from __future__ import annotations
 
@@ -16,16 +17,16 @@ KINDS = ("group", "leave_one_group_out", "official", "random")
 MOST_SEED = 1_000_000
 """The largest of `folds.seeds`: a run's own seed, 1000 times as large, fits 32 bits."""
 UNUSED = ("eval_every", "save_every", "keep", "model_parallel", "compute_dtype", "best", "stop")
-"""Fields of `train` that mean nothing where folds are trained."""
+"""Fields of `train` that mean nothing when folds are trained."""
 
 
 @dataclass(frozen=True)
 class Folds:
     """kind: one of KINDS, "" for one model; count: of "group" and "random"; seeds: each also the
     seed of its folds; members: models whose mean probability makes one prediction; inner: choose
-    settings: every fold's training side is split into so many folds by group and one of them is
-    tested, the fold's own test side never. random_folds: that people may be on both sides is known.
-    together: all runs by vmap (None: where that is faster).
+    settings: every fold's training side is split into this many folds by group and one of them is
+    tested, never the fold's own test side. random_folds: confirms that people may be on both sides.
+    together: all runs by vmap (None: if that is faster).
     """
 
     kind: str = "group"

@@ -1,7 +1,7 @@
 """Many trainings on one small array set at once: data on the device, one program for all.
 
 A run is a plan of row numbers and weights of rows; one scan makes its steps, which are the engine's
-(engine.step.update). Runs are a leading axis under `vmap` or, where that is slower, go one after
+(engine.step.update). Runs are a leading axis under `vmap` or, if that is slower, run one after
 another on a few threads.
 """
 
@@ -31,7 +31,7 @@ Say = Callable[[str], None]
 
 
 def plan(rows: np.ndarray, batch: int, steps: int, seed: int) -> np.ndarray:
-    """(steps, batch) row numbers: every row once an epoch, in an order drawn anew each time."""
+    """(steps, batch) row numbers: every row once per epoch, in a new random order each time."""
     rng = np.random.default_rng(seed)
     epochs = -(-steps * batch // len(rows))
     order = np.concatenate([rng.permutation(rows) for _ in range(epochs)])
@@ -39,7 +39,8 @@ def plan(rows: np.ndarray, batch: int, steps: int, seed: int) -> np.ndarray:
 
 
 def balanced(labels: np.ndarray, condition: np.ndarray, train: np.ndarray) -> np.ndarray:
-    """(N,) float32 weights that let each label weigh the same within each condition of `train`.
+    """(N,) float32 weights that give each label the same total weight within each condition of
+    `train`.
 
     Their mean over the training rows is 1; rows of (condition, label) not seen there weigh 0.
     """
@@ -52,8 +53,8 @@ def balanced(labels: np.ndarray, condition: np.ndarray, train: np.ndarray) -> np
 
 
 class Models(NamedTuple):
-    """Runs under way: what a step changes, and what stays. Every leaf has a leading axis where
-    there are several."""
+    """Runs under way: what a step changes, and what stays. Every leaf has a leading axis if there
+    are several."""
 
     state: steps.TrainState
     frozen: Any
@@ -115,10 +116,10 @@ def train_runs(
     """Variables of R trained models, every leaf with a leading axis R.
 
     plans: (R, steps, B) row numbers into `arrays`. weights: (R, N) of rows. seeds: R, for first
-    parameters, changes and dropout. together: one program for all runs by vmap; else one program a
-    run, `threads` at a time. The result is the same up to rounding. `optimizer.ema` gives the
-    moving average of the parameters instead of the last ones. chunk: steps between two looks at the
-    loss. UserError if a loss or gradient is no number.
+    parameters, changes and dropout. together: one program for all runs by vmap; otherwise one
+    program per run, `threads` at a time. The result is the same up to rounding. `optimizer.ema`
+    gives the moving average of the parameters instead of the last ones. chunk: steps between two
+    looks at the loss. UserError if a loss or gradient is not a number.
     """
     transform = make_optimizer(optimizer, plans.shape[1])
     training = Training(system, transform, optimizer, plans.shape[2])

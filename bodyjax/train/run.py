@@ -26,10 +26,10 @@ def train(
     """Trains as the config says; the same call again resumes where the run stopped. A config with
     `folds.kind` trains all its folds.
 
-    prepare(config, host): what the system needs (`prepare` below where it asks for nothing more).
-    finish(config, checkpoint, workdir, again): measures the result and gives the lines that say it;
-    again: the run was finished before. Returns {"checkpoint", "step", "reason", "metrics",
-    "waited_share", "lines"}, the last what a person wants to read.
+    prepare(config, host): what the system needs (`prepare` below if it needs nothing more).
+    finish(config, checkpoint, workdir, again): measures the result and returns the lines that
+    report it; again: the run had finished before. Returns {"checkpoint", "step", "reason",
+    "metrics", "waited_share", "lines"}, the last for people to read.
     """
     for name in ("system", "data"):
         if name not in config:
@@ -67,7 +67,7 @@ def of_folds(config: ConfigDict) -> bool:
 
 
 def check_folder(config: ConfigDict, workdir: Path) -> None:
-    """ConfigError if figures of folds lie in the folder of one model, or the other way round."""
+    """ConfigError if the folder of one model holds figures of folds, or the other way round."""
     folds = of_folds(config)
     other = workdir / ("newest" if folds else "metrics.json")
     if other.exists():

@@ -17,12 +17,12 @@ from bodyjax.models.backbones.mobilenet_v2_fpn import HEADS
 from bodyjax.systems.teaching import of_network
 
 OWN = ("se",)
-"""Layers that keep their random start where published weights lack them: a plain ResNet says
-nothing about squeeze and excitation."""
+"""Layers that keep their random start if published weights lack them: a plain ResNet has no squeeze
+and excitation."""
 
 
 def variables(config: Any, system: System) -> Variables:
-    """Initial variables that replace the random ones, part by part; {} where all stay random.
+    """Initial variables that replace the random ones, part by part; {} if all stay random.
 
     `config.start`: an .npz of published backbone weights (bodyjax.published), or a run's folder or
     the name of shipped weights for the whole network.
@@ -37,7 +37,7 @@ def variables(config: Any, system: System) -> Variables:
 
 
 def from_checkpoint(path: str, system: System) -> Variables:
-    """Parameters and statistics of a trained network; the count of taught steps starts anew."""
+    """Parameters and statistics of a trained network; the count of taught steps starts over."""
     loaded = checkpoint.load(path)
     shapes = jax.eval_shape(system.init, jax.random.key(0))["params"]
     if not shapes.keys() & loaded.variables["params"].keys():
@@ -53,8 +53,8 @@ def from_checkpoint(path: str, system: System) -> Variables:
 
 
 def check_joints(start: checkpoint.Checkpoint, system: System) -> None:
-    """CheckpointError if the start of a detector has other joints or limbs: channels of the same
-    number would be taken for one another."""
+    """CheckpointError if the start of a detector has other joints or limbs: channels with the same
+    number would be confused."""
     named = start.config["model"].get("skeleton")
     if not named or not hasattr(system, "bones"):
         return
@@ -90,8 +90,8 @@ def from_published(path: str, seed: int, system: System) -> Variables:
 
 
 def random_beside(system: System, seed: int, shapes: Variables, given: Variables) -> Variables:
-    """The random variables of a system, but shapes alone where `given` has an array: compiling the
-    start of a whole network takes minutes, that of the few layers that are new seconds."""
+    """The random variables of a system, but only shapes where `given` has an array: compiling the
+    initialisation of a whole network takes minutes, that of the few new layers takes seconds."""
     known = {jax.tree_util.keystr(path) for path, _ in jax.tree_util.tree_leaves_with_path(given)}
     leaves, layout = jax.tree_util.tree_flatten_with_path(shapes)
     new = [i for i, (path, _) in enumerate(leaves) if jax.tree_util.keystr(path) not in known]
@@ -107,7 +107,7 @@ def random_beside(system: System, seed: int, shapes: Variables, given: Variables
 
 
 def fitted(tree: Any, like: Any, place: str) -> Any:
-    """`tree` in the dtypes of `like`, whose names and shapes it must have, but for `OWN`."""
+    """`tree` in the dtypes of `like`, whose names and shapes it must have, except for `OWN`."""
     if not isinstance(like, dict):
         if np.shape(tree) != like.shape:
             raise CheckpointError(f"has shape {np.shape(tree)}, not {like.shape}", place=place)

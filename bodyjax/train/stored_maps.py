@@ -1,8 +1,8 @@
 """Heat maps of clips made once and stored: a frozen detector gives the same maps in every epoch.
 
 The classifier is trained on heat maps of the trained detector (US 2020/0042776 A1, [0094]); with
-the maps stored, an epoch costs what the classifier costs. One folder of the cache holds the maps of
-one detector, eight bits a value, a file a clip: splits of a set share them.
+stored maps, an epoch costs only the classifier's time. One folder of the cache holds the maps of
+one detector, eight bits per value, one file per clip: splits of a set share them.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ FRAMES_AT_ONCE = 16
 
 
 def folder() -> Path:
-    """Where maps are kept: $BODYJAX_CACHE, else ~/.cache/bodyjax."""
+    """The folder of the maps: $BODYJAX_CACHE, or else ~/.cache/bodyjax."""
     return default_cache() / "maps"
 
 
 def ensure(source: Clips, system: Movement, detector: Variables, count: int) -> StoredMaps:
     """The maps of `count` evenly spread frames of each clip, from the cache or made now.
 
-    Each clip is a file of its own, written under a temporary name and renamed: a stopped run
-    resumes where it was. Shows progress.
+    Each clip has its own file, written under a temporary name and renamed: a stopped run resumes
+    where it was. Shows progress.
     """
     words = (digest(detector), system.settings.size, count)
     place = folder() / hashlib.sha256(repr(words).encode()).hexdigest()[:24]

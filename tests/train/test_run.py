@@ -11,7 +11,7 @@ from bodyjax import systems, tasks
 from bodyjax.data import stream
 from bodyjax.data.clips import feed
 from bodyjax.engine import checkpoint
-from bodyjax.errors import ConfigError, VideoError
+from bodyjax.errors import CheckpointError, ConfigError, VideoError
 from bodyjax.evaluate import movement_controls
 from bodyjax.tasks import movement
 from bodyjax.train import stored_maps
@@ -233,3 +233,14 @@ def test_stored_maps_are_those_of_the_frames_and_are_made_once(cache, monkeypatc
     other = jax.tree.map(lambda x: x + 1, detector)
     with pytest.raises(AssertionError, match="made again"):  # other weights have other maps
         stored_maps.ensure(source, system, other, 5)
+
+
+@pytest.mark.parametrize("field", ["start", "second"])
+def test_a_misspelt_detector_is_said_before_any_clip_is_drawn(field, tmp_path, monkeypatch):
+    monkeypatch.setenv("BODYJAX_CACHE", str(tmp_path))
+    config = get_config("jhmdb_second")
+    config.data.path = "simulated:commands"
+    config[field] = "smal"
+    with pytest.raises(CheckpointError, match="smal"):
+        movement.prepare(config, (0, 1))
+    assert list(tmp_path.iterdir()) == []

@@ -200,8 +200,8 @@ choose by."""
 
 
 def seeded_share(names: list[str], one_of: int) -> np.ndarray:
-    """(N,) bool: a share of the names, chosen by each name alone, so a choice stays when other
-    names come or go."""
+    """(N,) bool: one in `one_of` of the names, chosen by each name alone, so choices stay when
+    other names come or go."""
     digests = [hashlib.sha256(f"bodyjax valid {name}".encode()).digest() for name in names]
     numbers = [int.from_bytes(digest[:4], "big") for digest in digests]
     return np.array([number % one_of == 0 for number in numbers], bool)

@@ -1,10 +1,10 @@
 """Joint sequences as sources: clips of joints at fixed shape, whole or in windows.
 
-Clips (ragged, as a set of `sequence_sets` or a simulation stores them) are made into `Sequences`
-(fixed shape) by `resampled` (the whole clip at S steps) or `windows` (the paper's 10 frames at
-about 5 a second). Joints are in pixels (first pixel's centre at 0) or cm; `visible` is 0 where a
-joint is never seen in the clip, 1 where its place was filled in from earlier and later frames, 2
-where it was measured.
+Clips (ragged, as a set of `array_sets` or a simulation stores them) become `Sequences` (fixed
+shape) by `resampled` (the whole clip at S steps) or `windows` (the paper's 10 frames at about 5 a
+second). Joints are in pixels (first pixel's centre at 0) or cm; `visible` is 0 where a joint is
+never seen in the clip, 1 where its place was filled in from earlier and later frames, 2 where it
+was measured.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ from bodyjax.skeleton import Skeleton
 class Sequences:
     """A source of fixed-shape sequences; row r is (part of) clip `clip[r]`.
 
-    joints (N, S, J, D) float32, 0 where absent; visible (N, S, J) uint8 in {0, 1, 2}; score
-    (N, S, J) float32; length (N,) int32, how many of the S steps count; labels, groups, condition,
-    size, splits: as in `Clips`, one a row; left_out and notes as there.
+    joints (N, S, J, D) float32, 0 where absent; visible (N, S, J) uint8 in {0, 1, 2}; score (N, S,
+    J) float32; length (N,) int32, how many of the S steps count; labels, groups, condition, size,
+    splits: as in `Clips`, one per row; left_out and notes likewise.
     """
 
     skeleton: Skeleton
@@ -59,7 +59,7 @@ class Sequences:
 
     @property
     def heldout(self) -> np.ndarray:
-        """(N,) all False: who holds out rows, by `splits` or folds, takes them away (`rows`)."""
+        """(N,) all False: code that holds out rows, by `splits` or folds, removes them (`rows`)."""
         return np.zeros(len(self), bool)
 
     @property
@@ -122,7 +122,7 @@ def windows(
 ) -> Sequences:
     """Windows of `length` frames at about `rate` frames a second, `hop` frames apart (the paper's).
 
-    Where a clip's frame rate is not known, one frame in `every` is taken. A clip with fewer than
+    If a clip's frame rate is not known, one frame in `every` is taken. A clip with fewer than
     `length` such frames gives one window: the whole clip at `length` steps.
     """
     picked: list[tuple[int, np.ndarray | None]] = []
@@ -146,7 +146,7 @@ def augmented(
 ) -> dict[str, np.ndarray]:
     """One example at `steps` times, changed at random within `limits` (a stream's transform).
 
-    mirror: (J,) of the skeleton. The keys and dtypes stay; `length` becomes `steps`.
+    mirror: (J,) of the skeleton. Keys and dtypes don't change; `length` becomes `steps`.
     """
     count, dims = example["joints"].shape[1:]
     change = deformation(
@@ -184,11 +184,12 @@ def fill_in_time(joints: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def from_config(data: Mapping[str, Any], say: Callable[[str], None] = print) -> Sequences:
-    """The sequences of a config's `data` section (settings.SequenceData); says what was left out.
+    """The sequences of a config's `data` section (settings.SequenceData); reports what was left
+    out.
 
-    Joint tables have one label and one kind of joints, so both are passed over. joints "A+B": both,
-    each clip once with every estimator's joints (its answer is the mean over them). ConfigError
-    names a field that is wrong.
+    Joint tables have one label and one kind of joints, so both options are ignored. joints "A+B":
+    both, each clip once with every estimator's joints (its answer is the mean over them).
+    ConfigError names a wrong field.
     """
     found = _opened(settings.read(data))
     for line in (*(f"{n} {why}" for why, n in found.left_out.items() if n), *found.notes):
@@ -197,7 +198,7 @@ def from_config(data: Mapping[str, Any], say: Callable[[str], None] = print) -> 
 
 
 def _opened(data: SequenceData) -> Sequences:
-    """`from_config` without a word."""
+    """`from_config` without any output."""
     options = data.chosen("label", "joints")
     if data.kind == "exercises":
         from bodyjax.data.sequences.exercises import simulated
@@ -232,9 +233,9 @@ def _cut(clips: Clips, data: SequenceData) -> Sequences:
 
 
 def together(parts: Sequence[Sequences]) -> Sequences:
-    """The rows of all parts, several estimators' joints of the same clips; rows of the same name
-    are of one clip. Left out is a clip that no part has; one that some parts lack is in the notes.
-    DataError if the parts do not have the same joints and classes."""
+    """The rows of all parts, several estimators' joints of the same clips; rows with the same name
+    belong to one clip. A clip that no part has is left out; one that some parts lack is in the
+    notes. DataError if the parts differ in joints or classes."""
     first = parts[0]
     for part in parts[1:]:
         if part.skeleton != first.skeleton or part.classes != first.classes:
@@ -308,7 +309,7 @@ def _fixed(clips: Clips, picked: list[tuple[int, np.ndarray | None]], steps: int
 
 
 def _fingerprint(found: Sequences) -> str:
-    """Of everything that a model, its folds and its figures are made of."""
+    """The fingerprint of everything that a model, its folds and its figures depend on."""
     digest = hashlib.sha256(repr(("sequences 2", found.classes, found.conditions)).encode())
     groups = () if found.groups is None else (found.groups,)
     for array in (*found.arrays().values(), *groups, *found.splits.values()):
@@ -318,7 +319,7 @@ def _fingerprint(found: Sequences) -> str:
 
 
 def without_size(features: Sequence[str], data: Sequences) -> int:
-    """How many clips lack the size of their picture, which the paper's features divide by."""
+    """How many clips lack the size of their picture, by which the paper's features divide."""
     if "paper" not in features:
         return 0
     return len(np.unique(data.clip[(data.size <= 0).any(axis=1)]))

@@ -2,8 +2,8 @@
 
 An example: xy (F, P, J, 2 or 3) float32, 0 where absent; visible (F, P, J) uint8 in {0, 2}; score
 (F, P, J) float32; numbers (F,) int64, the frames' numbers; size (2,) float32, width and height, 0
-where not known; fps float32, 0 where not known; condition int32; id int64; label int32 where the
-set has labels.
+where not known; fps float32, 0 where not known; condition int32; id int64; label int32 if the set
+has labels.
 """
 
 from __future__ import annotations
@@ -85,11 +85,11 @@ def table_files(folder: FilePath) -> list[Path]:
 def joint_tables(
     path: FilePath, *, skeleton: Skeleton = COCO17, on_bad: str = "raise"
 ) -> dict[str, JointClips]:
-    """The joint tables (bodyjax.data.sequences.joint_tables) of a folder, a source a part.
+    """The joint tables (bodyjax.data.sequences.joint_tables) of a folder, one source per part.
 
     Layouts: NAME.csv (no labels); CLASS/NAME.csv; {train,valid,test}/CLASS/NAME.csv. Without parts
-    all is "train". With on_bad="skip" tables that can't be used are named and counted, with "raise"
-    the first is a DataError with file and line. A table of one frame can't be used.
+    everything is "train". With on_bad="skip", tables that can't be used are named and counted; with
+    "raise", the first one is a DataError with file and line. A table of one frame can't be used.
     """
     root = Path(path)
     files = table_files(root)
@@ -155,11 +155,12 @@ def table_sequences(
     path: FilePath, *, skeleton: Skeleton = COCO17, fps: float = 0.0, on_bad: str = "raise"
 ) -> Clips:
     """The joint tables of a folder, CLASS/NAME.csv or {train,valid,test}/CLASS/NAME.csv, as clips
-    of one person each: of several, the one with the highest sum of scores; `notes` counts the rest.
+    of one person each: if there are several, the one with the highest sum of scores; `notes` counts
+    the rest.
 
     A row is a frame; frames between those of a table are absent (every 6th is the paper's rate).
-    fps: frames a second that the tables' numbers count, 0 where not known. on_bad: `joint_tables`.
-    With a test part the split is "official": train and valid against test.
+    fps: the frame rate that the tables' numbers count in, 0 if not known. on_bad: as for
+    `joint_tables`. With a test part the split is "official": train and valid against test.
     """
     parts = joint_tables(path, skeleton=skeleton, on_bad=on_bad)
     sources = list(parts.values())
@@ -208,9 +209,9 @@ def table_sequences(
 def array_set(
     kind: str, path: FilePath, number: str = "1", **options: str
 ) -> dict[str, JointClips]:
-    """A set of `array_sets`, a source a part: of its official split (`number` of
-    several), else all "train". Options: `label`, `joints` as the set takes them; ConfigError for
-    one that it does not have."""
+    """A set of `array_sets`, one source per part of its official split (`number` of several), or
+    otherwise all "train". Options: `label`, `joints` as the set takes them; ConfigError for one
+    that it lacks."""
     clips = load(kind, path, **options)
     whole = JointClips(
         Path(path),

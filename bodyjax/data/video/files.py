@@ -1,13 +1,13 @@
 """Video files: exact frames by number, frames in order.
 
 A sampled read decodes as little as it can and is still exact: the packets are listed once without
-decoding (bodyjax.data.video.index, remembered by path, size and time of change); frame i is the
+decoding (bodyjax.data.video.index, remembered by path, size and modification time); frame i is the
 i-th of the packets sorted by presentation time, which also holds for variable frame rates, edit
-lists and B-frames, where `time x rate` does not; wanted frames are reached by seeks whose landing
-is checked (bodyjax.data.video.reading), and where one fails, the file is decoded from its start.
+lists and B-frames, for which `time x rate` fails; wanted frames are reached by seeks whose landing
+is checked (bodyjax.data.video.reading), and if one fails, the file is decoded from its start.
 
-Files are opened as untrusted (bodyjax.data.video.opening), and a decoder that stalls ends in an
-error (bodyjax.data.video.limits).
+Files are opened as untrusted (bodyjax.data.video.opening), and a stalled decoder gives an error
+(bodyjax.data.video.limits).
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ Frames = NDArray[np.uint8]
 class Video:
     """A video file whose frames can be read by number. Made by `open_video`; holds no open file.
 
-    frames: number of frames shown (edit lists applied); fps: mean frames per second;
-    size: (width, height) in pixels after turning as the file asks, with square pixels; duration:
-    seconds from the first frame to the end of the last; left_out: pictures that can't be decoded:
-    before the first keyframe, and with on_bad="skip" those that are damaged.
+    frames: number of frames shown (edit lists applied); fps: mean frames per second; size: (width,
+    height) in pixels after the file's rotation, with square pixels; duration: seconds from the
+    first frame to the end of the last; left_out: pictures that can't be decoded: before the first
+    keyframe, and with on_bad="skip" those that are damaged.
     """
 
     path: Path
@@ -64,11 +64,11 @@ class Video:
         return float(self._index.pts[0] * self._index.time_base)
 
     def read(self, frame_numbers: ArrayLike, threads: int | None = None) -> Frames:
-        """Exactly these frames, in the order asked for: (k, height, width, 3) uint8 RGB.
+        """Exactly these frames, in the requested order: (k, height, width, 3) uint8 RGB.
 
-        `frame_numbers`: (k,) integers in [0, frames), in any order, repeats allowed.
-        `threads`: decoders at work; by default one a core (at most 4) where that pays. Give 1 where
-        several clips are read at once: it costs the least processor time.
+        `frame_numbers`: (k,) integers in [0, frames), in any order, repeats allowed. `threads`:
+        decoders at work; by default one per core (at most 4) if that pays. Use 1 if several clips
+        are read at once: it costs the least processor time.
 
         Raises VideoError if a number is out of range, the file has changed since it was opened, a
         frame is damaged, or decoding fails or stalls.
@@ -140,14 +140,14 @@ def open_video(path: str | os.PathLike[str], on_bad: str = "raise") -> Video:
     """Open a video file (mp4, mov, mkv, webm, avi, ts, mts, mpg, wmv, flv, gif) or a folder of
     numbered pictures (bodyjax.data.video.frame_folder) and count its frames.
 
-    The first call reads through the file without decoding it where its packets tell what the frames
-    are (mp4, mov, mkv and webm with H.264, HEVC, VP9 or AV1), else it decodes it once; the result
-    is remembered while size and time of change stay the same. Frames are counted, never taken from
-    a header.
+    The first call reads through the file without decoding it if its packets define the frames (mp4,
+    mov, mkv and webm with H.264, HEVC, VP9 or AV1); otherwise it decodes the file once. The result
+    is remembered while size and modification time stay the same. Frames are counted, never taken
+    from a header.
 
-    on_bad="raise": a file that is cut off is refused here, a frame that the decoder marks as
-    damaged, and those built on it, when it is read. on_bad="skip" salvages: it decodes the whole
-    file once, numbers the frames that are whole, and counts the others in `left_out`.
+    on_bad="raise": a file that is cut off is refused here; a frame that the decoder marks as
+    damaged, and those built on it, are refused when read. on_bad="skip" salvages: it decodes the
+    whole file once, numbers the undamaged frames, and counts the others in `left_out`.
 
     Raises VideoError (one line) for a file that is missing, empty, not a regular file, not a video
     of these formats, without a picture track, without frames, or shorter than its structure says.
@@ -173,5 +173,5 @@ def open_video(path: str | os.PathLike[str], on_bad: str = "raise") -> Video:
 
 
 def forget_indexes() -> None:
-    """Forget what `open_video` remembers: its next call reads through a file anew."""
+    """Clear what `open_video` remembers: its next call reads through a file again."""
     indexed.cache_clear()

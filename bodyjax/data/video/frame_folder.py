@@ -1,4 +1,4 @@
-"""Videos that are folders of numbered pictures, as cutting tools and data sets give them."""
+"""Videos as folders of numbered pictures, as cutting tools and data sets write them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from bodyjax.errors import DataError, VideoError
 
 FRAME_ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 RATE = 25
-"""Frames a second of a folder, which states none: FFmpeg's own."""
+"""Frame rate of a folder, which states none: FFmpeg's default."""
 
 
 @dataclass(frozen=True)
@@ -95,8 +95,8 @@ def open_folder(folder: Path) -> FrameFolder:
 
 
 def is_one_video(folder: Path) -> bool:
-    """Whether a folder is meant as the frames of one video: pictures lie in it, and no video in it
-    or below."""
+    """Whether a folder holds the frames of one video: it contains pictures, and no video in it or
+    below."""
     if files.listed(folder, files.VIDEOS).files:
         return False
     seen = (file for file in folder.iterdir() if not file.name.startswith("."))
@@ -105,10 +105,10 @@ def is_one_video(folder: Path) -> bool:
 
 def numbered_files(folder: Path) -> list[Path]:
     """The pictures PREFIX + NUMBER + ENDING of a folder by their numbers, [] if there are none;
-    other files and hidden ones are passed over.
+    other files and hidden ones are skipped.
 
-    VideoError if pictures of several prefixes or endings lie side by side, one has no number, a
-    number comes twice, or one between the first and the last is missing.
+    VideoError if pictures with several prefixes or endings are mixed, one has no number, a number
+    occurs twice, or one between the first and the last is missing.
     """
     pictures = [
         file

@@ -1,9 +1,9 @@
 """Which frames a video file has, and when each is shown: one pass over its packets.
 
-Where one packet is known to be one frame with its own time, nothing is decoded but the first frame;
-elsewhere (AVI stores no times, VP8 has packets that show nothing, interlaced H.264 may split a
-frame, transport streams start anywhere) the frames are counted by decoding once. Packets before the
-first keyframe can't be decoded and count nowhere but in `left_out`.
+If one packet is known to be one frame with its own time, only the first frame is decoded; otherwise
+(AVI stores no times, VP8 has packets that show nothing, interlaced H.264 may split a frame,
+transport streams start anywhere) the frames are counted by decoding once. Packets before the first
+keyframe can't be decoded and count only in `left_out`.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _ONE_A_PACKET = {
 
 @dataclass(frozen=True, eq=False)
 class Index:
-    """What one pass over the packets tells. Times are in ticks of `time_base`."""
+    """The result of one pass over the packets. Times are in ticks of `time_base`."""
 
     pts: NDArray[np.int64]  # (n,) presentation time of frame i, ascending
     order: NDArray[np.int64]  # (n,) position of frame i in the file, in decoding order
@@ -58,7 +58,7 @@ class Index:
 
 @lru_cache(maxsize=1024)
 def indexed(name: str, size: int, changed: int, on_bad: str) -> Index:
-    """The index of a file; `size` and `changed` are part of the key under which it is kept."""
+    """The index of a file; `size` and `changed` are part of its cache key."""
     path = Path(name)
     return limits.finished(path, lambda beat: _index(path, on_bad == "skip", beat))
 
@@ -134,7 +134,7 @@ class _Packets:
 
 def _list_packets(path: Path, salvage: bool, beat: limits.Beat) -> _Packets:
     """One pass over the file. A file that ends inside a frame, or before its structure does, is
-    refused unless it is salvaged: decoding alone often says nothing."""
+    refused unless it is salvaged: decoding alone often reports nothing."""
     with opened(path, strict=salvage) as (container, stream):
         rate, decoder = stream.average_rate, stream.codec_context
         step = max(round(1 / (rate * stream.time_base)), 1) if rate else 1
@@ -194,9 +194,9 @@ def _refuse_damage(path: Path, listed: _Packets, missing: int, cut: bool) -> Non
 
 
 def _start_at_first_key(listed: _Packets) -> None:
-    """Leave out the packets before the first keyframe, which no decoder can show. Where what comes
-    out first is not what is shown first (pictures shown before the keyframe and stored after it, or
-    a stream that recovers bit by bit), decoding must count."""
+    """Leave out the packets before the first keyframe, which no decoder can show. If what comes out
+    first is not what is shown first (pictures shown before the keyframe and stored after it, or a
+    stream that recovers bit by bit), decoding must count."""
     if not any(listed.keys):
         return
     first = listed.keys.index(True)
@@ -238,9 +238,9 @@ def packets(container: Any, stream: Any, salvage: bool = False) -> Iterator[Any]
 def decoded(
     container: Any, stream: Any, salvage: bool = False, from_key: bool = True
 ) -> Iterator[Any]:
-    """Decoded frames from where the container stands, in the order in which they are shown; with
-    `salvage` also the packets that are damaged or can't be decoded. `from_key`: what comes before
-    the first keyframe is not given to the decoder."""
+    """Decoded frames from where the container stands, in display order; with `salvage` also the
+    packets that are damaged or can't be decoded. `from_key`: packets before the first keyframe are
+    not given to the decoder."""
     started = not from_key
     for packet in packets(container, stream, salvage):
         started = started or packet.is_keyframe
@@ -275,15 +275,15 @@ def marked(found: Iterable[Any]) -> Iterator[tuple[Any, bool]]:
 
 
 def _square(width: int, aspect: Fraction | None) -> int:
-    """The width of a picture when its pixels are made square. An aspect within one in a hundred of
-    1 is rounding, one beyond 4 a damaged header: both are left alone."""
+    """The width of a picture when its pixels are made square. An aspect within one hundredth of 1
+    is rounding, and one beyond 4 is a damaged header: both are ignored."""
     if not aspect or abs(aspect - 1) < Fraction(1, 100) or not Fraction(1, 4) <= aspect <= 4:
         return width
     return max(round(width * aspect), 1)
 
 
 def _turn(frame: Any) -> tuple[bool, bool, bool]:
-    """How the file's display matrix wants the picture turned: (transpose, left-right, top-bottom).
+    """How the file's display matrix turns the picture: (transpose, left-right, top-bottom).
 
     Right angles and mirrors; another angle is taken as the nearest right one.
     """

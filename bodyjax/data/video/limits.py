@@ -1,7 +1,7 @@
-"""A time limit around every decode: a file on which a decoder stalls ends in one line.
+"""A time limit around every decode: a file on which a decoder stalls gives a one-line error.
 
-Decoders are C code that nothing can interrupt, so they work in a thread of their own, and whoever
-waits for it gives up after LIMIT seconds without progress.
+Decoders are C code that nothing can interrupt, so they run in their own thread, and the waiting
+caller gives up after LIMIT seconds without progress.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from bodyjax.data.read_ahead import Crew
 from bodyjax.errors import VideoError
 
 LIMIT = 60.0
-"""Seconds without any progress after which a decoder is taken to stall."""
+"""Seconds without any progress after which a decoder counts as stalled."""
 
 Item = TypeVar("Item")
 
 
 class Beat:
-    """When something was last read or decoded; whoever works calls it."""
+    """When something was last read or decoded; the working thread calls it."""
 
     def __init__(self) -> None:
         self.last = time.monotonic()
@@ -48,8 +48,8 @@ def finished(path: Path, work: Callable[[Beat], Item]) -> Item:
 
 
 def in_time(path: Path, make: Callable[[Beat], Iterator[Item]]) -> Iterator[Item]:
-    """The items of make(beat), each made by a thread when it is asked for. VideoError if `beat` is
-    not called for LIMIT seconds meanwhile."""
+    """The items of make(beat), each made by a thread on request. VideoError if `beat` is not called
+    for LIMIT seconds meanwhile."""
     beat, crew, answers = Beat(), Crew(), _Answers()
     items, asked = make(beat), threading.Semaphore(0)
 
@@ -91,7 +91,7 @@ _END = object()
 
 
 def _awaited(path: Path, answers: _Answers, beat: Beat) -> Any:
-    """What the thread answers, or raises."""
+    """The thread's result, or the exception that it raises."""
     while True:
         try:
             value, error = answers.get(timeout=max(beat.last + LIMIT - time.monotonic(), 0.05))

@@ -1,5 +1,5 @@
 """Opening video files as untrusted: only regular local files, only known formats, no format that
-names other files or addresses; and closing them without waiting for ever."""
+names other files or addresses; and closing them without hanging."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _HINT = (
 
 
 def file_state(path: Path) -> tuple[int, int]:
-    """Size and time of change. A FIFO would block on opening, so only regular files pass."""
+    """Size and modification time. A FIFO would block on opening, so only regular files pass."""
     try:
         status = os.stat(path)
     except (OSError, ValueError) as error:
@@ -43,8 +43,8 @@ def file_state(path: Path) -> tuple[int, int]:
 def opened(path: Path, strict: bool = False) -> Iterator[tuple[Any, Any]]:
     """The container and its picture stream; FFmpeg's errors become one VideoError.
 
-    strict: the decoder refuses every packet in which it finds an error. Else it mends what it can
-    and marks the frame, but that of HEVC, which marks nothing and is always strict.
+    strict: the decoder refuses every packet in which it finds an error. Otherwise it conceals what
+    it can and marks the frame; the HEVC decoder marks nothing, so it is always strict.
     """
     try:
         # "file:" keeps a colon in the name from being read as a protocol.
@@ -68,8 +68,8 @@ def opened(path: Path, strict: bool = False) -> Iterator[tuple[Any, Any]]:
 
 
 def _pictures(container: Any, path: Path) -> Any:
-    """The stream that a player would show: one that the file marks as default before others, then
-    the largest, then the first. Covers of sound files and previews in stills are no videos."""
+    """The stream that a player would show: first one that the file marks as default, then the
+    largest, then the first. Covers of sound files and previews in stills are not videos."""
     still = av.stream.Disposition.attached_pic | av.stream.Disposition.timed_thumbnails
     streams = [s for s in container.streams.video if not s.disposition & still]
     if not streams:
@@ -86,12 +86,12 @@ def _pictures(container: Any, path: Path) -> Any:
 
 
 def _settle(decoder: Any) -> None:
-    """Wait until no thread of the decoder works, before Python closes it.
+    """Wait until the decoder's threads are idle, before Python closes it.
 
     Python holds its lock while it closes a decoder, which waits for the decoder's threads. Once
-    av.logging.set_level was called anywhere in the process, what FFmpeg logs takes the same lock:
-    a thread that is still at work, because the read has stopped early, and has something to say
-    would wait for ever. Emptying the decoder waits without the lock.
+    av.logging.set_level was called anywhere in the process, FFmpeg's logging takes the same lock: a
+    thread that is still running after a read that stopped early would wait forever to log a
+    message. Flushing the decoder waits without the lock.
     """
     if not decoder.is_open:
         return

@@ -1,9 +1,9 @@
-"""Decoding the wanted frames of a file, and as little else as can be.
+"""Decoding the wanted frames of a file, and as little else as possible.
 
-Each wanted frame is reached from the nearest keyframe before it, with one seek per group of
-pictures that is needed, or by one run through the file where seeking would save little. On the way
-frames that no other frame refers to are not decoded, and only wanted frames are turned into RGB.
-The landing of every seek and the arrival of every frame are checked.
+Each wanted frame is reached from the nearest keyframe before it, with one seek per needed group of
+pictures, or by one run through the file if seeking would save little. On the way, frames that no
+other frame refers to are not decoded, and only wanted frames are turned into RGB. The landing of
+every seek and the arrival of every frame are checked.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ def numbered(
     path: Path, index: Index, start: int, stop: int, beat: Beat, key_pts: int | None = None
 ) -> Iterator[tuple[int, Any, bool]]:
     """(number, decoded frame, whether it is whole) of all frames from `start` on and before `stop`,
-    from the start of the file or a seek to `key_pts`. VideoError if one does not come."""
+    from the start of the file or a seek to `key_pts`. VideoError if one is missing."""
     salvage = index.kept is not None
     with opened(path, strict=salvage) as (container, stream):
         stream.thread_type = "NONE" if salvage else "AUTO"
@@ -180,8 +180,8 @@ def _plan(index: Index, numbers: NDArray[np.int64], rows: NDArray[np.int64]) -> 
 def _share(runs: list[_Run], index: Index, threads: int) -> tuple[list[list[_Run]], str]:
     """Runs for each decoder, and how a decoder uses threads.
 
-    Seeks make the frame threads of a decoder dear, so many short runs go to several decoders, each
-    without threads; one long run goes to one decoder with frame threads. Little work stays alone.
+    Seeks make a decoder's frame threads expensive, so many short runs go to several decoders, each
+    without threads; one long run goes to one decoder with frame threads. Small jobs are not split.
     """
     cost = sum(run.cost for run in runs)
     if threads == 1 or cost * index.width * index.height < 10e6:
@@ -203,8 +203,8 @@ def _cores() -> int:
 def _decode_run(
     container: Any, stream: Any, run: _Run, index: Index, path: Path, out: Frames, beat: Beat
 ) -> bool:
-    """Decode one run into its rows of `out`; False where the seek or a frame went astray, or the
-    decoder marks one as damaged."""
+    """Decode one run into its rows of `out`; False if the seek or a frame went astray, or the
+    decoder marks a frame as damaged."""
     decoder = stream.codec_context
     container.seek(run.key_pts, stream=stream, backward=True)
     missing, waiting, landed, sound = dict(run.wanted), set(run.wanted), False, True

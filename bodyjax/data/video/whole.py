@@ -1,7 +1,7 @@
-"""Whether a file ends before what its own structure lists: then it was cut off.
+"""Whether a file ends before its own structure does: then it was cut off.
 
-Lengths of boxes and tables of samples are compared with the length of the file. The duration that
-a header states is not looked at: recorders and editors write it too long, and the frames count.
+Lengths of boxes and tables of samples are compared with the length of the file. The duration in a
+header is ignored: recorders and editors write it too long, and only frames count.
 """
 
 from __future__ import annotations

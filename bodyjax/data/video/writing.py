@@ -47,8 +47,8 @@ def write_video(
     stay true and the file is one pixel larger. There is a keyframe every 12 frames, which makes
     sampled reading cheap. The same frames give the same file on every machine.
 
-    The file appears under its name when it is complete; an error leaves nothing behind.
-    Raises VideoError for no frames, frames that differ in size or type, or a failing encoder.
+    The file appears under its name once it is complete; an error leaves nothing behind. Raises
+    VideoError for no frames, frames that differ in size or type, or a failing encoder.
     """
     _write(path, frames, fps, None, None)
 
@@ -56,11 +56,11 @@ def write_video(
 def write_overlay(
     path: str | os.PathLike[str], frames: Iterable[NDArray[np.uint8]], original: Video
 ) -> None:
-    """Write frames that were drawn on those of a video with its timing and its sound.
+    """Write frames drawn over those of a video, with its timing and its sound.
 
     As `write_video`, with the times of `original.times` where its rate varies (.avi knows none but
     a constant rate: there it is the mean), and its first sound track, beginning as far before or
-    after the pictures as there. Sound that the container does not take is encoded anew.
+    after the pictures as there. Sound that the container does not support is re-encoded.
     """
     suffix = Path(path).suffix.lower()
     fps, times = original.fps or 1.0, original.times
@@ -144,7 +144,7 @@ def _even_frames(
 
 def _send_timed(pipe: IO[bytes], frames: Iterator[Frames], times: NDArray[np.float64]) -> None:
     """Frames with their times, as raw pictures in a NUT stream, which ffmpeg reads from a pipe.
-    Frames of one time stay one tick apart: encoders take rising times alone."""
+    Frames with equal times stay one tick apart, because encoders require increasing times."""
     import av
 
     stream: Any = None
@@ -187,8 +187,8 @@ def _even(frame: Frames) -> Frames:
 
 
 class Sound(NamedTuple):
-    """A sound track to write beside frames: of which file, how its codec is written, and how many
-    seconds after the beginning of that file its first picture is shown."""
+    """A sound track to write beside frames: its file, how its codec is written, and how many
+    seconds after the beginning of that file the first picture is shown."""
 
     file: Path
     codec: tuple[str, ...]

@@ -339,3 +339,9 @@ def test_fingerprints_tell_labels_and_pictures_apart(tmp_path):
     assert one == pictures.coco(tmp_path, "all").fingerprint
     write_coco(tmp_path, [person(11)])
     assert one != pictures.coco(tmp_path, "all").fingerprint
+
+
+def test_hidden_files_beside_the_labels_are_passed_over(tmp_path):
+    for name in ("mine.json", "._mine.json"):
+        (tmp_path / name).write_text("{}")
+    assert coco_file(tmp_path) == tmp_path / "mine.json"
