@@ -53,9 +53,9 @@ def heatmaps(
 ) -> jax.Array:
     """A Gaussian around each joint, the maximum over the people (Cao et al. 2017, eq. 6 and 7).
 
-    xy (..., P, J, 2) or (J, 2) for one person, input pixels; visible (..., P, J) or (J,), 0:
-    absent (its xy may be anything, also NaN). Joints outside the picture still draw their tail.
-    sigma: standard deviation in input pixels. Returns (..., H, W, J) in [0, 1], not cut off.
+    xy (..., P, J, 2) or (J, 2) for one person, input pixels; visible (..., P, J) or (J,), 0: absent
+    (its xy may be anything, also NaN). Joints outside the picture still draw their tails. sigma:
+    standard deviation in input pixels. Returns (..., H, W, J) in [0, 1], not cut off.
     """
     cells, present = _people(xy, visible, stride)
     scale = sigma / stride
@@ -89,8 +89,8 @@ def pafs(
 
     xy (..., P, J, 2) or (J, 2), visible (..., P, J) or (J,), 0 = absent; limbs: L pairs of joints.
     A limb covers the cells at most `width` input pixels to either side of its line, from one cell
-    before its first joint to one cell past its second. Where several people cover a cell: the mean
-    of their unit vectors (Cao et al. 2017, eq. 9). Limbs with an absent joint or of length 0 draw
+    before its first joint to one cell past its second. If several people cover a cell: the mean of
+    their unit vectors (Cao et al. 2017, eq. 9). Limbs with an absent joint or of length 0 draw
     nothing. Returns (..., H, W, 2L), channels 2l and 2l + 1 = x and y of limb l.
     """
     cells, present = _people(xy, visible, stride)
@@ -133,9 +133,8 @@ def decode(
     neighbour (Newell et al. 2016), at the edge along the axis whose neighbours exist; "dark":
     Newton step on the logarithm of the smoothed map, second differences over two cells (DARK 3.1),
     at the edge, where neighbours are missing, the cell itself; "udp": the same over one cell, the
-    edge repeated (UDP 3.3).
-    A map without a value above 0 holds no joint: the score (<= 0) says so, xy is then the cell of
-    its maximum, unrefined.
+    edge repeated (UDP 3.3). A map without a value above 0 holds no joint: its score is <= 0, and xy
+    is the cell of its maximum, unrefined.
     """
     maps = _float(maps)
     height, width, _ = maps.shape[-3:]
@@ -156,10 +155,10 @@ def decode(
 def decode_near(
     maps: ArrayLike, stride: float, refine: Refine = "dark"
 ) -> tuple[jax.Array, jax.Array]:
-    """`decode`, but the cell itself where the refined place is more than a cell away.
+    """`decode`, but with the cell itself if the refined position is more than a cell away.
 
-    On a map without a single top the published steps may lead far off; on one with a top both
-    functions are the same.
+    On a map without a single peak the published steps may lead far off; on one with a peak both
+    functions agree.
     """
     cells, score = decode(maps, stride, None)
     xy, _ = decode(maps, stride, refine)

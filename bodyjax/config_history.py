@@ -1,6 +1,7 @@
-"""What fields of configs were called before: stored configs are read under the names of today.
+"""Former names of config fields: stored configs are read under today's names.
 
-A config file or flag with a name of before is refused with the new one. Imports no jax.
+A config file or flag with a former name is refused with a line that gives the new one. Imports no
+jax.
 """
 
 from __future__ import annotations
@@ -14,11 +15,11 @@ from bodyjax.errors import ConfigError
 RENAMED = {"sequence": {"data.batch_size": "data.batch", "data.set": "data.kind"}}
 """By system: old names to new ones, each within one section."""
 ADDED = {"movement": {"second": "", "operations": {}}}
-"""By system: fields that earlier configs lack, at the value that says the same."""
+"""By system: fields that earlier configs lack, with the value that means the same."""
 
 
 def upgraded(config: Mapping[str, Any]) -> dict[str, Any]:
-    """A stored config, plain values, with the names of today; one of today as it is."""
+    """A stored config, plain values, under today's names; a current one is unchanged."""
     new = copy.deepcopy(dict(config))
     system = str(new.get("system", ""))
     for old, name in RENAMED.get(system, {}).items():

@@ -19,11 +19,11 @@ Variables = dict[str, Any]
 
 
 class Aux(NamedTuple):
-    """What a loss returns beside its scalar.
+    """What a loss returns besides its scalar.
 
     `metrics`: name -> (value, weight), both scalars; the engine reports sum(value * weight) /
     sum(weight) over steps. The weight of "loss" (1 without it) is what the loss is a mean over:
-    batches that are accumulated into one update weigh by it. `batch_stats`: the updated statistics
+    batches accumulated into one update are weighted by it. `batch_stats`: the updated statistics
     ({} if there are none).
     """
 
@@ -44,7 +44,7 @@ class Metrics(Protocol):
     def init(self) -> Any: ...
 
     def update(self, state: Any, outputs: Any, batch: Batch) -> Any:
-        """Rows where batch["mask"] is False are padding and count nowhere."""
+        """Rows where batch["mask"] is False are padding and do not count."""
 
     def compute(self, state: Any) -> dict[str, Any]:
         """Host side: floats, and arrays such as a confusion matrix."""
@@ -71,10 +71,10 @@ class System(Protocol):
 class Source(Protocol):
     """Random access to examples; the same index always gives the same arrays.
 
-    All that feeds and commands read of the N rows (data.rows.Rows has it for arrays in memory):
-    labels (N,) and groups (N,), None if there are none; classes: the names of the labels, () if
-    there are none; heldout (N,) bool: rows that must train nothing; names: of the rows; bad: a line
-    for each row that can't be used; left_out: how many were left out, by reason.
+    Everything that feeds and commands read about the N rows (data.rows.Rows is a source of arrays
+    in memory): labels (N,) and groups (N,), None if there are none; classes: the names of the
+    labels, () if there are none; heldout (N,) bool: rows that must not be trained on; names: of the
+    rows; bad: a line for each row that can't be used; left_out: how many were left out, by reason.
     """
 
     @property
@@ -123,8 +123,8 @@ class Feed(Protocol):
 
 
 class Prepared(NamedTuple):
-    """What a training needs: initial variables ({} where all are random) replace the random ones
-    part by part; a checkpoint records `meta` beside the config."""
+    """What a training needs: initial variables ({} if all are random) replace the random ones part
+    by part; a checkpoint records `meta` beside the config."""
 
     system: System
     feed: Feed

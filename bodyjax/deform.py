@@ -1,8 +1,8 @@
-"""Changing a joint sequence: another tempo, place, size, turn, mirror side, noise.
+"""Changing a joint sequence: tempo, position, size, turn, mirror image, noise.
 
 The same code serves NumPy arrays (transforms of a stream) and jax arrays (inside a compiled step):
 it uses what both share (the Python array API) and imports neither's random numbers. `deformation`
-turns plain random numbers into one change; `apply` carries it out on one clip; vmap it for many.
+turns plain random numbers into one change; `apply` applies it to one clip; vmap it for many.
 """
 
 from __future__ import annotations
@@ -13,22 +13,21 @@ from typing import Any, NamedTuple
 
 Array = Any
 UNIFORMS = 13
-"""How many uniform numbers `deformation` eats beside one a step and one a joint."""
+"""How many uniform numbers `deformation` uses besides one per step and one per joint."""
 
 
 @dataclass(frozen=True)
 class Limits:
     """How far augmentation goes; every zero leaves its part out.
 
-    flip: probability of the mirror image, left and right joints exchanged.
-    rotation: radians to either side; 2D in the picture, 3D about the vertical (second) axis.
-    tilt: radians to either side about the third axis, 3D only.
-    scale: log size to either side. stretch: log ratio of each axis on its own.
-    shift: share of the clip's size, each axis. crop: greatest share of time cut off, both ends
-    together. bend: tempo change, 0.5 = at most half slower or faster. jitter: 1 draws each step
-    within its own segment of time, 0 takes its middle.
-    offset: spread of one displacement a joint and clip; noise: of one a joint and step (both as a
-    share of the clip's size). drop: probability that a joint is absent for the whole clip.
+    flip: probability of the mirror image, left and right joints swapped. rotation: radians to
+    either side; 2D in the picture, 3D about the vertical (second) axis. tilt: radians to either
+    side about the third axis, 3D only. scale: log size to either side. stretch: log ratio of each
+    axis on its own. shift: share of the clip's size, each axis. crop: greatest share of time cut
+    off, both ends together. bend: tempo change, 0.5 = at most half slower or faster. jitter: 1
+    draws each step within its own segment of time, 0 takes its middle. offset: spread of one
+    displacement per joint and clip; noise: of one per joint and step (both as a share of the clip's
+    size). drop: probability that a joint is absent for the whole clip.
     """
 
     flip: float = 0.0
@@ -102,7 +101,7 @@ def deformation(limits: Limits, uniform: Array, normal: Array) -> Deformation:
 
 
 def apply(clip: Clip, length: Array, change: Deformation, mirror: Array) -> Clip:
-    """The changed clip, T steps. Points turn and grow about the mean of the visible joints.
+    """The changed clip, T steps. Points turn and scale about the mean of the visible joints.
 
     clip: S steps of which the first `length` () int hold the clip. mirror: (J,) int, the joint that
     each becomes in a mirror image.

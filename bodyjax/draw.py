@@ -112,7 +112,7 @@ def label(image: Picture, lines: Sequence[str]) -> Picture:
 
 def attention(image: Picture, weights: ArrayLike, current: int | None = None) -> Picture:
     """A copy of the picture with a strip along the bottom: a bar for each of the T steps, as high
-    as its weight (T,) is beside the largest; the bar of step `current` is bright."""
+    as its weight (T,) relative to the largest; the bar of step `current` is bright."""
     weights = np.asarray(weights, float)
     out = image.copy()
     height, width = image.shape[:2]
@@ -131,7 +131,7 @@ def attention(image: Picture, weights: ArrayLike, current: int | None = None) ->
 
 def confusion(matrix: ArrayLike, labels: Sequence[str], path: str | PathLike[str]) -> None:
     """A picture of a confusion matrix (C, C), rows = labels, columns = predictions: colour is the
-    share of the row; counts are written where there are at most 30 classes."""
+    share of the row; counts are written if there are at most 30 classes."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 

@@ -1,7 +1,7 @@
-"""What a sequence model sees of joints: the paper's 68 numbers, or parts that compose.
+"""The input features of a sequence model: the paper's 68 numbers, or parts that combine.
 
-Every function takes any leading dimensions, any skeleton, 2D or 3D, and gives values beside a mask:
-a missing joint is missing in each feature that needs it, never a zero that looks like a place.
+Every function takes any leading dimensions, any skeleton, 2D or 3D, and returns values and a mask:
+a missing joint is missing in each feature that needs it, never a zero that looks like a position.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ PARTS = ("paper", "raw", "position", "pose", "velocity", "bone", "angle", "dista
 """Names that `sequence_features` knows, in its docstring's order."""
 
 VELOCITY_GAIN = 5.0
-"""Changes from step to step are about a fifth of the places: brought to the same size."""
+"""Changes from step to step are about a fifth of the positions; this brings them to the same
+size."""
 
 
 class Features(NamedTuple):
@@ -32,7 +33,7 @@ class Features(NamedTuple):
 
 
 class PersonFrame(NamedTuple):
-    """Where a person is and how large, one a clip: `centre` (..., D), `scale` (...)."""
+    """A person's position and size, one per clip: `centre` (..., D), `scale` (...)."""
 
     centre: Array
     scale: Array
@@ -69,7 +70,7 @@ def masked_median(values: Array, mask: Array, axis: int = -1) -> Array:
 
 
 def torso(skeleton: Skeleton) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Indices of hips and of shoulders; empty where the skeleton has none."""
+    """Indices of hips and of shoulders; empty if the skeleton has none."""
     names = [common_name(joint) for joint in skeleton.joints]
 
     def find(*wanted: str) -> tuple[int, ...]:
@@ -83,7 +84,7 @@ def person_frame(joints: Array, present: Array, skeleton: Skeleton) -> PersonFra
 
     joints: (..., T, J, D), present: (..., T, J) bool. A clip that never shows hips and shoulders
     together takes the mean distance of its joints from the centre as its scale, and one that shows
-    neither takes all joints for its centre. A skeleton without them stays as it is (0, 1).
+    neither uses all joints for its centre. A skeleton without them is left unchanged (0, 1).
     """
     hips, shoulders = torso(skeleton)
     if not (hips and shoulders):
@@ -135,7 +136,7 @@ def bones(joints: Array, present: Array, limbs: Sequence[tuple[int, int]]) -> tu
 
 
 def angle_pairs(limbs: Sequence[tuple[int, int]]) -> list[tuple[int, int, float]]:
-    """Pairs of limbs that share a joint: (limb, limb, sign), sign -1 where one must be turned."""
+    """Pairs of limbs that share a joint: (limb, limb, sign), sign -1 if one must be reversed."""
     pairs = []
     for i, first in enumerate(limbs):
         for j in range(i + 1, len(limbs)):
@@ -176,16 +177,16 @@ def sequence_features(
     mask: Array | None = None,
     size: Array | None = None,
 ) -> Features:
-    """The named parts beside each other.
+    """The named parts, concatenated.
 
-    paper: `paper_features` (needs `size`). raw: joints as they are. position: from the clip's
-    centre in torso lengths. pose: from each step's own middle of hips and shoulders. velocity:
-    change of position since the step before. bone: unit limb vectors. angle: cosines between
-    neighbouring limbs. distance: of all pairs of joints in torso lengths. visibility: the score of
-    seen joints, 0 for hidden and absent ones.
+    paper: `paper_features` (needs `size`). raw: joints unchanged. position: from the clip's centre
+    in torso lengths. pose: from each step's own middle of hips and shoulders. velocity: change of
+    position since the step before. bone: unit limb vectors. angle: cosines between neighbouring
+    limbs. distance: of all pairs of joints in torso lengths. visibility: the score of seen joints,
+    0 for hidden and absent ones.
 
     Args:
-      joints: (..., T, J, D); what stands at absent joints does not matter.
+      joints: (..., T, J, D); values of absent joints do not matter.
       visible: (..., T, J) in {0: absent, 1: hidden, 2: seen}. score: (..., T, J) in [0, 1].
       mask: (..., T) bool, steps that count; None for all.
       size: (..., 2) width and height of the picture.

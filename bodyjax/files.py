@@ -1,4 +1,4 @@
-"""Files: found in folders by one rule, written whole or not at all; the cache folder."""
+"""Files: found in folders by one rule, written completely or not at all; the cache folder."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ VIDEOS = (
 
 
 class Listing(NamedTuple):
-    """The files found in a folder, and how many are passed over: of other endings, hidden, and
-    links to nothing."""
+    """The files found in a folder, and how many are skipped: with other endings, hidden, and broken
+    links."""
 
     files: list[Path]
     others: int = 0
@@ -32,11 +32,11 @@ class Listing(NamedTuple):
 
 
 def listed(folder: str | PathLike[str], endings: Sequence[str]) -> Listing:
-    """The files with one of these endings, in small or capital letters, in a folder and the folders
-    in it, sorted.
+    """The files with one of these endings, in lower or upper case, in a folder and its subfolders,
+    sorted.
 
-    Hidden ones (their own name, or that of a folder below `folder`, begins with a dot) and links to
-    nothing are passed over; those that have the ending are counted.
+    Hidden ones (their own name, or that of a folder below `folder`, begins with a dot) and broken
+    links are skipped; those with the ending are counted.
     """
     root = Path(folder)
     found, others, hidden, broken = [], 0, 0, 0
@@ -62,8 +62,8 @@ def is_video(file: str | PathLike[str]) -> bool:
 
 @contextmanager
 def whole(file: str | PathLike[str]) -> Iterator[Path]:
-    """A temporary name beside `file`, with its ending, to write to: what was written gets its name
-    at the end, and is removed where the writing fails. Raises what the writing raises."""
+    """A temporary name beside `file`, with its ending, to write to. The file gets its final name at
+    the end, and is removed if writing fails. Passes on exceptions from writing."""
     file = Path(file)
     temporary = temporary_name(file)
     try:
@@ -75,7 +75,7 @@ def whole(file: str | PathLike[str]) -> Iterator[Path]:
 
 
 def write_text(file: str | PathLike[str], text: str) -> None:
-    """Writes UTF-8, whole or not at all. DataError if that can't be done."""
+    """Writes UTF-8, completely or not at all. DataError if that can't be done."""
     try:
         with whole(file) as temporary:
             temporary.write_text(text, encoding="utf-8")
@@ -84,7 +84,7 @@ def write_text(file: str | PathLike[str], text: str) -> None:
 
 
 LEFTOVER_SECONDS = 3600.0
-"""A temporary file that was last written so long ago is left over."""
+"""A temporary file last written this long ago counts as left over."""
 
 
 def default_cache() -> Path:
@@ -99,8 +99,8 @@ def temporary_name(path: Path) -> Path:
 
 
 def remove_leftovers(root: Path) -> None:
-    """Removes temporary files of runs that were killed. Nobody writes one for an hour: younger ones
-    may be another process's, here or on a machine that shares the folder."""
+    """Removes temporary files of runs that were killed. No write takes an hour: younger files may
+    belong to another process, here or on a machine that shares the folder."""
     for leftover in root.rglob(".*.tmp*"):
         with suppress(FileNotFoundError):  # finished or removed by another one meanwhile
             if time.time() - leftover.stat().st_mtime > LEFTOVER_SECONDS:

@@ -3,11 +3,11 @@
 Bottom-up grouping of Cao et al. 2017 ("Realtime Multi-Person 2D Pose Estimation using Part Affinity
 Fields", 3.4 and 3.5) with fixed shapes: peaks by non-maximum suppression, the line integral of the
 field for every pair of peaks that a limb could join, a greedy assignment per limb, and the assembly
-of the limbs into people. Other than there, two parts of one body that were started apart are merged
-as soon as a limb joins them and no joint would be there twice.
+of the limbs into people. Unlike in the paper, two separately started parts of one body are merged
+as soon as a limb joins them and no joint would occur twice.
 
 J joints, L limbs, K = max_peaks, P = max_people. No scatter and no loop over peaks: on XLA's CPU
-both cost more than the comparisons of all with all that stand here.
+both cost more than the all-pairs comparisons used here.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ from bodyjax.skeleton import Skeleton
 class People:
     """The people of one picture, best first, in P slots.
 
-    xy (P, J, 2): input pixels, where score > 0. score (P, J): value of the heat map at the joint,
-    0 = joint not found. person_score (P,): sum of the joints' scores / J, 0 = empty slot.
-    count: people found, at most P. overflow: peaks beyond max_peaks of a joint plus people beyond
-    max_people, which were left out; 0 = nothing was.
+    xy (P, J, 2): input pixels, where score > 0. score (P, J): value of the heat map at the joint, 0
+    = joint not found. person_score (P,): sum of the joints' scores / J, 0 = empty slot. count:
+    people found, at most P. overflow: peaks beyond max_peaks of a joint plus people beyond
+    max_people, which were left out; 0 = nothing was left out.
     """
 
     xy: jax.Array
@@ -62,12 +62,12 @@ class Peaks(NamedTuple):
 
 @dataclass(frozen=True)
 class Settings:
-    """How peaks are put together to people.
+    """How peaks are assembled into people.
 
-    max_people, max_peaks: slots, of peaks for each joint. threshold: least value of a peak. A pair
-    of peaks can be a limb where the field, projected on the line between them, exceeds `min_paf` at
-    no less than `min_hits` of `samples` points. A person has at least `min_parts` joints, with a
-    mean score of at least `min_score`.
+    max_people, max_peaks: slots for people, and for the peaks of each joint. threshold: least value
+    of a peak. A pair of peaks can be a limb if the field, projected on the line between them,
+    exceeds `min_paf` at no less than `min_hits` of `samples` points. A person has at least
+    `min_parts` joints, with a mean score of at least `min_score`.
     """
 
     max_people: int = 20
@@ -89,12 +89,12 @@ def group(
     settings: Settings | None = None,
     **fields: Any,
 ) -> People:
-    """The people of one picture (for several: jax.vmap).
+    """The people of one picture (use jax.vmap for several).
 
     heatmaps (H, W, J), or (H, W, J + 1) with the background last, which is not used; pafs (H, W,
-    2L), channels 2l and 2l + 1 = x and y of limb l of the skeleton. `fields` of Settings stand
-    instead of those of `settings`: group(..., max_people=4). A joint that no limb joins to another
-    belongs to nobody.
+    2L), channels 2l and 2l + 1 = x and y of limb l of the skeleton. `fields` of Settings override
+    those of `settings`: group(..., max_people=4). A joint that no limb joins to another belongs to
+    nobody.
     """
     chosen = replace(settings or Settings(), **fields)
     heatmaps, pafs, limbs = checked(heatmaps, pafs, skeleton)
@@ -123,7 +123,7 @@ def checked(
 def find_peaks(heatmaps: jax.Array, max_peaks: int, threshold: float) -> Peaks:
     """The `max_peaks` highest local maxima (of 3x3 cells) of each map (H, W, J), sub-pixel.
 
-    Of equal neighbours the first in reading order is the peak. The position is the top of the
+    Among equal neighbours the first in reading order is the peak. The position is the top of the
     parabola through the logarithms of the peak and its two neighbours on an axis: exact for a
     Gaussian; across the edge of the map, where a neighbour is missing, the cell itself.
     """
@@ -183,8 +183,8 @@ def pair_affinity(
 ) -> jax.Array:
     """The line integral of a limb's field between all its pairs of peaks (Cao et al. 2017, eq. 10).
 
-    The field is sampled to the nearest half cell.
-    Returns (L, K, K): the mean of the field along the line, 0 where the pair can't be a limb.
+    The field is sampled to the nearest half cell. Returns (L, K, K): the mean of the field along
+    the line, 0 if the pair can't be a limb.
     """
     height, width, channels = pafs.shape
     first, second = limbs[:, 0], limbs[:, 1]
@@ -228,9 +228,9 @@ def _between_cells(pafs: jax.Array) -> jax.Array:
 def assign(affinity: jax.Array) -> jax.Array:
     """Greedy assignment: the best pair first, then the best of the rest (Cao et al. 2017, 3.4).
 
-    affinity (L, K, K), 0 = impossible. Returns (L, K): for each first peak its second, -1 = none.
-    A pair that is the best of its row and of its column is in the greedy solution whatever the rest
-    does, so all such pairs are taken at once: a few rounds in place of K steps.
+    affinity (L, K, K), 0 = impossible. Returns (L, K): for each first peak its second, -1 = none. A
+    pair that is the best of its row and of its column is in the greedy solution whatever the rest
+    does, so all such pairs are taken at once: a few rounds instead of K steps.
     """
     size = affinity.shape[-1]
     row, column = jnp.arange(size)[:, None], jnp.arange(size)
@@ -256,9 +256,9 @@ def assign(affinity: jax.Array) -> jax.Array:
 def assemble(limbs: np.ndarray, partner: jax.Array, joints: int) -> jax.Array:
     """Limbs into bodies, limb after limb; returns (J, K): the body of each peak.
 
-    Each peak starts as a body of its own, named by its number j * K + k. A limb joins the bodies
-    of its two peaks unless a joint would be there twice. Within one limb the order is of no
-    matter: a body has at most one peak of a joint, so each takes part in one union at most.
+    Each peak starts as its own body, named by its number j * K + k. A limb joins the bodies of its
+    two peaks unless a joint would occur twice. Within one limb the order does not matter: a body
+    has at most one peak of a joint, so it takes part in at most one union.
     """
     size = partner.shape[-1]
     number = jnp.arange(joints * size).reshape(joints, size)

@@ -1,8 +1,8 @@
-"""Every loss of bodyjax: scalars (float32) of arrays, whatever the floating type that comes in.
+"""Every loss of bodyjax: float32 scalars from arrays of any floating type.
 
 Maps are (B, H, W, C), stages a sequence of them or one array (S, B, H, W, C). A mask of 0 removes a
-cell, a joint or a row: what stands there, NaN included, changes neither the value nor a gradient.
-A batch without rows costs 0.
+cell, a joint or a row: its content, NaN included, changes neither the value nor a gradient. A batch
+without rows costs 0.
 """
 
 from __future__ import annotations
@@ -49,8 +49,8 @@ def hard_joints(
 
     The loss of a joint is the sum over cells of W * (prediction - target)^2. prediction, target:
     (B, H, W, J), joints only (the background channel keeps `masked_l2`); mask: broadcastable to
-    them; joint_mask: (J,) or (B, J), joints that are False never count among the k. Where fewer
-    than k joints are left, these are summed. Source: CN 114581953 B, loss of stages 5 and 6.
+    them; joint_mask: (J,) or (B, J), joints that are False never count among the k. If fewer than k
+    joints are left, these are summed. Source: CN 114581953 B, loss of stages 5 and 6.
     """
     if k < 1:
         raise ValueError(f"k must be at least 1, not {k}")
@@ -142,8 +142,8 @@ def soft_focal(probability: ArrayLike, target: ArrayLike, *, beta: float = 2.0) 
 
     probability, target: one shape, values in 0..1. Each cell costs |target - p|^beta times the
     cross-entropy of p under the target, less its least value: 0 where both agree. The divisor, at
-    least 1, is the sum of target^2, a few cells a peak. No gradient reaches the target.
-    Source: Li et al., "Generalized focal loss", NeurIPS 2020, eq. 2 (quality focal loss).
+    least 1, is the sum of target^2, a few cells per peak. No gradient reaches the target. Source:
+    Li et al., "Generalized focal loss", NeurIPS 2020, eq. 2 (quality focal loss).
     """
     tiny = 1e-6
     p = jnp.clip(jnp.asarray(probability, jnp.float32), tiny, 1 - tiny)
@@ -154,7 +154,7 @@ def soft_focal(probability: ArrayLike, target: ArrayLike, *, beta: float = 2.0) 
 
 
 def masked_l1(prediction: ArrayLike, target: ArrayLike, mask: ArrayLike) -> Array:
-    """Mean of |prediction - target| over what the mask counts; 0 where that is nothing.
+    """Mean of |prediction - target| over what the mask counts; 0 if it counts nothing.
 
     All of one shape, mask W >= 0 broadcastable to it. CenterNet's loss of offsets and sizes (Zhou
     et al., "Objects as Points", 2019, eq. 2 and 3).
@@ -185,14 +185,13 @@ def distillation(
     """Student stages against the labels and against a trained teacher.
 
     label = sum over stages of masked_l2(stage, target, mask); teacher = the same against the
-    teacher's maps with `teacher_mask` (None: 1): cells without labels learn from the teacher. Where
-    the label's mask weighs cells by the target, the teacher's should weigh them by its own maps, or
-    the two terms are not of one measure. student: S maps
-    (B, H, W, C); teacher: its stages, or its last output alone (B, h, w, C). pairing "last": the
-    teacher's last output is the target of every stage; "same": stage i learns from stage i. Maps
-    of another stride are resized (cell centres as in codec). No gradient reaches the teacher.
-    alpha in [0, 1], a number or a traced scalar (a schedule).
-    Source: Zhang, Zhu and Ye, "Fast human pose estimation", CVPR 2019.
+    teacher's maps with `teacher_mask` (None: 1): cells without labels learn from the teacher. If
+    the label's mask weights cells by the target, the teacher's should weight them by its own maps;
+    otherwise the two terms have different scales. student: S maps (B, H, W, C); teacher: its
+    stages, or its last output alone (B, h, w, C). pairing "last": the teacher's last output is the
+    target of every stage; "same": stage i learns from stage i. Maps of another stride are resized
+    (cell centres as in codec). No gradient reaches the teacher. alpha in [0, 1], a number or a
+    traced scalar (a schedule). Source: Zhang, Zhu and Ye, "Fast human pose estimation", CVPR 2019.
     """
     if pairing not in ("last", "same"):
         raise ValueError(f'pairing is "last" or "same", not {pairing!r}')
@@ -242,12 +241,12 @@ def bone_ratio(
     """How unequal the bones of a group are, in units of their mean lengths: batch mean of
     sum_i 1/|R_i| sum_{b in R_i} (l_b / mean_b - r_i)^2 with r_i the mean of l_b / mean_b.
 
-    joints: (B, J, 3), x, y and depth in one unit; bones: pairs of joints; groups R_i: numbers of
+    joints: (B, J, 3), x, y and depth in one unit; bones: pairs of joints; groups R_i: indices of
     bones; mean_lengths: (L,) > 0; visible: (B, J), a bone with an absent joint is left out of its
-    group; weight: (B,), 0 for pictures that have 3D labels. over "person": r_i is of each person,
-    as in the formula; "batch": r_i is the mean over all counted bones of the batch.
-    Source: CN 111260774 B, formula (2); Zhou et al., "Towards 3D human pose estimation in the
-    wild", ICCV 2017.
+    group; weight: (B,), 0 for pictures that have 3D labels. over "person": r_i is each person's, as
+    in the formula; "batch": r_i is the mean over all counted bones of the batch. Source: CN
+    111260774 B, formula (2); Zhou et al., "Towards 3D human pose estimation in the wild", ICCV
+    2017.
     """
     if over not in ("person", "batch"):
         raise ValueError(f'over is "person" or "batch", not {over!r}')
@@ -310,8 +309,8 @@ def row_weights(
     class_weights: ArrayLike | None = None,
     mask: ArrayLike | None = None,
 ) -> Array:
-    """How much each row counts in the mean that `cross_entropy` is: (...,) float32. Their sum is
-    the weight of the loss where means of several batches are averaged."""
+    """The weight of each row in the mean of `cross_entropy`: (...,) float32. Their sum is the
+    weight of the loss when means of several batches are averaged."""
     rows = jnp.ones(jnp.shape(labels)) if mask is None else jnp.asarray(mask, jnp.float32)
     of_class = jnp.ones(classes) if class_weights is None else jnp.asarray(class_weights)
     onehot = jax.nn.one_hot(jnp.where(rows != 0, jnp.asarray(labels), 0).astype(jnp.int32), classes)

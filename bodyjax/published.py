@@ -1,4 +1,4 @@
-"""Published weights: an .npz of arrays under the names that they have where they were published.
+"""Published weights: an .npz of arrays under their published names.
 
 Which names go where is in the file of the backbone (models/backbones); any other name is an error.
 """
@@ -27,7 +27,8 @@ def read(path: str | PathLike[str]) -> dict[str, np.ndarray]:
 
 
 def network(arrays: Arrays) -> Weights:
-    """The published network whose names these are, as variables; CheckpointError if none's."""
+    """The published network with these names, as variables; CheckpointError if no network has
+    them."""
     known = {file.KNOWN_BY: file for file in backbones.files() if hasattr(file, "KNOWN_BY")}
     for name, file in known.items():
         if name in arrays:

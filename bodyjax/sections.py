@@ -1,7 +1,7 @@
 """The one way to check a section of a config: a dataclass names its fields, types and defaults.
 
-A config may leave out any field that has a default; a field that the dataclass has not, or of
-another type, is a ConfigError of one line that names it. Imports no jax.
+A config may leave out any field that has a default; an unknown field, or one of another type, is a
+one-line ConfigError that names it. Imports no jax.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def read(kind: type[T], values: Any, place: str) -> T:
 
     values: a mapping (ConfigDict, dict), or a `kind` already. Fields are bool, int, float, str,
     tuples of int, float or str (lists are taken too), dicts, sections (dataclasses), Any, or one of
-    these or None. Whole numbers are numbers.
+    these or None. An int is accepted for a float.
     """
     if isinstance(values, kind):
         return values
@@ -43,7 +43,7 @@ def read(kind: type[T], values: Any, place: str) -> T:
 
 
 def unknown_field(name: str, known: Collection[str], place: str) -> ConfigError:
-    """What is said of a field that a section has not, with the nearest name that it has."""
+    """The message for an unknown field of a section, with the nearest known name."""
     near = difflib.get_close_matches(name, known, 1)
     hint = f"did you mean {near[0]}?" if near else f"fields: {', '.join(known)}"
     return ConfigError("there is no such field", place=f"{place}.{name}", hint=hint)
@@ -56,12 +56,12 @@ def check(holds: bool, place: str, value: Any, wanted: str) -> None:
 
 
 def choice(value: str, choices: Collection[str], place: str) -> None:
-    """ConfigError if a value is none of `choices`."""
+    """ConfigError if a value is not among `choices`."""
     check(value in choices, place, value, f"one of {', '.join(choices)}")
 
 
 def _typed(value: Any, hint: Any, place: str) -> Any:
-    """The value as the type `hint` has it; ConfigError if it is of another type."""
+    """The value as type `hint`; ConfigError if it has another type."""
     origin, inner = get_origin(hint), get_args(hint)
     if hint is Any:
         return value

@@ -1,8 +1,8 @@
 """Skeletons as data: joint names, limbs, mirror, OKS sigmas, bone groups, and maps between them.
 
-A joint is known by its name; left and right are the person's own. The order of joints and limbs is
-the order of channels in heat maps and affinity fields. A skeleton of one's own (an animal, a hand)
-is made by `make`; `words` and `of` carry it through a config. NumPy only.
+A joint is identified by its name; left and right are the person's own. The order of joints and
+limbs is the order of channels in heat maps and affinity fields. `make` makes a custom skeleton (an
+animal, a hand); `words` and `of` carry it through a config. NumPy only.
 """
 
 from __future__ import annotations
@@ -61,13 +61,13 @@ def make(
     sigmas: Sequence[float] | None = None,
     groups: dict[str, str] | None = None,
 ) -> Skeleton:
-    """A skeleton of one's own, from words or lists of names: joints "nose neck", limbs "nose-neck",
+    """A custom skeleton, from words or lists of names: joints "nose neck", limbs "nose-neck",
     groups {"arms": "a-b c-d"}.
 
-    mirror: pairs of joints that change places in a mirrored picture; where it is left out the names
-    say it (left_x and right_x, L_Eye and R_Eye). A joint without another side stays itself. sigmas:
-    of OKS, one for each joint. Raises ConfigError for a joint that is named twice, a limb or mirror
-    of an unknown joint, a group of an unknown limb, and sigmas that can't be.
+    mirror: pairs of joints that swap in a mirrored picture; if it is left out, names decide (left_x
+    and right_x, L_Eye and R_Eye). A joint without another side stays itself. sigmas: those of OKS,
+    one for each joint. Raises ConfigError for a joint named twice, a limb or mirror of an unknown
+    joint, a group of an unknown limb, and impossible sigmas.
     """
     names = tuple(joints.split()) if isinstance(joints, str) else tuple(map(str, joints))
     place = {joint: i for i, joint in enumerate(names)}
@@ -106,12 +106,12 @@ def make(
 
 SIDES = {"left": "right", "right": "left", "l": "r", "r": "l"}
 SIDE = re.compile(r"(?<![^\W_])(left|right|l|r)(?![^\W_])", re.IGNORECASE)
-"""A word of a name that says the side."""
+"""A word in a name that gives the side."""
 
 
 def other_side(joint: str) -> str:
-    """The name of the same joint of the other side: left_eye of right_eye, L_Eye of R_Eye; itself
-    where the name says no side."""
+    """The name of the same joint on the other side: left_eye for right_eye, L_Eye for R_Eye; the
+    name itself if it has no side."""
 
     def swapped(found: re.Match[str]) -> str:
         word = found[0]
@@ -141,7 +141,7 @@ COCO_SIGMAS = (
 )
 
 AREA_OF_BOX = 0.53
-"""Area of a person of whom only the box is known, as a share of the box (for OKS)."""
+"""Area of a person with only a known box, as a share of the box (for OKS)."""
 
 ARMS = (
     "left_shoulder-left_elbow left_elbow-left_wrist "
@@ -283,15 +283,15 @@ SKELETONS = {
 
 
 def get(name: str) -> Skeleton:
-    """The skeleton of that name; ConfigError lists the names there are."""
+    """The skeleton of that name; ConfigError lists the known names."""
     if name not in SKELETONS:
         raise ConfigError(f"no skeleton {name!r}", hint=f"known: {', '.join(SKELETONS)}")
     return SKELETONS[name]
 
 
 def of(value: str | Mapping[str, Any]) -> Skeleton:
-    """The skeleton that a config names, or makes of a section with the parameters of `make` (name,
-    joints, limbs and, where wanted, mirror and sigmas), as `words` writes it."""
+    """The skeleton that a config names, or describes in a section with the parameters of `make`
+    (name, joints, limbs and optionally mirror and sigmas), as `words` writes it."""
     if isinstance(value, str):
         return get(value)
     needed, more = {"name", "joints", "limbs"}, {"mirror", "sigmas"}
@@ -307,8 +307,8 @@ def of(value: str | Mapping[str, Any]) -> Skeleton:
 
 
 def words(skeleton: Skeleton) -> str | dict[str, Any]:
-    """What a config says of a skeleton, as JSON takes it and `of` reads it: its name where bodyjax
-    knows it, else its joints, limbs, mirror and sigmas by name."""
+    """The config of a skeleton, ready for JSON and for `of`: its name if bodyjax knows it,
+    otherwise its joints, limbs, mirror and sigmas by name."""
     if SKELETONS.get(skeleton.name) == skeleton:
         return skeleton.name
     joints = skeleton.joints
@@ -323,13 +323,14 @@ def words(skeleton: Skeleton) -> str | dict[str, Any]:
 
 
 def own(skeleton: Skeleton) -> bool:
-    """Whether a skeleton is none of those that bodyjax knows (a person's), by its joints."""
+    """Whether a skeleton is custom, that is, none of those that bodyjax knows (a person's), by its
+    joints."""
     return all(skeleton.joints != known.joints for known in SKELETONS.values())
 
 
 def reported(skeleton: Skeleton) -> Skeleton:
-    """The joints in which people found in those of `skeleton` are told: COCO's, of a custom
-    skeleton the same."""
+    """The joints used to report people found with `skeleton`: COCO's, or the same joints for a
+    custom skeleton."""
     return skeleton if own(skeleton) else COCO17
 
 
@@ -370,9 +371,9 @@ def convert(
     """Joints of one skeleton as joints of another.
 
     xy: (..., J, 2 or 3) of `source`; visible: (..., J) in {0, 1, 2}. Returns the same of `target`,
-    in the dtypes given. A joint is taken by its name, by another one for the same place
-    (`SYNONYMS`) or as the middle of two (`MIDDLES`; its `visible` is the lower of the two). What
-    the source does not have is absent: visible 0, xy 0. Raises ValueError if the shapes do not fit
+    in the dtypes given. A joint is found by its name, by another name for the same place
+    (`SYNONYMS`) or as the middle of two (`MIDDLES`; its `visible` is the lower of the two). Joints
+    that the source lacks are absent: visible 0, xy 0. Raises ValueError if the shapes do not fit
     the source.
     """
     xy, visible = np.asarray(xy), np.asarray(visible)
@@ -402,15 +403,16 @@ def convert(
 
 
 def convert_mask(mask: np.ndarray, source: Skeleton, target: Skeleton) -> np.ndarray:
-    """Which joints of `target` are known, (..., J) bool, where these of `source` are: a joint that
-    `convert` computes needs all that it is computed of."""
+    """Which joints of `target` are known, (..., J) bool, given the known ones of `source`: a joint
+    that `convert` computes needs all the joints it is computed from."""
     known = np.asarray(mask).astype(np.uint8)
     _, seen = convert(np.zeros((*known.shape, 2)), known, source, target)
     return seen > 0
 
 
 def check_convertible(source: Skeleton, target: Skeleton, what: str) -> None:
-    """ConfigError if no joint of `target` can be had from `source`; `what` has the joints."""
+    """ConfigError if no joint of `target` can be obtained from `source`; `what` names the owner of
+    the joints."""
     if not convert_mask(np.ones(len(source.joints), bool), source, target).any():
         raise ConfigError(
             f"{what} has joints of {source.name}, none of which is a joint of {target.name}",

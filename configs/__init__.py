@@ -1,1 +1,1 @@
-"""One file a system: get_config(variant) gives plain values; the docstrings hold the commands."""
+"""One file per system: get_config(variant) gives plain values; the docstrings hold the commands."""

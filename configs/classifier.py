@@ -4,11 +4,11 @@
     python -m launch.train --config configs/classifier.py:jhmdb      (21 actions, real clips)
 
 Variants: commands; commands_joints (the known joints); commands_shuffled and commands_middle
-(controls); one_way, one_way_joints, one_way_joints_shuffled (sweeps that order alone tells apart);
-jhmdb (heat maps of our detector); jhmdb_second (Gaussian maps of the joints that our
-detector with a second look finds); jhmdb_maps and jhmdb_joints (Gaussian maps of the stored joints,
-without and with coordinates beside them); tiny (for tests).
---config.data=PATH takes other clips of the same layout (CLASS/NAME.mp4, or train/ valid/ test/).
+(controls); one_way, one_way_joints, one_way_joints_shuffled (sweeps that differ only in order);
+jhmdb (heat maps of our detector); jhmdb_second (Gaussian maps of the joints that our detector with
+a second look finds); jhmdb_maps and jhmdb_joints (Gaussian maps of the stored joints, without and
+with coordinates beside them); tiny (for tests). --config.data=PATH takes other clips of the same
+layout (CLASS/NAME.mp4, or train/ valid/ test/).
 """
 
 from ml_collections import ConfigDict
@@ -89,7 +89,7 @@ def commands() -> ConfigDict:
 
 
 def commands_shuffled() -> ConfigDict:
-    """A control: trained and evaluated on frames out of order; only poses are left to tell."""
+    """A control: trained and evaluated on frames out of order; only poses are left."""
     config = commands()
     config.data.shuffle = True
     return config
@@ -103,7 +103,7 @@ def commands_middle() -> ConfigDict:
 
 
 def commands_joints() -> ConfigDict:
-    """Gaussian maps of the known joints in place of the detector's: what the classifier can do."""
+    """Gaussian maps of the known joints instead of the detector's: the limit of the classifier."""
     config = commands()
     config.start = ""
     config.model.input = "joints"
@@ -111,8 +111,8 @@ def commands_joints() -> ConfigDict:
 
 
 def one_way() -> ConfigDict:
-    """Four sweeps, slow out and quick back, and the same clips played backward: what tells the two
-    of a pair is the order of the frames alone."""
+    """Four sweeps, slow out and quick back, and the same clips played backward: the two of a pair
+    differ only in the order of the frames."""
     config = commands()
     config.operations = ConfigDict()
     config.model.frames = 24
@@ -135,7 +135,7 @@ def one_way_joints() -> ConfigDict:
 
 
 def one_way_joints_shuffled() -> ConfigDict:
-    """A control: frames out of order; one half of the pairs is what poses alone can tell."""
+    """A control: frames out of order; poses alone can get one half of the pairs."""
     config = one_way_joints()
     config.data.shuffle = True
     return config
@@ -176,14 +176,14 @@ def jhmdb_joints() -> ConfigDict:
 
 
 def jhmdb_maps() -> ConfigDict:
-    """JHMDB split 1, Gaussian maps of the stored joints alone, as the patent has it."""
+    """JHMDB split 1, Gaussian maps of the stored joints alone, as in the patent."""
     config = jhmdb_joints()
     config.model.coordinates = False
     return config
 
 
 def tiny() -> ConfigDict:
-    """Seconds, for tests: four frames of few small clips, maps of the known joints."""
+    """For tests, takes seconds: four frames of a few small clips, maps of the known joints."""
     config = commands()
     config.start = ""
     config.model.input = "joints"

@@ -4,9 +4,9 @@
 
 Data: the sets below `data.path` (../shared/data), named in `data.sets` with their shares; each is a
 folder of LSP arrays, COCO keypoints, rendered people or clips with stored joints (jhmdb: frames of
-the training clips of its split 1), or `simulated` (drawn while training).
-Figures are PCK@0.2 over the 12 limb joints on the held-out tenth of lspet (launch.evaluate) unless
-another one is named; those not given here are in README.md.
+the training clips of its split 1), or `simulated` (drawn while training). Figures are PCK@0.2 over
+the 12 limb joints on the held-out tenth of lspet (launch.evaluate) unless another one is named;
+figures not given here are in README.md.
 
 | variant | what it is | data | time | expected |
 |---|---|---|---|---|
@@ -29,9 +29,9 @@ another one is named; those not given here are in README.md.
 
 COCO is expected as ../coco/coco/annotations.json (person_keypoints_train2017.json) and
 ../coco/coco/images.zip or images/; `--config.data=PATH` names another place.
-The ablations (600 steps of 12 pictures) differ in what their lines name alone; three seeds:
---config.seed=0, 1, 2. What they show: docs/detecting.md. A teacher's maps can be stored once in place
-of running it in each step (`distill.stored`): docs/training.md.
+The ablations (600 steps of 12 pictures) differ only in what their rows name; three seeds:
+--config.seed=0, 1, 2. What they show: docs/detecting.md. A teacher's maps can be stored once
+instead of running it in each step (`distill.stored`): docs/training.md.
 """  # noqa: E501 (rows of a table)
 
 from __future__ import annotations
@@ -117,7 +117,7 @@ def imagenet() -> dict[str, Any]:
 
 
 def small() -> dict[str, Any]:
-    """MoveNet MultiPose as it is; the stages for the fields are what is trained."""
+    """MoveNet MultiPose as it is; only the stages for the fields are trained."""
     config = imagenet()
     config["start"] = MULTIPOSE
     config["model"] = {
@@ -175,9 +175,9 @@ def small() -> dict[str, Any]:
 def finetune() -> dict[str, Any]:
     """`small` on your own pictures, --config.data=PATH of a COCO keypoint file or its folder.
 
-    Trained are the deep blocks, the pyramid, heads and stages, each channel by shares of its own
-    size: the published weights differ 4,000-fold in scale. What the first ten blocks see (edges,
-    textures, parts) stays. Heads weigh 500: the stages' losses are sums over whole maps.
+    It trains the deep blocks, the pyramid, heads and stages, each channel in steps relative to its
+    own size: the published weights differ 4,000-fold in scale. The first ten blocks (edges,
+    textures, parts) stay as they are. Heads weigh 500: the stages' losses are sums over whole maps.
     """
     kept = {"backbone/stem": 0.0} | {f"backbone/block{i}": 0.0 for i in range(10)}
     config = _changed(
@@ -244,8 +244,8 @@ def large() -> dict[str, Any]:
 
 
 def large_tuned() -> dict[str, Any]:
-    """`large`, its network trained too from block 6 on, on crops about one person, turned further;
-    `large` as it was teaches what the labels leave out."""
+    """`large`, its network also trained from block 6 on, on crops around one person, turned
+    further; the original `large` teaches what the labels leave out."""
     config = _changed(
         large(),
         model={"frozen_blocks": 6, "head_weight": 500.0},
@@ -267,8 +267,8 @@ def large_tuned() -> dict[str, Any]:
 
 
 def small_tuned() -> dict[str, Any]:
-    """`small`, its network trained too from block 6 on, with a third of drawn people, whose arms
-    MoveNet finds badly; `small` as it was teaches what the labels leave out."""
+    """`small`, its network also trained from block 6 on, with a third of drawn people, whose arms
+    MoveNet finds badly; the original `small` teaches what the labels leave out."""
     tuned = large_tuned()
     config = _changed(
         small(),
@@ -334,7 +334,7 @@ def cmu() -> dict[str, Any]:
 
 
 def se() -> dict[str, Any]:
-    """`cmu` on SE-ResNet-50 in VGG's place."""
+    """`cmu` on SE-ResNet-50 instead of VGG."""
     return _changed(cmu(), model={"backbone": "se_resnet_50"})
 
 
@@ -344,8 +344,8 @@ def se_okhm() -> dict[str, Any]:
 
 
 def ablation_baseline() -> dict[str, Any]:
-    """From the start of `small`, its backbone frozen, heat maps by the stages alone: minutes a run
-    on a CPU. What is compared is the trunk."""
+    """From the start of `small`, its backbone frozen, heat maps by the stages alone: minutes per
+    run on a CPU. The trunk is what is compared."""
     config = _changed(
         small(),
         model={
@@ -378,7 +378,7 @@ def ablation_distilled() -> dict[str, Any]:
 
 
 def tiny() -> dict[str, Any]:
-    """Seconds, for tests: small drawn people."""
+    """For tests, takes seconds: small drawn people."""
     config = _changed(
         imagenet(),
         model={

@@ -4,12 +4,13 @@
 
 A variant with folds trains all folds and seeds and prints mean ± standard deviation over seeds.
 `paper` is the paper's recipe on push-ups. The others start from the settings of short pilots;
-settings are compared inside training data alone: `--config.folds.inner=3` splits every training
-side by group and tests on a part of it, never on the fold's own test side. The two smallest sets
-(pushfit, pose_trainer) answer with the mean of three models and mirror images.
+settings are compared only inside training data: `--config.folds.inner=3` splits every training side
+by group and tests on a part of it, never on the fold's own test side. The two smallest sets
+(pushfit, pose_trainer) predict with the mean of three models and mirror images.
 
-A field that is None is as the set or the system has it: `loss.class_weights` (one a label: all the
-same), `data.window` (frames in a window: clips as a whole, at `data.steps` times).
+A field that is None takes the default of the set or the system: `loss.class_weights` (one per
+label; None: all the same), `data.window` (frames in a window: clips as a whole, at `data.steps`
+times).
 """
 
 from __future__ import annotations
@@ -136,7 +137,7 @@ def penn_action() -> dict:
 
 
 def pushfit() -> dict:
-    """Push-ups, standard or not, by the stored joints of MediaPipe."""
+    """Push-ups, standard or not, from MediaPipe's stored joints."""
     return {
         "balance": True,
         "data": {"kind": "pushfit", "path": f"{SHARED}/pushfit", "joints": "mediapipe"},
@@ -230,10 +231,10 @@ def jhmdb_joints() -> dict:
 
 
 def tables() -> dict:
-    """Your own joint tables (docs/DATA.md), CLASS/NAME.csv: --config.data=FOLDER. Of several people
-    in a table the most certain is kept, the others are counted. `data.fps` of their videos is
-    needed for windows. No visibility among the features: tables of every 6th frame have gaps,
-    videos none."""
+    """Your own joint tables (docs/DATA.md), CLASS/NAME.csv: --config.data=FOLDER. If a table has
+    several people, the most certain one is kept and the others are counted. `data.fps` of their
+    videos is needed for windows. Visibility is not among the features: tables of every 6th frame
+    have gaps, videos none."""
     return {
         "data": {"kind": "tables", "path": "joints", "fps": None},
         "features": ("position", "velocity", "bone"),
@@ -260,7 +261,7 @@ def exercises_standard() -> dict:
 
 
 def simulated(label: str) -> dict:
-    """scatter: of the joints, a share of the trunk's length (None: 0.02)."""
+    """scatter: that of the joints, as a share of the trunk's length (None: 0.02)."""
     return {
         "kind": "exercises",
         "label": label,

@@ -1,1 +1,1 @@
-"""Measuring: what `python -m launch.benchmark` prints, one file a theme."""
+"""Measuring: what `python -m launch.benchmark` prints, one file per theme."""

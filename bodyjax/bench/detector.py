@@ -58,7 +58,7 @@ def _network(variant: str, config: Mapping[str, Any], rate: float, every: bool) 
 
 
 def _people(system: Any, variables: Any, image: jax.Array) -> canvas.Detections:
-    """What `detect` computes of a canvas: maps, grouping, completion and refinement."""
+    """What `detect` computes from a canvas: maps, grouping, completion and refinement."""
     settings = canvas.Settings(size=image.shape[1])
     return canvas.predictor(system, settings)(variables, image[0])
 
@@ -66,7 +66,7 @@ def _people(system: Any, variables: Any, image: jax.Array) -> canvas.Detections:
 def labels(
     config: Mapping[str, Any], platform: str, size: int = 384, batch: int = 8
 ) -> Iterator[Row]:
-    """What drawing the labels (48 x 48 x 57 at 384 pixels) costs of a training step."""
+    """The share of a training step spent drawing the labels (48 x 48 x 57 at 384 pixels)."""
     from bodyjax.systems import pose
 
     timing.use_platform(platform)
@@ -83,8 +83,8 @@ def labels(
 
 
 def grouping(platform: str) -> Iterator[Row]:
-    """Milliseconds a picture for 1, 5 and 20 people on 46 x 46 maps, 16 candidates a joint, 10
-    samples a limb; one picture, and a batch of 8."""
+    """Milliseconds per picture for 1, 5 and 20 people on 46 x 46 maps, 16 candidates per joint, 10
+    samples per limb; one picture, and a batch of 8."""
     timing.use_platform(platform)
     rows, _ = timing.matmul_rows("grouping")
     yield from rows

@@ -2,7 +2,7 @@
 
 Every reader gets the same task: k frames of one clip by number, as RGB arrays. "whole" decodes the
 clip from end to end and turns only the wanted frames into RGB; it is the reference for the frames
-and the measure for the time. decord, OpenCV and torchcodec take part where they can be imported.
+and the measure for the time. decord, OpenCV and torchcodec are included if they can be imported.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ Read = Callable[[str, NDArray[np.int64]], NDArray[np.uint8]]
 def compare_readers(
     clips: Iterable[str | os.PathLike[str]], k: int = 8, repeats: int = 5
 ) -> list[dict[str, Any]]:
-    """One row a clip and reader: how long k frames from the middles of k segments take.
+    """One row per clip and reader: how long k frames from the middles of k segments take.
 
     Rows: `clip`, `reader`, `frames` (in the clip), `sampled` (k), `milliseconds` (wall) and
     `cpu_milliseconds` (all threads), each the smallest of `repeats` runs; `of_whole` and
     `cpu_of_whole`, the shares of reading the whole clip; `wrong`, how many of the k frames look
     more like another frame of the clip; `error`, None or why the reader gave up (times are then
-    None). "bodyjax, first time" includes making the index, the other rows find it remembered.
+    None). "bodyjax, first time" includes making the index; the other rows use the cached one.
     """
     rows = []
     for clip in clips:
@@ -157,8 +157,8 @@ def _thumbnail(frame: NDArray[np.uint8]) -> NDArray[np.float32]:
 def _count_wrong(
     frames: NDArray[np.uint8], numbers: NDArray[np.int64], thumbnails: NDArray[np.float32]
 ) -> int:
-    """Frames that another frame of the clip explains better. Libraries differ in their colours by
-    a few levels, so equality of bits is not asked for.
+    """Frames that another frame of the clip explains better. Libraries differ in their colours by a
+    few levels, so bit equality is not required.
     """
     wrong = 0
     for frame, number in zip(frames, numbers.tolist(), strict=True):

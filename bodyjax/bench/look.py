@@ -1,9 +1,9 @@
-"""Pictures and clips of the held-out sides, drawn by a seed, to be looked at (docs/verdicts.md):
+"""Pictures and clips of the held-out sides, drawn by a seed, for a look by eye (docs/verdicts.md):
 
     python -m bodyjax.bench.look --data DATA --seed 17 --out FOLDER
 
-DATA holds multi, lspet and jhmdb. FOLDER gets, of every picture, NN_SET_NAME.jpg (without and with
-its people, side by side), of every clip NN_SET_NAME.jpg (eight frames, evenly spread) and
+DATA holds multi, lspet and jhmdb. FOLDER gets, for every picture, NN_SET_NAME.jpg (without and with
+its people, side by side), for every clip NN_SET_NAME.jpg (eight frames, evenly spread) and
 NN_SET_NAME_all.jpg (all frames, small), and sheets of four pictures: sheet_NN.jpg. People are those
 that launch.detect shows by default.
 """
@@ -42,8 +42,8 @@ Opens = Path | Callable[[], np.ndarray]
 
 
 def candidates(data: str | PathLike[str]) -> dict[str, dict[str, Opens]]:
-    """Of each set what may be drawn, by name: complete test pictures of multi, held-out ones of
-    lspet, test clips of JHMDB's split 1. DataError if a set is missing."""
+    """The candidates of each set, by name: complete test pictures of multi, held-out ones of lspet,
+    test clips of JHMDB's split 1. DataError if a set is missing."""
     root = Path(data)
     multi, lspet = (sets.open_set(root / name, "test") for name in ("multi", "lspet"))
     clips = sets.open_set(root / "jhmdb", "1:test")
@@ -59,8 +59,8 @@ def candidates(data: str | PathLike[str]) -> dict[str, dict[str, Opens]]:
 def lots(
     there: Mapping[str, Iterable[str]], counts: Mapping[str, int], seed: int
 ) -> list[tuple[str, str]]:
-    """(set, name) of what is drawn: `counts` of each set in turn from its sorted names, without
-    replacement, by one generator; all of a set that has no more."""
+    """(set, name) of each draw: `counts` of each set in turn from its sorted names, without
+    replacement, by one generator; all of a set that has no more than that."""
     rng = np.random.default_rng(seed)
     out = []
     for kind, count in counts.items():

@@ -3,15 +3,15 @@
     python -m bodyjax.bench.movenet --weights ../shared/data/backbones/movenet_multipose.npz
         --data ../shared/data/multi --split test --size 384 --out movenet.json
 
-Writes COCO results, which launch.evaluate --against takes. Pictures are fitted whole and centred
-into a black square of `size` pixels, as the model's page does it. Decoding: the highest of 5 x 5
-cells of the centre map; a joint is the cell inside the person's box where its map, weighted with
-exp(-d^2 / (2 x 0.30 x the shorter side of the box)) around the regressed place, is highest (cells);
-score: middle x mean joint. Joints are in COCO's pixels, which begin at 0 where ours begin at -0.5:
-the network was trained on these labels.
+Writes COCO results, which launch.evaluate --against takes. Whole pictures are centred in a black
+square of `size` pixels, as on the model's page. Decoding: the highest of 5 x 5 cells of the centre
+map; a joint is the cell inside the person's box where its map, weighted with exp(-d^2 / (2 x 0.30 x
+the shorter side of the box)) around the regressed place, is highest (cells); score: middle x mean
+joint. Joints are in COCO's pixels, which begin at 0 where ours begin at -0.5: the network was
+trained on these labels.
 
 The published graph has AP 0.269, 0.304 and 0.313 at 256, 320 and 384 on the 76 complete test
-pictures of data/multi, this 0.274, 0.300 and 0.309. Of its Gaussian the units were not known: the 2
+pictures of data/multi, this 0.274, 0.300 and 0.309. The units of its Gaussian were not known: the 2
 is what fits at all three sizes.
 """
 

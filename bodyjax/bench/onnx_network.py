@@ -1,9 +1,9 @@
-"""MoveNet's network as an ONNX graph, to time ONNX Runtime on what XLA runs.
+"""MoveNet's network as an ONNX graph, to time ONNX Runtime on the network that XLA runs.
 
 The backbone (models.backbone.MobileNetV2FPN) and the heads of models.pose.CenterPose with their
-weights; the stages for affinity fields, which are ours, are not in it. Pixels (1, 3, H, W) float32
-in 0..255 -> heatmap and center after the sigmoid, regress and offset, each (1, C, H / 4, W / 4).
-Needs the packages of the extra `onnx`.
+weights; our own stages for affinity fields are left out. Pixels (1, 3, H, W) float32 in 0..255 ->
+heatmap and center after the sigmoid, regress and offset, each (1, C, H / 4, W / 4). Needs the
+packages of the extra `onnx`.
 """
 
 from __future__ import annotations
@@ -135,7 +135,7 @@ def onnx_bytes(variables: Tree, size: int) -> bytes:
 
 def session(graph: bytes, threads: int) -> Callable[[np.ndarray], list[np.ndarray]]:
     """run(pixels (1, H, W, 3)) -> the four outputs, (1, C, H / 4, W / 4), by ONNX Runtime on the
-    CPU with so many threads."""
+    CPU with this many threads."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()

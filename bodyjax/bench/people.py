@@ -1,6 +1,6 @@
 """A shipped detector from canvas to people: the whole, its parts, the second look, and the same
-network in ONNX Runtime. Medians of runs in turn, with a matrix product among them, since other work
-on the machine slows all alike.
+network in ONNX Runtime. Medians of runs in turn, with a matrix product among them, because other
+work on the machine slows them all equally.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from bodyjax.detect.detector import Detector
 PART = "detector"
 SIZES = (192, 256, 384)
 PEOPLE = 4
-"""Of the second look: the difference to nobody is divided by them."""
+"""People of the second look: the difference to an empty picture is divided by them."""
 CLOSE = 1e-4
-"""ONNX Runtime's maps may differ so much from ours, in units of the largest value of each."""
+"""ONNX Runtime's maps may differ this much from ours, in units of the largest value of each."""
 PRODUCT = 1024
 
 Program = Callable[[], Any]
@@ -36,7 +36,7 @@ def people(platform: str, sizes: tuple[int, ...] = SIZES, budget: float = 6.0) -
     """Milliseconds of `small` on canvases of `sizes` pixels: network, grouping, canvas to people;
     of a second look by `large`, a person; of ONNX Runtime on the network's published part.
 
-    budget: seconds that each group of programs runs, compiling apart.
+    budget: seconds that each group of programs runs, without compiling.
     """
     timing.use_platform(platform)
     for size in sizes:

@@ -48,7 +48,7 @@ def attempt(part: str, name: str, measure: Callable[[], Iterable[Row]]) -> Itera
 
 
 def measure_apart(name: str, part: Part, *arguments: Any) -> list[Row]:
-    """Runs part(*arguments) in a process of its own, which gives its peak memory as last row.
+    """Runs part(*arguments) in its own process, which gives its peak memory as the last row.
 
     A part that dies (out of memory, an abort inside a library) becomes a row.
     """
@@ -66,7 +66,7 @@ def _collect(name: str, part: Part, arguments: tuple[Any, ...]) -> list[Row]:
 
 
 def peak_memory() -> float:
-    """MiB that this process held at most."""
+    """Peak memory of this process in MiB."""
     status = Path("/proc/self/status")  # getrusage would count the parent's memory too
     if status.exists():
         line = next(x for x in status.read_text().splitlines() if x.startswith("VmHWM"))
@@ -76,7 +76,7 @@ def peak_memory() -> float:
 
 
 def machine(name: str, part: Part, platform_name: str) -> dict[str, Any]:
-    """What the figures were measured on; the devices are asked for in another process."""
+    """The machine of the figures; another process queries the devices."""
     devices = [row.note for row in measure_apart(name, part, platform_name) if row.unit == "device"]
     return {
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 0,

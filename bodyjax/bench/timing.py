@@ -1,4 +1,4 @@
-"""Times of compiled programs: compilation apart, then the smallest of several runs."""
+"""Times of compiled programs: compilation separately, then the smallest of several runs."""
 
 from __future__ import annotations
 
@@ -61,8 +61,8 @@ def measure(function: Callable[..., Any], *arguments: Any, budget: float = 2.0) 
 def measure_step(
     step: jax.stages.Wrapped, state: Any, *arguments: Any, budget: float = 2.0
 ) -> Timed:
-    """The same of a training step (state, *arguments) -> (state, token), which gets the state that
-    it gave: it donates the one that it was given, so `state` is used up. All lie on the device."""
+    """The same for a training step (state, *arguments) -> (state, token), which gets its own last
+    state: it donates its input, so `state` is used up. Everything is on the device."""
     program, compiled = _compiled(step, (state, *arguments))
 
     def run() -> Any:
@@ -81,7 +81,7 @@ def _compiled(function: jax.stages.Wrapped, arguments: Any) -> tuple[jax.stages.
 
 
 def _fastest(run: Callable[[], Any], budget: float) -> tuple[float, Any]:
-    """Seconds of the fastest run after the first, and what the last one gave."""
+    """Seconds of the fastest run after the first, and the result of the last one."""
     outputs = jax.block_until_ready(run())
     best, spent, runs = float("inf"), 0.0, 0
     while runs < 3 or (spent < budget and runs < 200):
@@ -98,7 +98,7 @@ def _gflop(program: jax.stages.Compiled) -> float:
 
 
 def matmul(size: int = 1024, dtype: str = "float32") -> Timed:
-    """The product of two square matrices, the measure of what the device can do."""
+    """The product of two square matrices, a measure of the device's speed."""
     a, b = (jax.random.normal(jax.random.key(i), (size, size)).astype(dtype) for i in range(2))
     timed = measure(jnp.matmul, a, b, budget=1.0)
     return timed._replace(gflop=2 * size**3 / 1e9)

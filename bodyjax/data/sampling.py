@@ -1,4 +1,4 @@
-"""Which frames of a video stand for the whole: TSN segments, random frames, sliding windows.
+"""Which frames represent a video: TSN segments, random frames, sliding windows.
 
 Everything here is arithmetic on frame numbers (zero-based); nothing opens a file.
 """

@@ -41,7 +41,7 @@ class Report:
             self._bar = tqdm(total=steps, initial=step, unit="step", dynamic_ncols=True)
 
     def say(self, text: str) -> None:
-        """One line on stderr, above the bar where there is one."""
+        """One line on stderr, above the bar if there is one."""
         if self._quiet:
             return
         if self._bar is not None:

@@ -1,6 +1,6 @@
 """The `optimizer` and `train` sections of a config, checked field by field. Imports no jax.
 
-A config may leave any field out; what is checked, and how it is said: bodyjax.sections.
+A config may leave any field out; for the checks and their messages see bodyjax.sections.
 """
 
 from __future__ import annotations
@@ -35,10 +35,11 @@ class OptimizerSettings:
     weight_decay: float = 0.0
     """Not on biases, norms and other vectors."""
     multipliers: dict[str, float] = field(default_factory=dict)
-    """Path prefix of parameters ('backbone/stem') to a factor of the rate; 0 = never changed.
-    The longest prefix holds."""
+    """Path prefix of parameters ('backbone/stem') to a factor of the rate; 0 = never changed. The
+    longest prefix applies."""
     accumulate: int = 1
-    """Batches averaged into one update, each by the weight of its loss: as one large batch."""
+    """Batches averaged into one update, each weighted by its loss's weight, like one large
+    batch."""
     ema: float = 0.0
     """Decay of the moving average of parameters and statistics used in evaluation; 0 = none."""
 
@@ -60,7 +61,7 @@ class Stop:
     steps: int | None = None
     """This many steps are done (the schedule still spans `train.steps`)."""
     plateau: int | None = None
-    """This many evaluations one after another brought no better `train.best.metric`."""
+    """This many consecutive evaluations brought no better `train.best.metric`."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,7 @@ class TrainSettings:
     eval_every: int = 0
     """Steps between evaluations; 0 = at the end only."""
     save_every: int = 0
-    """Steps between checkpoints beside those at every evaluation; 0 = none beside."""
+    """Steps between extra checkpoints, besides those at every evaluation; 0 = no extra ones."""
     keep: int = 2
     """Newest checkpoints kept."""
     model_parallel: int = 1
@@ -95,8 +96,8 @@ FREE = (
     "data.workers",
     "data.path",
 )
-"""Fields that may differ when a run goes on; all others must be as they were. (The feed's
-fingerprint tells whether the data are the same, wherever they lie.)"""
+"""Fields that may differ when a run resumes; all others must be unchanged. (The feed's fingerprint
+shows whether the data are the same, wherever they are stored.)"""
 
 
 def optimizer(config: Any) -> OptimizerSettings:
@@ -146,7 +147,7 @@ def train(config: Any) -> TrainSettings:
 
 
 def check_together(optimizer: OptimizerSettings, train: TrainSettings) -> None:
-    """What neither section can check alone."""
+    """Checks that neither section can make alone."""
     check(
         train.steps % optimizer.accumulate == 0,
         "train.steps",

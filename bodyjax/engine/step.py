@@ -18,10 +18,10 @@ from bodyjax.engine.settings import OptimizerSettings
 
 
 class Window(NamedTuple):
-    """What steps have added up since the last log line.
+    """Sums over the steps since the last log line.
 
     `sums` is name -> (sum of value * weight, sum of weight), float32 scalars; `bad` is the first
-    step with a loss or gradient that is not finite, -1 while there was none.
+    step with a loss or gradient that is not finite, -1 if there was none.
     """
 
     sums: dict[str, tuple[Any, Any]]
@@ -67,7 +67,7 @@ def init_state(
 
 
 def empty_window(names: list[str]) -> Window:
-    """Nothing added up yet, as host arrays."""
+    """An empty window, as host arrays."""
     return Window({name: (np.float32(0), np.float32(0)) for name in names}, np.int32(-1))
 
 
@@ -122,9 +122,9 @@ def make_step(
 ) -> jax.stages.Wrapped:
     """`update` as jit of (state, frozen, batch) -> (state, token); `state`, `frozen` may be shapes.
 
-    The state given is donated: its buffers are used for the state that comes back. `frozen` is
-    an argument, so no parameter becomes a constant of the program. `token` is a copy of the loss
-    to wait for; nothing in here is read by the host.
+    The state given is donated: its buffers are used for the state that comes back. `frozen` is an
+    argument, so no parameter becomes a constant of the program. `token` is a copy of the loss to
+    wait for; the host reads nothing in here.
     """
 
     def train_step(
@@ -145,7 +145,7 @@ def _averages(
     state: TrainState, params: Any, statistics: Any, settings: OptimizerSettings
 ) -> tuple[Any, Any]:
     """`ema` and `ema_stats` after a step: averaged parameters are evaluated with statistics
-    averaged in the same way, which are those that such parameters have."""
+    averaged in the same way, which are the statistics that such parameters have."""
     if not settings.ema:
         return state.ema, state.ema_stats
     update = state.step // settings.accumulate
@@ -191,13 +191,14 @@ MODEL = ("params", "batch_stats", "ema", "ema_stats")
 
 
 def pack(state: TrainState) -> tuple[dict[str, Any], dict[str, Any]]:
-    """(what predicts, what only training needs) for a checkpoint; the key as plain integers."""
+    """(the parts that predict, the parts that only training needs) for a checkpoint; the key as
+    plain integers."""
     model = {name: getattr(state, name) for name in MODEL}
     return model, {"train": without_model(state)._replace(key=jax.random.key_data(state.key))}
 
 
 def without_model(state: TrainState) -> TrainState:
-    """A state, or its shapes, without what predicts."""
+    """A state, or its shapes, without the parts that predict."""
     return state._replace(params={}, batch_stats={}, ema={}, ema_stats={})
 
 

@@ -1,4 +1,4 @@
-"""Where the time of a run goes: training, waiting for data, and all else."""
+"""Where the time of a run goes: training, waiting for data, and everything else."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import jax
 
 
 class Timer:
-    """Training time leaves out the first step (compilation and the start of the readers, told as
-    `start`), evaluations and checkpoints.
+    """Training time leaves out the first step (compilation and the start of the readers, reported
+    as `start`), evaluations and checkpoints.
 
     `before` seconds passed in earlier processes of this run; `first` is the step that starts.
     """
@@ -30,8 +30,8 @@ class Timer:
         return time.perf_counter() - self._begin
 
     def fetch(self, batches: Iterator[Any], token: jax.Array | None) -> Any:
-        """The next batch. Its time counts as waiting when the device, whose last step gave
-        `token`, ran out of work before the batch was there."""
+        """The next batch. Its time counts as waiting if the device, whose last step gave `token`,
+        ran out of work before the batch was ready."""
         begin = time.perf_counter()
         batch = next(batches)
         if self._from is not None and token is not None:
@@ -48,7 +48,7 @@ class Timer:
 
     @contextlib.contextmanager
     def aside(self) -> Iterator[None]:
-        """What runs inside is not training time."""
+        """Code that runs inside is not training time."""
         begin = time.perf_counter()
         yield
         self._aside += time.perf_counter() - begin

@@ -1,8 +1,9 @@
-"""Evaluation of a movement classifier on clips: as launch.evaluate and the end of training show it.
+"""Evaluation of a movement classifier on clips: as shown by launch.evaluate and at the end of
+training.
 
 A classifier of frames or stored maps is evaluated on the frames themselves: detector, maps and
 classifier in one program, as in recognition. A classifier of joints reads the set's stored joints,
-or where it has a detector with a second look those that this finds.
+or, if it has a detector with a second look, those that the detector finds.
 """
 
 from __future__ import annotations
@@ -30,26 +31,25 @@ from bodyjax.recognize import clip_joints
 from bodyjax.systems.movement import Movement
 
 FRAMES_AT_ONCE = 64
-"""About as many frames are given to the device at once."""
+"""About this many frames are given to the device at once."""
 BATCHES_AT_ONCE = 2
-"""Where one batch leaves a core idle, another one computes."""
+"""If one batch leaves a core idle, another one computes."""
 
 
 def evaluate(
     checkpoint: Checkpoint, data: str | Path, split: str | None = None, *, order: str = "kept",
     samples: int | None = None, on_bad: str = "skip",
 ) -> dict[str, Any]:  # fmt: skip
-    """What the system's metrics measure, as during training: `metrics.Classification`, or of a
-    classifier of several movements at once `metrics.SeveralAtOnce`; and the labels.
+    """What the system's metrics measure, as during training: `metrics.Classification`, or
+    `metrics.SeveralAtOnce` for a classifier of several movements at once; and the labels.
 
     `data`: a folder of clips (CLASS/NAME.mp4, with splits.json, or with train, valid, test), or
-    "simulated:commands", made as the checkpoint's config says;
-    `split`: "test", "1:test", ...; None: all clips, with the counts of each side (of numbered
-    splits, those of the one that the checkpoint was trained on, its config's data.split; where the
-    data have no such number, clips that are held out in any split count as held out). `order`: as
-    in WholeClip; `samples` overrides the number of samplings of a clip.
-    Clips that can't be read are left out, counted and named. Classes that the checkpoint does not
-    know are a DataError.
+    "simulated:commands", made as in the checkpoint's config; `split`: "test", "1:test", ...; None:
+    all clips, with the counts of each side (of numbered splits, those of the one that the
+    checkpoint was trained on, its config's data.split; if the data have no such number, clips that
+    are held out in any split count as held out). `order`: as in WholeClip; `samples` overrides the
+    number of samplings of a clip. Clips that can't be read are left out, counted and named. Classes
+    unknown to the checkpoint are a DataError.
     """
     if str(data).startswith(feed.SIMULATED):
         data = feed.simulated_folder({**dict(checkpoint.config.data), "path": str(data)})
@@ -87,7 +87,7 @@ def transform(
 
 
 def runnable(checkpoint: Checkpoint) -> Movement:
-    """The system of a checkpoint as it is used: on frames where it was trained on stored maps."""
+    """The system of a checkpoint as it is used: on frames if it was trained on stored maps."""
     system = systems.build(checkpoint.config)
     assert isinstance(system, Movement)
     if system.settings.input != "maps":
@@ -99,7 +99,7 @@ def open_source(
     path: Path, split: str | None, system: Movement, on_bad: str, joints: bool
 ) -> Clips:
     """The clips of one part, with the checkpoint's classes in its order, and with `joints` those
-    that lie beside them."""
+    beside them."""
     if split == "test" and (path / "splits.json").exists():
         raise DataError("has numbered splits", file=path, hint="name one: --split 1:test")
     if path.is_dir() and sets.recognise(path) == "prepared":

@@ -1,1 +1,1 @@
-"""Networks, one Flax (linen) file a family. They take arrays and never read files."""
+"""Networks, one Flax (linen) file per family. They take arrays and never read files."""

@@ -18,8 +18,8 @@ Array = jax.Array
 class MovementClassifier(nn.Module):
     """Heat maps (B, T, h, w, J) of T frames -> logits (B, classes).
 
-    The softmax, or the sigmoid where several movements may hold at once, belongs to the loss and to
-    `predict`. `features` (B, T, F), if given, stand beside the maps (an option that is not in the
+    The softmax, or the sigmoid if several movements may hold at once, belongs to the loss and to
+    `predict`. `features` (B, T, F), if given, go beside the maps (an option that is not in the
     source: the joints' coordinates, decoded from the same maps).
     """
 

@@ -31,10 +31,10 @@ class Maps(NamedTuple):
     """Outputs of every stage, the last is the result.
 
     heatmaps: (S, B, H, W, J + 1), the last channel is the background; pafs: (S, B, H, W, 2 L).
-    Networks with heads of CenterNet's form (`CenterPose`) also give: center (B, H, W), the
-    probability that a person's middle is there; regress (B, H, W, J, 2), from a person's middle to
-    its joints; offset (B, H, W, J, 2), from a joint's cell to the joint; x, y in cells from the
-    centre of the cell in question. Others: None.
+    Networks with CenterNet-style heads (`CenterPose`) also give: center (B, H, W), the probability
+    that a person's middle is there; regress (B, H, W, J, 2), from a person's middle to its joints;
+    offset (B, H, W, J, 2), from a joint's cell to the joint; x, y in cells from the centre of the
+    cell in question. Others: None.
     """
 
     heatmaps: Array
@@ -69,7 +69,7 @@ class Branch(nn.Module):
 
 
 class PublishedStages(nn.Module):
-    """Stage 1: five convolutions a branch; stages 2 to T: seven, 7x7, on the features and both
+    """Stage 1: five convolutions per branch; stages 2 to T: seven, 7x7, on the features and both
     outputs of the stage before (CMU-Pose figure 3)."""
 
     joints: int
@@ -174,8 +174,8 @@ class MultiStagePose(nn.Module):
     """Pictures (B, H, W, 3) in 0..255 -> Maps at `stride` (8 or 4); H, W multiples of `cell`.
 
     `backbone` gives features by stride. With stride-32 features (EfficientNet-lite0) a pyramid
-    merges them; else (SE-ResNet, VGG) two 3x3 convolutions reduce the features at stride 8 to 256
-    and 128 channels, as in CMU-Pose, and stride 4 upsamples those. `light` takes `LightStages`
+    merges them; otherwise (SE-ResNet, VGG) two 3x3 convolutions reduce the features at stride 8 to
+    256 and 128 channels, as in CMU-Pose, and stride 4 upsamples those. `light` takes `LightStages`
     instead of the published ones, with `width` channels in `layers` convolutions each; `pyramid`
     are the widths of `Pyramid` at strides 4, 8, 16 and 32, `reduction` its squeeze and excitation.
     """
@@ -194,7 +194,7 @@ class MultiStagePose(nn.Module):
 
     @property
     def cell(self) -> int:
-        """Pixels of the largest stride: 32 with a pyramid, else 8."""
+        """Pixels of the largest stride: 32 with a pyramid, otherwise 8."""
         return max(self.backbone.strides)
 
     @nn.compact
@@ -239,7 +239,7 @@ class Head(nn.Module):
 
 
 class CenterPose(nn.Module):
-    """MoveNet's heads at stride 4, and beside them stages for what they lack: affinity fields.
+    """MoveNet's heads at stride 4, plus stages for affinity fields, which the heads lack.
 
     Pictures (B, H, W, 3) in 0..255 -> Maps at stride 4; H, W multiples of 32. The heads heatmap,
     center, regress and offset know `published` joints (COCO's 17); `order` names for each of our
@@ -290,8 +290,8 @@ class CenterPose(nn.Module):
         return maps._replace(heatmaps=jnp.stack([*stages, *maps.heatmaps]), pafs=fields)
 
     def heads_alone(self, pixels: Array) -> Maps:
-        """What the heads say, without the stages and their time: S = 1 heat map, no fields (L = 0),
-        and nothing (0) in the channels that the heads don't know."""
+        """The outputs of the heads, without the stages and their time: S = 1 heat map, no fields (L
+        = 0), and nothing (0) in the channels that the heads don't know."""
         features = self.backbone(pixels, False)
         return self.by_heads(features[4], jnp.zeros((1, 1, 1, len(self.order))))
 

@@ -86,7 +86,7 @@ class ArmAngles:
 
 @dataclass(frozen=True)
 class Reach:
-    """An arm by the place of its wrist, (T, 3) mm in the world; elbow_towards and fingers (T, 3)
+    """An arm by the position of its wrist, (T, 3) mm in the world; elbow_towards and fingers (T, 3)
     are where the elbow and the fingers point."""
 
     wrist: Array
@@ -162,8 +162,8 @@ def two_bones(
 ) -> tuple[Array, Array]:
     """Middle joint and end of a chain of two bones from `start` to `goal`, all (T, 3).
 
-    The middle joint bends towards `towards`. A goal out of reach is taken at full stretch in its
-    direction, one that is too near at the least distance of the chain (so the end may differ)."""
+    The middle joint bends towards `towards`. For a goal out of reach the chain is fully stretched
+    towards it; for one that is too near it ends at its least distance (so the end may differ)."""
     line = goal - start
     direction = unit(line)
     distance = np.linalg.norm(line, axis=-1, keepdims=True)

@@ -5,7 +5,7 @@
     ROOT/manifest.json                          spec, version, SHA-256 of every file
 
 `ensure` makes what is missing, damaged or outdated, and nothing else. Splits differ in bodies,
-cameras and seeds: every clip has a seed of its own.
+cameras and seeds: every clip has its own seed.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from bodyjax.simulate.motion import COMMANDS, ONE_WAY
 __all__ = ["VERSION", "ClipSpec", "classes", "describe", "ensure", "picture"]
 
 VERSION = 4
-"""Version of the generator: raised with every change of its pixels, so that caches are remade."""
+"""Version of the generator: raised with every change of its pixels, so that caches are rebuilt."""
 
 SPLITS = ("train", "valid", "test")
 KINDS = {"commands": COMMANDS, "exercises": EXERCISES, "one_way": ONE_WAY}
@@ -72,7 +72,8 @@ def classes(spec: ClipSpec) -> tuple[str, ...]:
 
 
 def clip_seed(spec: ClipSpec, split: str, label: str, index: int) -> int:
-    """The seed of one clip, below 2**63: other clips, classes, splits and sets get others."""
+    """The seed of one clip, below 2**63: other clips, classes, splits and sets get different
+    seeds."""
     name = f"{spec.kind}/{spec.seed}/{split}/{label}/{index}"
     return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big") >> 1
 
@@ -106,8 +107,8 @@ def ensure(
 
     cache: folder of all sets, default $BODYJAX_CACHE, else ~/.cache/bodyjax. workers: processes
     (started by spawn; default one per core, at most 8); 0 works in this process. DataError if the
-    folder cannot be written. A run that is stopped loses at most the clips of its last moments: the
-    next one goes on.
+    folder cannot be written. A stopped run loses at most the clips of its last moments: the next
+    run continues.
     """
     root = (cache or default_cache()) / f"{spec.kind}-{_digest(asdict(spec))[:12]}"
     try:
@@ -161,8 +162,8 @@ def _results(tasks: list[tuple], workers: int) -> Iterator[tuple[str, dict[str, 
 
 @contextmanager
 def _ctrl_c_for_this_process() -> Iterator[None]:
-    """Processes started meanwhile get no SIGINT: a terminal sends it to all, and each worker would
-    show a traceback. This one gets it at the end."""
+    """Processes started inside get no SIGINT: a terminal sends it to all processes, and each worker
+    would show a traceback. This process gets it at the end."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
@@ -220,7 +221,7 @@ def describe(clip: Clip, seed: int) -> dict:
 
 def write_h264(path: Path, frames: np.ndarray, fps: float) -> None:
     """Write (T, H, W, 3) uint8 as H.264 (crf 23, a keyframe every 12 frames), one thread: the same
-    frames give the same file. VideoError with ffmpeg's last line where it fails."""
+    frames give the same file. VideoError with ffmpeg's last line if it fails."""
     import imageio_ffmpeg  # 165 MB binary: found when needed
 
     height, width = frames.shape[1:3]
@@ -253,7 +254,7 @@ def _write_manifest(root: Path, spec: ClipSpec, clips: dict[str, dict[str, str]]
 
 
 def _intact(root: Path, sums: dict[str, str]) -> bool:
-    """Whether the files of a clip are there with the contents that the manifest names."""
+    """Whether the files of a clip exist with the contents that the manifest names."""
     try:
         return len(sums) == 2 and all(_sha256(root / name) == sums[name] for name in sums)
     except (OSError, TypeError):

@@ -61,8 +61,8 @@ FAULTS: dict[str, dict[str, tuple[str, ...]]] = {
 
 @dataclass(frozen=True)
 class Exercise:
-    """A movement with what it needs around it: pose over T frames, repetitions, things to draw
-    (a bar), and what a camera must show: extent (mm, along the picture's height) about target."""
+    """A movement and its surroundings: pose over T frames, repetitions, things to draw (a bar), and
+    what a camera must show: extent (mm, along the picture's height) about target."""
 
     pose: Pose
     repetitions: int
@@ -74,7 +74,7 @@ class Exercise:
 @dataclass(frozen=True)
 class _Plan:
     """Who does an exercise, how and when: t (T,) seconds; wave (T,) rises from 0 to 1 and falls
-    back once a repetition; rng draws the rest, in the order of the code."""
+    back once per repetition; rng draws the rest, in the order of the code."""
 
     fault: str | None
     body: Body
@@ -88,7 +88,7 @@ class _Plan:
 def exercise(
     name: str, fault: str | None, body: Body, setting: Setting, rng: np.random.Generator
 ) -> Exercise:
-    """The exercise `name` of EXERCISES, standard where fault is None. ValueError for names that are
+    """The exercise `name` of EXERCISES, standard if fault is None. ValueError for names that are
     not in FAULTS."""
     if name not in FAULTS or (fault is not None and fault not in FAULTS[name]):
         raise ValueError(f"no exercise {name!r} with fault {fault!r}")

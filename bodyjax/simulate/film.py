@@ -35,7 +35,7 @@ STREAMS = ("scene", "body", "setting", "motion", "sensor")
 
 @dataclass(frozen=True)
 class Person:
-    """Who is filmed: body, pose over T frames, look and the cut of the clothes."""
+    """The filmed person: body, pose over T frames, look and the cut of the clothes."""
 
     body: Body
     pose: Pose
@@ -62,7 +62,7 @@ class Film:
 
 @dataclass(frozen=True)
 class Clip:
-    """One labelled clip: its film, class, frames per second and what the label says beside them."""
+    """One labelled clip: its film, class, frames per second and the other contents of its label."""
 
     film: Film
     label: str
@@ -84,8 +84,8 @@ def film(
     rng: np.random.Generator,
     things: list[tuple[list[Solid], Look]] | None = None,
 ) -> Film:
-    """Draw people (all of the same T) and things before a place. rng is the sensor's: noise, blur,
-    exposure."""
+    """Draw people (all with the same T) and things in front of a place. rng is the sensor's: noise,
+    blur, exposure."""
     posed = [pose_points(p.body, p.pose) for p in people]
     groups = []
     for p, (at, frames) in zip(people, posed, strict=True):

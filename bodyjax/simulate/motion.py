@@ -1,10 +1,10 @@
 """Movements as joint-angle trajectories: the eight commands of a traffic officer and standing idle.
 
 US 2020/0042776 A1, [0058], names the use. The table gives angles of the upper arm against the
-trunk, 0 hanging, 90 level, 180 up. Tempo, amplitude, phase, tremor and the timing of left and
-right vary from clip to clip. What must not tell the class (length, start pose, idle time before and
-after, stance, sway, glances) is in `Setting`, drawn without knowing the class. Exercises are in
-exercises.py. NumPy only.
+trunk, 0 hanging, 90 level, 180 up. Tempo, amplitude, phase, tremor and the timing of left and right
+vary from clip to clip. Anything that must not reveal the class (length, start pose, idle time
+before and after, stance, sway, glances) is in `Setting`, drawn without knowing the class. Exercises
+are in exercises.py. NumPy only.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ COMMANDS = (
 """The nine classes: eight commands and none."""
 
 SWEEPS = ("right_turn", "left_turn_wait", "change_lane", "slow_down")
-"""Commands whose arm goes to and fro between two places."""
+"""Commands whose arm moves back and forth between two places."""
 BACKWARD = "_backward"
 ONE_WAY = tuple(name for sweep in SWEEPS for name in (sweep, sweep + BACKWARD))
-"""Sweeps slow out and quick back, and the same clips played backward: only order tells them."""
+"""Sweeps slow out and quick back, and the same clips played backward: they differ only in order."""
 EVEN, LATE = (0.42, 0.55), (0.76, 0.84)
 """The share of a cycle at which the arm turns: of commands, and of sweeps that are one-way."""
 
@@ -50,9 +50,9 @@ FIDGETS = {  # of one arm
 
 @dataclass(frozen=True)
 class Setting:
-    """What a clip has whatever its class. before and after: idle time, s; start: name in
-    START_ARMS; stance: half width between the ankles, mm; toes: outward turn of both feet,
-    degrees; sway, tremor and glance: sizes of mm, degrees and degrees."""
+    """The properties of a clip that don't depend on its class. before and after: idle time, s;
+    start: name in START_ARMS; stance: half width between the ankles, mm; toes: outward turn of both
+    feet, degrees; sway, tremor and glance: sizes of mm, degrees and degrees."""
 
     frames: int
     fps: float
@@ -128,8 +128,8 @@ def command(
     rng: np.random.Generator,
     turning: tuple[float, float] = EVEN,
 ) -> tuple[Pose, int]:
-    """The movement `name` of COMMANDS as a pose of setting.frames frames, and its repetitions (0
-    where nothing repeats). turning: as in `cycles`. ValueError for another name."""
+    """The movement `name` of COMMANDS as a pose of setting.frames frames, and its repetitions (0 if
+    nothing repeats). turning: as in `cycles`. ValueError for another name."""
     if name not in COMMANDS:
         raise ValueError(f"no command {name!r}; there are {', '.join(COMMANDS)}")
     t = np.arange(setting.frames) / setting.fps
@@ -261,7 +261,8 @@ def standing(
     arms: dict[str, Array],
     steps: Array,
 ) -> Pose:
-    """A standing person with the given arms (T, 4) degrees; feet planted, trunk and head alive."""
+    """A standing person with the given arms (T, 4) degrees; feet planted, trunk and head moving
+    slightly."""
     frames = len(t)
     tremor, sway = setting.tremor, setting.sway
     angles = {}

@@ -2,7 +2,7 @@
 
 Every capsule is drawn as an impostor: inside its screen box each pixel's ray is cut with the solid
 exactly, so depth and normals need no mesh. People are drawn at twice the picture's resolution and
-averaged, the background is given. Camera frame: x right, y down, z forward, mm. Pixel centres lie
+averaged; the background is given. Camera frame: x right, y down, z forward, mm. Pixel centres lie
 at integers.
 """
 
@@ -172,7 +172,7 @@ class Solids:
 
     def _boxes(self, camera: Camera, a: Array, b: Array) -> Array:
         """Screen boxes (T, N, 4) left, top, right, bottom in fine pixels, clipped; empty boxes for
-        what reaches behind the near plane."""
+        anything that reaches behind the near plane."""
         width, height = camera.size
         low = np.full((*a.shape[:2], 2), np.inf)
         high = -low

@@ -1,4 +1,5 @@
-"""What a clip shows around the movement: clothes, light, camera, place. Drawn without the class."""
+"""The surroundings of the movement in a clip: clothes, light, camera, place, drawn without the
+class."""
 
 from __future__ import annotations
 

@@ -171,7 +171,7 @@ class OutOfOrder:
 
 @dataclass(frozen=True)
 class WholeClip:
-    """A clip as it is: one sampling of the frames that stand for it (`clips.chosen` by the rule
+    """A clip as it is: one sampling of the frames that represent it (`clips.chosen` by the rule
     `sampling`), or `samples` of them.
 
     order, to show the value of movement: "kept"; "shuffled", in an order that depends on the clip
@@ -279,7 +279,7 @@ class StoredMaps:
 
 @dataclass(frozen=True)
 class StoredJoints:
-    """Joints that a detector found in K evenly spread frames of each clip, which stand for the
+    """Joints that a detector found in K evenly spread frames of each clip, which represent the
     clip: tables (N, K, 18, 3), x and y in pixels of the clip and the score, 0: absent."""
 
     clips: Clips
@@ -348,7 +348,7 @@ class SampleMaps:
 
 @dataclass(frozen=True)
 class WholeMaps:
-    """The `frames` of the K stored maps that stand for a clip, for evaluation; `shuffle` reorders
+    """The `frames` of the K stored maps that represent a clip, for evaluation; `shuffle` reorders
     them."""
 
     frames: int

@@ -256,7 +256,7 @@ def drawn(total: int, count: int, mode: str, rng: np.random.Generator | None = N
 
 
 def chosen(total: int, count: int, mode: str) -> np.ndarray:
-    """The `count` of `total` frames that stand for a clip in evaluation and recognition, (count,)
+    """The `count` of `total` frames that represent a clip in evaluation and recognition, (count,)
     int64 in ascending order, always the same.
 
     `mode` is the training's rule (`sample`): "start", "middle" or "end" of equal segments; if
@@ -385,7 +385,7 @@ def _files(folder: Path, classes: tuple[str, ...], manifest: Manifest) -> Found:
 
 
 def _holds_clips(folder: Path) -> bool:
-    """Whether a clip lies anywhere in a folder."""
+    """Whether there is a clip anywhere in a folder."""
     return bool(files.listed(folder, files.VIDEOS).files)
 
 

@@ -1,7 +1,7 @@
 """Several movements at once: labels.json.
 
-The file lies beside the class folders (of train/, valid/ and test/ in each; of numbered splits
-beside splits.json) and names all movements of a clip, none for []:
+The file is beside the class folders (of train/, valid/ and test/ in each; of numbered splits beside
+splits.json) and names all movements of a clip, none for []:
 
     {"CLASS/NAME": ["wave", "walk"], "CLASS/OTHER": []}
 

@@ -7,7 +7,7 @@ Published weights: names of the PyTorch port.
 | _conv_stem, _bn0 | stem, stem_bn |
 | _blocks.N._expand_conv, _bn0, _depthwise_conv, _bn1, _project_conv, _bn2 | blockN/expand, ... |
 
-Left out: its head and classifier, which lie behind.
+Left out: its head and classifier, which come after.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""MobileNetV2 with a feature pyramid, as MoveNet has it: a backbone that has seen people.
+"""MobileNetV2 with a feature pyramid, as in MoveNet: a backbone that has seen people.
 
 Sandler et al., "MobileNetV2: Inverted Residuals and Linear Bottlenecks", CVPR 2018; the pyramid and
-the heads that read it are MoveNet's (Google, Apache 2.0; CenterNet's form: Zhou et al., "Objects as
+the heads that read it are MoveNet's (Google, Apache 2.0; CenterNet-style: Zhou et al., "Objects as
 Points", 2019). Depth multiplier 1.5 is MoveNet MultiPose's, 1.75 MoveNet Thunder's. The published
 weights have their batch norms folded into kernels and biases, so there are no norms here.
 

@@ -1,5 +1,5 @@
 """ResNet with squeeze and excitation (Hu et al., Squeeze-and-Excitation Networks, CVPR 2018; CN
-114581953 B takes it in VGG's place, with reduction 8), and without.
+114581953 B uses it instead of VGG, with reduction 8), and without.
 
 Published weights: ResNet of torchvision, SE-ResNet of moskomule/senet.pytorch.
 
@@ -10,7 +10,7 @@ Published weights: ResNet of torchvision, SE-ResNet of moskomule/senet.pytorch.
 | layerG.N.downsample.0, downsample.1 | layerG_N/shortcut, shortcut_bn |
 | layerG.N.se.fc.0, se.fc.2 | layerG_N/se/squeeze, se/excite |
 
-Left out: layer4 and the classifier, which lie behind.
+Left out: layer4 and the classifier, which come after.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ KNOWN_BY = "layer1.0.conv1.weight"
 class SEBottleneck(nn.Module):
     """1x1, 3x3 (with the stride), 1x1 to 4 x planes, squeeze and excitation, shortcut, ReLU.
 
-    `dilation` spreads the 3x3 kernel where a stride was taken away. reduction 0: plain ResNet.
+    `dilation` spreads the 3x3 kernel where a stride was removed. reduction 0: plain ResNet.
     """
 
     planes: int
@@ -117,7 +117,7 @@ BLOCK_PLACES = {
 
 def published(arrays: Arrays) -> Weights:
     """The variables of `SEResNet` from torchvision's resnet50 or resnet101, or an SE-ResNet of the
-    same layout. Plain ResNets say nothing about squeeze and excitation."""
+    same layout. Plain ResNets have no squeeze and excitation."""
     block = r"layer([123])\.(\d+)\.(.+)"
     place = of_blocks(TOP_PLACES, block, BLOCK_PLACES, r"layer\1_\2", r"fc|layer4\..*")
     return moved(arrays, place)

@@ -1,4 +1,4 @@
-"""VGG19's first ten convolutions (Simonyan and Zisserman, ICLR 2015), where CMU-Pose begins.
+"""VGG19's first ten convolutions (Simonyan and Zisserman, ICLR 2015), with which CMU-Pose begins.
 
 Published weights: torchvision's vgg19.
 
@@ -6,7 +6,7 @@ Published weights: torchvision's vgg19.
 |---|---|
 | features.0, 2, 5, 7, 10, 12, 14, 16, 19, 21 | conv1_1, 1_2, 2_1, ... 4_2 |
 
-Left out: what lies behind (conv4_3 on, the classifier).
+Left out: the later layers (from conv4_3 on, and the classifier).
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ GROUPS = ((64, 64), (128, 128), (256, 256, 256, 256), (512, 512))
 class VGG19(nn.Module):
     """The first ten convolutions of VGG19 (conv1_1 to conv4_2), 512 channels at stride 8.
 
-    CMU-Pose (Cao et al., CVPR 2017) adds conv4_3 (256) and conv4_4 (128), which are trained anew:
+    CMU-Pose (Cao et al., CVPR 2017) adds conv4_3 (256) and conv4_4 (128), which are newly trained:
     `models.pose.MultiStagePose` has them as `reduce1` and `reduce2`.
     """
 
