@@ -9,6 +9,7 @@ from PIL import Image
 
 from bodyjax import skeleton
 from bodyjax.data import pictures
+from bodyjax.data.pictures.coco_keypoints import coco_file
 from bodyjax.errors import ConfigError, DataError
 
 BODY18, COCO17 = skeleton.get("body18"), skeleton.get("coco17")
