@@ -29,6 +29,10 @@ from bodyjax.skeleton import BODY18, Skeleton
 Example = dict[str, Any]
 
 
+EVALUATED = 300
+"""Simulated pictures of a part that is evaluated."""
+
+
 @dataclass(frozen=True)
 class TrainPicture:
     """The training transform of pictures: one random crop, of fixed shapes. `options`: fields of
@@ -83,7 +87,9 @@ def picture_source(
     this was done when it was made.
     """
     if name == "simulated":
-        return _in_joints(SimulatedPictures(part), bones)
+        # As many to train on as anybody wants; of those that are evaluated a few hundred suffice.
+        count = SimulatedPictures.count if part == "train" else EVALUATED
+        return _in_joints(SimulatedPictures(part, count), bones)
     folder = root / name
     if not folder.exists():
         raise ConfigError(
