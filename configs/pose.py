@@ -191,7 +191,7 @@ def finetune() -> dict[str, Any]:
             "ema": 0.98,
             "multipliers": kept,
         },
-        train={"steps": 150, "save_every": 50},
+        train={"steps": 600, "save_every": 100},
     )
     data = {name: config["data"][name] for name in ("on_bad", "workers", "augment")}
     config["data"] = {"kind": "own_pictures", "path": "", "batch": 8, **data}
