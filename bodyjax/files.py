@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import threading
 import time
@@ -81,6 +82,12 @@ def write_text(file: str | PathLike[str], text: str) -> None:
             temporary.write_text(text, encoding="utf-8")
     except OSError as error:
         raise DataError(f"can't be written ({error.strerror})", file=file) from None
+
+
+def sha256(file: Path) -> str:
+    """The checksum of a file, 64 hexadecimal digits."""
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
 LEFTOVER_SECONDS = 3600.0

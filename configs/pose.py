@@ -12,7 +12,7 @@ figures not given here are in README.md.
 |---|---|---|---|---|
 | small | MoveNet MultiPose as it is, two stages for the fields | lspet, multi, people, simulated | 1 h, 1 CPU core | README |
 | large | the same on MoveNet Thunder | the same | 1 h, 1 CPU core | README |
-| finetune | `small` on your own pictures | a COCO keypoint file | 10 min, 2 CPU cores | prints the gain |
+| finetune | `small` on your own pictures | a COCO keypoint file | 6 min, 2 CPU cores | prints the gain |
 | small_tuned | `small`, its deep blocks and heads trained too, a third drawn people | lspet, multi, people, simulated | 20 min, 1 CPU core | PCK 0.570 -> 0.535 (validation): docs/detecting.md |
 | large_tuned | `large`, its deep blocks and heads trained too, `large` as teacher | lspet, multi, people, simulated | 1 h, 1 CPU core | no gain: docs/detecting.md |
 | imagenet | EfficientNet-lite0 start, two light stages, stride 8 | as small | 5 h, 2 CPU cores | 0.531 |

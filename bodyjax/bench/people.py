@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from bodyjax import detect
-from bodyjax.bench import onnx_network, scenes, timing
+from bodyjax.bench import onnx_network, rows, scenes, timing
 from bodyjax.bench.rows import Row, attempt, not_measured
 from bodyjax.detect import canvas
 from bodyjax.detect.detector import Detector
@@ -155,7 +155,7 @@ def _onnx(size: int, budget: float) -> Iterator[Row]:
     away = difference(detector, ours, onnx_network.session(graph, 1), pixels)
     if not away <= CLOSE:
         raise ValueError(f"the graph's maps are {away:.2g} off ours")
-    threads = sorted({1, timing.cores()}, reverse=True)
+    threads = sorted({1, rows.cores()}, reverse=True)
     placed = jax.device_put(pixels)
     programs: dict[str, Program] = {
         "XLA": partial(ours, detector.variables, placed),
@@ -164,7 +164,7 @@ def _onnx(size: int, budget: float) -> Iterator[Row]:
     programs |= {str(n): partial(onnx_network.session(graph, n), pixels) for n in threads}
     measured = medians(programs, budget)
     what = f"{size}: backbone and heads"
-    note = f"{timing.cores()} cores"
+    note = f"{rows.cores()} cores"
     yield Row(PART, f"{what}, XLA", 1e3 * measured["XLA"], "ms", note=note)
     for n in threads:
         note = (

@@ -75,11 +75,16 @@ def peak_memory() -> float:
     return kilobytes / (1024**2 if sys.platform == "darwin" else 1024)
 
 
+def cores() -> int:
+    """Processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def machine(name: str, part: Part, platform_name: str) -> dict[str, Any]:
     """The machine of the figures; another process queries the devices."""
     devices = [row.note for row in measure_apart(name, part, platform_name) if row.unit == "device"]
     return {
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 0,
+        "cores": cores(),
         "load": round(os.getloadavg()[0], 2),
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",

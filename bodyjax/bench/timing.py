@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
@@ -144,8 +143,3 @@ def random_batch(spec: dict[str, ArraySpec], classes: int = 1) -> dict[str, np.n
             array = rng.uniform(0, 64, shape) if name in ("xy", "joints") else rng.random(shape)
         batch[name] = array.astype(dtype)
     return batch
-
-
-def cores() -> int:
-    """Processors that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -14,7 +14,6 @@ Nothing goes through pickle.
 
 from __future__ import annotations
 
-import hashlib
 import importlib.metadata
 import json
 import logging
@@ -144,14 +143,14 @@ def save_frozen(workdir: Path, frozen: Any) -> str | None:
     if not written:
         raise CheckpointError("was not written", file=folder)
     seal(folder)
-    return sha256(folder / SUMS)
+    return files.sha256(folder / SUMS)
 
 
 def seal(folder: Path) -> None:
     """Writes SHA256SUMS over all files of `folder`, atomically, and flushed to disk."""
     meshes.barrier(f"written {folder}")
     if meshes.is_first():
-        lines = [f"{sha256(folder / name)}  {name}\n" for name in _files(folder)]
+        lines = [f"{files.sha256(folder / name)}  {name}\n" for name in _files(folder)]
         with files.whole(folder / SUMS) as temporary, temporary.open("w", encoding="utf-8") as file:
             file.writelines(lines)
             file.flush()
@@ -177,7 +176,7 @@ def verify(folder: Path) -> None:
         state = "is missing" if name in wanted else "does not belong here"
         raise CheckpointError(f"is damaged: {name} {state}", file=folder)
     for name, digest in wanted.items():
-        if sha256(folder / name) != digest:
+        if files.sha256(folder / name) != digest:
             raise CheckpointError(f"is damaged: {name} has changed", file=folder)
 
 
@@ -378,7 +377,7 @@ def restore_frozen(workdir: Path, digest: str) -> Any:
     """The frozen parameters of a run, as host arrays, after checking their sums."""
     folder = workdir / "frozen" / "0"
     verify(folder)
-    if sha256(folder / SUMS) != digest:
+    if files.sha256(folder / SUMS) != digest:
         raise CheckpointError("the frozen parameters are of another run", file=folder)
     return read_arrays(folder, "model")
 
@@ -457,7 +456,7 @@ def export(
         "metrics": checkpoint.metrics,
         "versions": checkpoint.versions,
         "step": checkpoint.step,
-        "sha256": sha256(folder / "params.npz"),
+        "sha256": files.sha256(folder / "params.npz"),
         "dtypes": dtypes,
         "frozen_from": references,
     }
@@ -474,7 +473,7 @@ def _reference(part: str, weights: str, value: Any) -> dict[str, str]:
         np.array_equal(np.asarray(mine[name]), np.asarray(theirs[name])) for name in mine
     ):
         raise CheckpointError(f"frozen {part!r} is not the weights {weights!r}")
-    return {"weights": weights, "sha256": sha256(_find(weights) / "params.npz")}
+    return {"weights": weights, "sha256": files.sha256(_find(weights) / "params.npz")}
 
 
 def _load_exported(folder: Path) -> Checkpoint:
@@ -487,7 +486,7 @@ def _load_exported(folder: Path) -> Checkpoint:
     except (OSError, ValueError, KeyError, TypeError) as error:
         place = folder / "config.json"
         raise CheckpointError(f"can't be read: {_line(error)}", file=place) from error
-    if not arrays.exists() or sha256(arrays) != digest:
+    if not arrays.exists() or files.sha256(arrays) != digest:
         raise CheckpointError("is damaged: it is not the file that config.json names", file=arrays)
     flat = {}
     try:
@@ -505,7 +504,7 @@ def _load_exported(folder: Path) -> Checkpoint:
     variables = {"params": {}, "batch_stats": {}, "frozen": {}, **placed}
     for part, reference in references.items():
         weights = _find(reference["weights"])
-        if sha256(weights / "params.npz") != reference["sha256"]:
+        if files.sha256(weights / "params.npz") != reference["sha256"]:
             raise CheckpointError(
                 f"was made with other weights {reference['weights']!r} than those here",
                 file=folder,
@@ -526,12 +525,6 @@ def versions() -> dict[str, str]:
     names = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
     found = {name: importlib.metadata.version(name) for name in names}
     return {"bodyjax": bodyjax.__version__, "python": platform.python_version(), **found}
-
-
-def sha256(path: Path) -> str:
-    """The checksum of a file, 64 hexadecimal digits."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def flatten(tree: Any) -> dict[str, Any]:

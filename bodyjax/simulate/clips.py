@@ -26,7 +26,7 @@ import numpy as np
 from tqdm import tqdm
 
 from bodyjax.errors import ConfigError, DataError, VideoError
-from bodyjax.files import default_cache, remove_leftovers, whole, write_text
+from bodyjax.files import default_cache, remove_leftovers, sha256, whole, write_text
 from bodyjax.simulate import film
 from bodyjax.simulate.exercises import EXERCISES, FAULTS, VIEWS
 from bodyjax.simulate.film import Clip, picture
@@ -186,7 +186,7 @@ def make_clip(task: tuple) -> tuple[str, dict[str, str]]:
     video = base.with_suffix(".mp4")
     with whole(video) as temporary:
         write_h264(temporary, clip.film.frames, spec.fps)
-        sums[f"{path}.mp4"] = _sha256(temporary)
+        sums[f"{path}.mp4"] = sha256(temporary)
     text = json.dumps(describe(clip, seed), separators=(",", ":"))
     sums[f"{path}.json"] = hashlib.sha256(text.encode()).hexdigest()
     write_text(base.with_suffix(".json"), text)
@@ -256,14 +256,9 @@ def _write_manifest(root: Path, spec: ClipSpec, clips: dict[str, dict[str, str]]
 def _intact(root: Path, sums: dict[str, str]) -> bool:
     """Whether the files of a clip exist with the contents that the manifest names."""
     try:
-        return len(sums) == 2 and all(_sha256(root / name) == sums[name] for name in sums)
+        return len(sums) == 2 and all(sha256(root / name) == sums[name] for name in sums)
     except (OSError, TypeError):
         return False
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _plain(value: dict) -> dict:

@@ -74,13 +74,13 @@ class Movement:
         clip = Clip(maps, jnp.zeros((1, 2, JOINTS, 2)), jnp.zeros((1, 2, JOINTS)))
         classifier = self.model.init(first, maps, self.features(clip))
         if self.settings.input == "joints":
-            return {**split(classifier), "frozen": {}}
+            return {**pose.split(classifier), "frozen": {}}
         # A detector comes trained, from a checkpoint: no random start of it is compiled.
-        shapes = split(jax.eval_shape(self.looker.init, second))
+        shapes = pose.split(jax.eval_shape(self.looker.init, second))
         detector = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
         if not self.settings.fine_tune:
-            return {**split(classifier), "frozen": {"detector": detector}}
-        own = split(classifier)
+            return {**pose.split(classifier), "frozen": {"detector": detector}}
+        own = pose.split(classifier)
         return {
             "params": {"classifier": own["params"], "detector": detector["params"]},
             "batch_stats": {"classifier": own["batch_stats"]},
@@ -302,11 +302,6 @@ class Change(NamedTuple):
     turn: Array
     shift: Array
     flip: Array
-
-
-def split(variables: Any) -> Variables:
-    """Parameters and statistics of a network as plain parts."""
-    return {"params": variables["params"], "batch_stats": variables.get("batch_stats", {})}
 
 
 def move(local: Array, change: Change) -> Array:

@@ -230,12 +230,10 @@ def label_of(example: Example) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class StoredMaps:
-    """Heat maps of evenly spread frames of each clip, made before: maps (N, K, h, w, J) uint8."""
+class OfClips:
+    """A source with a row for each clip; what is said of a clip is said of its row."""
 
     clips: Clips
-    maps: np.ndarray
-    fingerprint: str
 
     @property
     def labels(self) -> np.ndarray:
@@ -270,6 +268,14 @@ class StoredMaps:
 
     def __len__(self) -> int:
         return len(self.clips)
+
+
+@dataclass(frozen=True)
+class StoredMaps(OfClips):
+    """Heat maps of evenly spread frames of each clip, made before: maps (N, K, h, w, J) uint8."""
+
+    maps: np.ndarray
+    fingerprint: str
 
     def __getitem__(self, index: int) -> Example:
         held = self.clips.several if isinstance(self.clips, ClipFolder) else None
@@ -278,47 +284,12 @@ class StoredMaps:
 
 
 @dataclass(frozen=True)
-class StoredJoints:
+class StoredJoints(OfClips):
     """Joints that a detector found in K evenly spread frames of each clip, which represent the
     clip: tables (N, K, 18, 3), x and y in pixels of the clip and the score, 0: absent."""
 
-    clips: Clips
     tables: np.ndarray
     fingerprint: str
-
-    @property
-    def labels(self) -> np.ndarray:
-        return np.asarray(self.clips.labels)
-
-    @property
-    def groups(self) -> np.ndarray:
-        return np.asarray(self.clips.groups)
-
-    @property
-    def heldout(self) -> np.ndarray:
-        return self.clips.heldout
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        return self.clips.classes
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        return self.clips.names
-
-    @property
-    def bad(self) -> tuple[str, ...]:
-        return self.clips.bad
-
-    @property
-    def left_out(self) -> Mapping[str, int]:
-        return self.clips.left_out
-
-    def name(self, index: int) -> str:
-        return self.clips.name(index)
-
-    def __len__(self) -> int:
-        return len(self.clips)
 
     def __getitem__(self, index: int) -> Example:
         example = {k: v for k, v in self.clips[index].items() if k in ("label", "size", "id")}
