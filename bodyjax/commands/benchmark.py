@@ -17,7 +17,6 @@ from typing import Any
 
 from bodyjax import files
 from bodyjax.commands import flags
-from bodyjax.commands.evaluate import check_writable
 from bodyjax.errors import UserError
 
 Part = tuple[str, Callable[..., Iterator[Any]], tuple[Any, ...]]
@@ -31,7 +30,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--platform", choices=("cpu", "gpu", "tpu"), default="")
     parser.add_argument("--json", type=Path, help="file for the figures")
     options = parser.parse_args(arguments)
-    check_writable(options.json)
+    flags.check_writable(options.json)
     configs = load_configs()
     known = ["reading", *dict.fromkeys(config["system"] for config in configs.values())]
     if options.system is not None and options.system not in known:

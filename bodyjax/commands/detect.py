@@ -23,13 +23,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bodyjax import files
 from bodyjax.commands import flags
-from bodyjax.commands.evaluate import (
-    add_detector_flags,
-    check_apart,
-    check_writable,
-    detector_settings,
-    least_score,
-)
 from bodyjax.data.video.writing import WRITTEN
 from bodyjax.errors import ConfigError, DataError, UserError
 
@@ -68,10 +61,10 @@ def main(arguments: list[str]) -> int:
         "--on-bad", choices=("raise", "skip"), default="raise",
         help="skip: read what is whole of damaged videos",
     )  # fmt: skip
-    add_detector_flags(parser)
+    flags.add_detector_flags(parser)
     options = parser.parse_args(arguments)
-    settings = detector_settings(options)
-    least = least_score(options.min_score)
+    settings = flags.detector_settings(options)
+    least = flags.least_score(options.min_score)
     if options.max_people is not None:
         settings["max_people"] = most_people(options.max_people)
     for flag in ("input", "out", "json", "checkpoint", "second"):
@@ -80,11 +73,11 @@ def main(arguments: list[str]) -> int:
     root = Path(options.input)
     found_files = input_files(root)
     inputs = found_files.files
-    check_writable(options.json)
-    check_writable(options.out, folder=root.is_dir() or Path(options.out or "").is_dir())
+    flags.check_writable(options.json)
+    flags.check_writable(options.out, folder=root.is_dir() or Path(options.out or "").is_dir())
     targets = overlay_files(root, inputs, Path(options.out)) if options.out else {}
     taken = dict.fromkeys(inputs, "an input") | dict.fromkeys(targets.values(), "an overlay")
-    check_apart({"--json": options.json}, taken)
+    flags.check_apart({"--json": options.json}, taken)
 
     gc.set_threshold(100_000, 20, 20)  # imports and tracing leave objects: a tenth of the start
     from bodyjax import detect

@@ -9,10 +9,8 @@ evaluation lacks is an error. Exit codes: 0 done, 2 a mistake in the input, 3 st
 
 from __future__ import annotations
 
-import argparse
 import json
 import math
-import os
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +25,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--data", required=True, help="a set's folder or file")
     parser.add_argument("--split", help="train, valid, test, ... (default: every row)")
     parser.add_argument("--out", help="file for the metrics (JSON)")
-    add_detector_flags(parser)
+    flags.add_detector_flags(parser)
     parser.add_argument(
         "--min-score",
         help="precision and recall are told of people of this score (default: the detector's)",
@@ -45,15 +43,15 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--pictures", help="folder for the best and the worst pictures, drawn")
     options = parser.parse_args(arguments)
     for name in (options.out, options.results):
-        check_writable(name)
-    check_writable(options.pictures, folder=True)
+        flags.check_writable(name)
+    flags.check_writable(options.pictures, folder=True)
     read = label_files(Path(options.data)) + [Path(name) for name in (options.against,) if name]
     outputs = {"--out": options.out, "--results": options.results}
-    check_apart(outputs, dict.fromkeys(read, "a file that is read"))
+    flags.check_apart(outputs, dict.fromkeys(read, "a file that is read"))
     if options.samples is not None and options.samples < 0:
         raise ConfigError(f"{options.samples} is below 0", place="--samples")
-    more = detector_settings(options)
-    if (least := least_score(options.min_score)) is not None:
+    more = flags.detector_settings(options)
+    if (least := flags.least_score(options.min_score)) is not None:
         more["min_person"] = least
     for name in ("on_bad", "samples", "results", "against", "pictures"):
         if getattr(options, name) is not None:
@@ -81,87 +79,6 @@ def evaluate(checkpoint: str, data: str, split: str | None, more: dict[str, Any]
     flags.check_options(run, more, loaded.system)
     result: dict[str, Any] = run(loaded, data, split, **more)
     return result
-
-
-def add_detector_flags(parser: argparse.ArgumentParser) -> None:
-    """Test-time settings of a detector (bodyjax.detect.Settings), and its second look."""
-    group = parser.add_argument_group("detector")
-    group.add_argument("--size", type=int, help="side of the canvas (docs/detecting.md)")
-    group.add_argument("--flip", action="store_true", help="average with the mirrored picture")
-    group.add_argument("--scales", help="average over these, e.g. 0.75,1,1.25")
-    group.add_argument("--refine", choices=("parabola", "dark", "udp"), help="sub-pixel rule")
-    group.add_argument("--second", help="another detector, as large, looks again at each person")
-    group.add_argument("--turns", action="store_true", help="there: unsure people turned as well")
-    group.add_argument("--second-flip", action="store_true", help="there: mirrored as well")
-
-
-def detector_settings(options: argparse.Namespace) -> dict[str, Any]:
-    """The given flags, as bodyjax.detect.load takes them; ConfigError for a mistake."""
-    given: dict[str, Any] = {}
-    if options.size is not None:
-        given["size"] = options.size
-    if options.flip:
-        given["flip"] = True
-    if options.refine is not None:
-        given["refine"] = options.refine
-    if options.second is not None:
-        given["second"] = options.second
-    for name in ("turns", "second_flip"):
-        if getattr(options, name):
-            if options.second is None:
-                flag = name.replace("_", "-")
-                raise ConfigError(f"--{flag} belongs to a second look", hint="--second large")
-            given[name] = True
-    if options.scales is not None:
-        try:
-            given["scales"] = tuple(float(word) for word in options.scales.split(","))
-        except ValueError:
-            raise ConfigError(
-                f"{options.scales!r} is no list of numbers", place="--scales", hint="0.75,1,1.25"
-            ) from None
-    return given
-
-
-def least_score(text: str | None) -> float | None:
-    """The value of --min-score; ConfigError if it is not a number from 0 to 1."""
-    from bodyjax.detect.found import checked_score
-
-    if text is None:
-        return None
-    try:
-        value = float(text)
-    except ValueError:
-        hint = "give a number from 0 to 1"
-        raise ConfigError(f"{text!r} is no number", place="--min-score", hint=hint) from None
-    return checked_score(value, "--min-score")
-
-
-def check_writable(name: str | Path | None, *, folder: bool = False) -> None:
-    """UserError if a file, or with `folder` a folder, could not be written at the end."""
-    if not name:
-        return
-    path = Path(name)
-    if not path.absolute().parent.is_dir():
-        raise UserError("the folder is missing", file=name, hint="make it first")
-    if path.exists() and path.is_dir() != folder:
-        kind, other = ("file", "folder") if folder else ("folder", "file")
-        raise UserError(f"is a {kind}", file=name, hint=f"name a {other}")
-    if not os.access(path if path.is_dir() else path.absolute().parent, os.W_OK):
-        raise UserError("the folder can't be written to", file=name)
-
-
-def check_apart(outputs: dict[str, str | Path | None], others: dict[Path, str]) -> None:
-    """UserError if an output, by its flag, would replace another one, or one of the `others`
-    (files, each with a description)."""
-    taken = {path.resolve(): what for path, what in others.items()}
-    for flag, name in outputs.items():
-        if not name:
-            continue
-        place = Path(name).resolve()
-        if place in taken:
-            what = f"{flag} would replace {taken[place]}"
-            raise UserError(what, file=name, hint="name another file")
-        taken[place] = f"what {flag} writes"
 
 
 def label_files(data: Path) -> list[Path]:

@@ -1,4 +1,5 @@
-"""Flags of the commands: config files with overrides, and errors as one line. Imports no jax."""
+"""Flags of the commands: config files with overrides, settings of a detector, outputs that must not
+replace what is read; errors as one line. Imports no jax."""
 
 from __future__ import annotations
 
@@ -8,6 +9,7 @@ import difflib
 import gc
 import importlib.util
 import inspect
+import os
 import signal
 import sys
 import threading
@@ -224,3 +226,84 @@ def check_options(function: Callable[..., Any], given: Mapping[str, Any], system
         if option not in parameters:
             flag = "min-score" if option == "min_person" else option.replace("_", "-")
             raise ConfigError(f"--{flag} is not for checkpoints of system {system}")
+
+
+def add_detector_flags(parser: argparse.ArgumentParser) -> None:
+    """Test-time settings of a detector (bodyjax.detect.Settings), and its second look."""
+    group = parser.add_argument_group("detector")
+    group.add_argument("--size", type=int, help="side of the canvas (docs/detecting.md)")
+    group.add_argument("--flip", action="store_true", help="average with the mirrored picture")
+    group.add_argument("--scales", help="average over these, e.g. 0.75,1,1.25")
+    group.add_argument("--refine", choices=("parabola", "dark", "udp"), help="sub-pixel rule")
+    group.add_argument("--second", help="another detector, as large, looks again at each person")
+    group.add_argument("--turns", action="store_true", help="there: unsure people turned as well")
+    group.add_argument("--second-flip", action="store_true", help="there: mirrored as well")
+
+
+def detector_settings(options: argparse.Namespace) -> dict[str, Any]:
+    """The given flags, as bodyjax.detect.load takes them; ConfigError for a mistake."""
+    given: dict[str, Any] = {}
+    if options.size is not None:
+        given["size"] = options.size
+    if options.flip:
+        given["flip"] = True
+    if options.refine is not None:
+        given["refine"] = options.refine
+    if options.second is not None:
+        given["second"] = options.second
+    for name in ("turns", "second_flip"):
+        if getattr(options, name):
+            if options.second is None:
+                flag = name.replace("_", "-")
+                raise ConfigError(f"--{flag} belongs to a second look", hint="--second large")
+            given[name] = True
+    if options.scales is not None:
+        try:
+            given["scales"] = tuple(float(word) for word in options.scales.split(","))
+        except ValueError:
+            raise ConfigError(
+                f"{options.scales!r} is no list of numbers", place="--scales", hint="0.75,1,1.25"
+            ) from None
+    return given
+
+
+def least_score(text: str | None) -> float | None:
+    """The value of --min-score; ConfigError if it is not a number from 0 to 1."""
+    from bodyjax.detect.found import checked_score
+
+    if text is None:
+        return None
+    try:
+        value = float(text)
+    except ValueError:
+        hint = "give a number from 0 to 1"
+        raise ConfigError(f"{text!r} is no number", place="--min-score", hint=hint) from None
+    return checked_score(value, "--min-score")
+
+
+def check_writable(name: str | Path | None, *, folder: bool = False) -> None:
+    """UserError if a file, or with `folder` a folder, could not be written at the end."""
+    if not name:
+        return
+    path = Path(name)
+    if not path.absolute().parent.is_dir():
+        raise UserError("the folder is missing", file=name, hint="make it first")
+    if path.exists() and path.is_dir() != folder:
+        kind, other = ("file", "folder") if folder else ("folder", "file")
+        raise UserError(f"is a {kind}", file=name, hint=f"name a {other}")
+    if not os.access(path if path.is_dir() else path.absolute().parent, os.W_OK):
+        raise UserError("the folder can't be written to", file=name)
+
+
+def check_apart(outputs: dict[str, str | Path | None], others: dict[Path, str]) -> None:
+    """UserError if an output, by its flag, would replace another one, or one of the `others`
+    (files, each with a description)."""
+    taken = {path.resolve(): what for path, what in others.items()}
+    for flag, name in outputs.items():
+        if not name:
+            continue
+        place = Path(name).resolve()
+        if place in taken:
+            what = f"{flag} would replace {taken[place]}"
+            raise UserError(what, file=name, hint="name another file")
+        taken[place] = f"what {flag} writes"

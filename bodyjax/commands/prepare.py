@@ -30,7 +30,6 @@ from typing import Any
 
 from bodyjax import files
 from bodyjax.commands import flags
-from bodyjax.commands.evaluate import add_detector_flags, detector_settings
 from bodyjax.errors import ConfigError, DataError
 
 
@@ -51,9 +50,9 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--rate", type=float, help="detect in so many frames a second")
     parser.add_argument("--teacher", help="store this detector's maps of a set of pictures")
     parser.add_argument("--split", help="the part of the set that a teacher sees (train)")
-    add_detector_flags(parser)
+    flags.add_detector_flags(parser)
     options = parser.parse_args(arguments)
-    settings = detector_settings(options)
+    settings = flags.detector_settings(options)
     if options.split is not None and not options.teacher:
         raise ConfigError("--split belongs to --teacher")
     if options.teacher:

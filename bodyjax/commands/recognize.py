@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING, Any
 
 from bodyjax import files
 from bodyjax.commands import flags
-from bodyjax.commands.evaluate import add_detector_flags, check_apart, detector_settings
 from bodyjax.errors import ConfigError, DataError, UserError, VideoError
 
 if TYPE_CHECKING:
@@ -44,9 +43,9 @@ def main(arguments: list[str]) -> int:
         "--on-bad", choices=("raise", "skip"), help="skip: read what is whole of damaged videos"
     )
     parser.add_argument("--exercise", help="which one is done, for scorers that need to know it")
-    add_detector_flags(parser)
+    flags.add_detector_flags(parser)
     options = parser.parse_args(arguments)
-    settings = detector_settings(options)
+    settings = flags.detector_settings(options)
     several = check_outputs(options.video, options.out, options.json, options.window)
     for name in ("window", "exercise", "on_bad"):
         if getattr(options, name) is not None:
@@ -115,10 +114,10 @@ def check_outputs(video: Path, out: Path | None, result: Path | None, window: fl
 
         several = not is_one_video(video)
     videos = files.listed(video, files.VIDEOS).files if video.is_dir() else []
-    check_apart({"--json": result}, dict.fromkeys([video, *videos], "a video"))
+    flags.check_apart({"--json": result}, dict.fromkeys([video, *videos], "a video"))
     if out is None:
         return several
-    check_apart({"--json": result}, {out: "what --out writes"})
+    flags.check_apart({"--json": result}, {out: "what --out writes"})
     if several:
         if out.exists() and not out.is_dir():
             raise DataError("--video is a folder, so --out must be one", file=out)
