@@ -11,6 +11,7 @@ import ml_collections
 import numpy as np
 import pytest
 
+from bodyjax import files
 from bodyjax.engine import checkpoint as ckpt
 from bodyjax.errors import CheckpointError
 
@@ -141,7 +142,7 @@ def test_missing_cut_and_foreign_files_are_noticed(workdir: Path) -> None:
 def test_the_sums_can_be_checked_by_hand(made: Path) -> None:
     line = (made / "newest" / "20" / ckpt.SUMS).read_text().splitlines()[0]
     digest, name = line.split("  ")
-    assert digest == ckpt.sha256(made / "newest" / "20" / name)
+    assert digest == files.sha256(made / "newest" / "20" / name)
     assert len(digest) == 64
 
 
@@ -302,7 +303,7 @@ def test_no_pickle(tmp_path: Path) -> None:
     folder = ckpt.export(model(), tmp_path / "w", "card")
     np.savez(folder / "params.npz", **{"params/w": np.array([{"code": 1}], dtype=object)})
     config = json.loads((folder / "config.json").read_text())
-    config["sha256"] = ckpt.sha256(folder / "params.npz")
+    config["sha256"] = files.sha256(folder / "params.npz")
     (folder / "config.json").write_text(json.dumps(config))
     with pytest.raises(CheckpointError, match="can't be read: ValueError: Object arrays"):
         ckpt.load(folder)
