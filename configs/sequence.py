@@ -8,9 +8,8 @@ settings are compared only inside training data: `--config.folds.inner=3` splits
 by group and tests on a part of it, never on the fold's own test side. The two smallest sets
 (pushfit, pose_trainer) predict with the mean of three models and mirror images.
 
-A field that is None takes the default of the set or the system: `loss.class_weights` (one per
-label; None: all the same), `data.window` (frames in a window: clips as a whole, at `data.steps`
-times).
+None means the default of the set or the system: `loss.class_weights` (one per label) weighs all
+labels alike, `data.window` (frames per window) takes whole clips at `data.steps` times.
 """
 
 from __future__ import annotations

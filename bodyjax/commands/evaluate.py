@@ -28,7 +28,7 @@ def main(arguments: list[str]) -> int:
     flags.add_detector_flags(parser)
     parser.add_argument(
         "--min-score",
-        help="precision and recall are told of people of this score (default: the detector's)",
+        help="score from which people count for precision and recall (default: the detector's)",
     )
     parser.add_argument("--on-bad", choices=("raise", "skip"), help="bad pictures and labels")
     parser.add_argument(

@@ -73,7 +73,7 @@ def _key(name: str, arguments: tuple[Any, ...], decides: object) -> str:
         checkpoint.versions(),
         jax.default_backend(),
         jax.devices()[0].device_kind,
-        sorted(jax.config.values.items()),  # some decide what is traced: all are told
+        sorted(jax.config.values.items()),  # some decide what is traced: all count
     )
     return hashlib.sha256(repr(words).encode()).hexdigest()[:32]
 

@@ -34,10 +34,10 @@ import numpy as np
 import bodyjax
 from bodyjax import config_history, files
 from bodyjax.engine import mesh as meshes
+from bodyjax.engine import seals, trees
 from bodyjax.errors import CheckpointError
 
 WEIGHTS = Path(bodyjax.__file__).parent / "weights"
-SUMS = "SHA256SUMS"
 KINDS = ("newest", "best")
 FORMAT = 1
 
@@ -87,15 +87,15 @@ class Run:
 
         manager = self._managers[kind]
         folder = self.workdir / kind / str(step)
-        flat = {"model": flatten(model), "train": flatten(train)}
-        arrays = {name: _specs(item) for name, item in flat.items()}
+        flat = {"model": trees.flatten(model), "train": trees.flatten(train)}
+        arrays = {name: trees.specs(item) for name, item in flat.items()}
         full = {"format": FORMAT, "step": step, **record, "versions": versions(), "arrays": arrays}
         try:
             written = manager.save(
                 step,
                 args=ocp.args.Composite(
-                    model=ocp.args.StandardSave(nest(flat["model"])),
-                    train=ocp.args.StandardSave(nest(flat["train"])),
+                    model=ocp.args.StandardSave(trees.nest(flat["model"])),
+                    train=ocp.args.StandardSave(trees.nest(flat["train"])),
                     record=ocp.args.JsonSave(full),
                 ),
             )
@@ -110,7 +110,7 @@ class Run:
                 file=folder,
                 hint="start again in another folder",
             )
-        seal(folder)
+        seals.seal(folder)
         for old in sorted(manager.all_steps())[: -self._keep if kind == "newest" else -1]:
             manager.delete(old)
         return folder
@@ -124,7 +124,7 @@ def save_frozen(workdir: Path, frozen: Any) -> str | None:
     """Writes `frozen` once for a run; returns what identifies it, None if there is none."""
     import orbax.checkpoint as ocp
 
-    flat = flatten(frozen)
+    flat = trees.flatten(frozen)
     if not flat:
         return None
     folder = workdir.absolute() / "frozen" / "0"
@@ -136,48 +136,19 @@ def save_frozen(workdir: Path, frozen: Any) -> str | None:
         written = manager.save(
             0,
             args=ocp.args.Composite(
-                model=ocp.args.StandardSave(nest(flat)),
-                record=ocp.args.JsonSave({"format": FORMAT, "arrays": {"model": _specs(flat)}}),
+                model=ocp.args.StandardSave(trees.nest(flat)),
+                record=ocp.args.JsonSave(
+                    {"format": FORMAT, "arrays": {"model": trees.specs(flat)}}
+                ),
             ),
         )
     if not written:
         raise CheckpointError("was not written", file=folder)
-    seal(folder)
-    return files.sha256(folder / SUMS)
-
-
-def seal(folder: Path) -> None:
-    """Writes SHA256SUMS over all files of `folder`, atomically, and flushed to disk."""
-    meshes.barrier(f"written {folder}")
-    if meshes.is_first():
-        lines = [f"{files.sha256(folder / name)}  {name}\n" for name in _files(folder)]
-        with files.whole(folder / SUMS) as temporary, temporary.open("w", encoding="utf-8") as file:
-            file.writelines(lines)
-            file.flush()
-            os.fsync(file.fileno())
-    meshes.barrier(f"sealed {folder}")
+    seals.seal(folder)
+    return files.sha256(folder / seals.SUMS)
 
 
 # ---- the folder of a run: reading -----------------------------------------------------------
-
-
-def verify(folder: Path) -> None:
-    """CheckpointError unless `folder` holds exactly the files of its SHA256SUMS, bit for bit."""
-    sums = folder / SUMS
-    if not sums.exists():
-        raise CheckpointError("was never finished (no SHA256SUMS)", file=folder)
-    try:
-        pairs = [line.split("  ", 1) for line in sums.read_text("utf-8").splitlines()]
-        wanted = {name: digest for digest, name in pairs}
-    except (UnicodeDecodeError, ValueError) as error:
-        raise CheckpointError("is damaged", file=sums) from error
-    present = set(_files(folder))
-    for name in sorted(present ^ set(wanted)):
-        state = "is missing" if name in wanted else "does not belong here"
-        raise CheckpointError(f"is damaged: {name} {state}", file=folder)
-    for name, digest in wanted.items():
-        if files.sha256(folder / name) != digest:
-            raise CheckpointError(f"is damaged: {name} has changed", file=folder)
 
 
 def candidates(workdir: Path, kinds: tuple[str, ...] = KINDS) -> list[Path]:
@@ -200,12 +171,12 @@ def latest_good(workdir: Path, say: Callable[[str], None]) -> Path | None:
     folders = candidates(workdir)
     for folder in folders:
         try:
-            verify(folder)
+            seals.verify(folder)
         except CheckpointError as error:
             say(f"{error}; trying an earlier one")
         else:
             return folder
-    if any((folder / SUMS).exists() for folder in folders):
+    if any((folder / seals.SUMS).exists() for folder in folders):
         raise CheckpointError(
             "every checkpoint of this run is damaged",
             file=workdir,
@@ -221,7 +192,7 @@ def discard(workdir: Path, good: Path | None) -> None:
     meshes.barrier(f"chosen in {workdir}")
     if meshes.is_first():
         for folder in candidates(workdir):
-            if int(folder.name) > step or (int(folder.name) == step and not _holds(folder)):
+            if int(folder.name) > step or (int(folder.name) == step and not seals.holds(folder)):
                 shutil.rmtree(folder)
     meshes.barrier(f"discarded {workdir}")
 
@@ -245,14 +216,14 @@ def restore(folder: Path, item: str, target: Any) -> Any:
 
     CheckpointError names the first array that is missing or of another shape or dtype.
     """
-    wanted = flatten(target)
+    wanted = trees.flatten(target)
     stored = {
         name: (tuple(shape), dtype)
         for name, (shape, dtype) in read_record(folder)["arrays"][item].items()
     }
     expect(stored, {name: (leaf.shape, str(leaf.dtype)) for name, leaf in wanted.items()}, folder)
     values = _orbax_restore(folder / item, wanted)
-    return jax.tree_util.tree_map_with_path(lambda path, _: values[_name(path)], target)
+    return jax.tree_util.tree_map_with_path(lambda path, _: values[trees.leaf_name(path)], target)
 
 
 def expect(stored: Mapping[str, Any], wanted: Mapping[str, Any], place: Path) -> None:
@@ -273,7 +244,7 @@ def _orbax_restore(folder: Path, flat: Mapping[str, Any]) -> dict[str, Any]:
 
     try:
         with ocp.StandardCheckpointer() as checkpointer:
-            return flatten(checkpointer.restore(folder.absolute(), nest(flat)))
+            return trees.flatten(checkpointer.restore(folder.absolute(), trees.nest(flat)))
     except Exception as error:  # Orbax raises many kinds; each is one line to the user
         raise CheckpointError(f"can't be restored: {_line(error)}", file=folder) from error
 
@@ -309,7 +280,7 @@ def check_variables(variables: Mapping[str, Any], expected: Any, place: str | Pa
     """CheckpointError unless `variables` have the names and shapes of `expected` (arrays or the
     result of jax.eval_shape(system.init, key)); dtypes may differ; they are cast on use."""
     shapes = [
-        {name: (tuple(leaf.shape), "") for name, leaf in flatten(tree).items()}
+        {name: (tuple(leaf.shape), "") for name, leaf in trees.flatten(tree).items()}
         for tree in (variables, expected)
     ]
     expect(shapes[0], shapes[1], Path(place))
@@ -334,8 +305,8 @@ def _find(path: str | os.PathLike[str]) -> Path:
 
 
 def _load_run(folder: Path, which: str) -> Checkpoint:
-    if (folder / SUMS).exists() or (folder.name.isdigit() and folder.parent.name in KINDS):
-        verify(folder)
+    if (folder / seals.SUMS).exists() or (folder.name.isdigit() and folder.parent.name in KINDS):
+        seals.verify(folder)
         return _load_step(folder)
     kinds = ("best", "newest") if which == "best" else ("newest", "best")
     folders = [step for kind in kinds for step in candidates(folder, (kind,))]
@@ -345,7 +316,7 @@ def _load_run(folder: Path, which: str) -> Checkpoint:
         )
     for step in folders:
         try:
-            verify(step)
+            seals.verify(step)
         except CheckpointError as error:
             log.warning("%s; trying another one", error)
         else:
@@ -376,8 +347,8 @@ def _load_step(folder: Path) -> Checkpoint:
 def restore_frozen(workdir: Path, digest: str) -> Any:
     """The frozen parameters of a run, as host arrays, after checking their sums."""
     folder = workdir / "frozen" / "0"
-    verify(folder)
-    if files.sha256(folder / SUMS) != digest:
+    seals.verify(folder)
+    if files.sha256(folder / seals.SUMS) != digest:
         raise CheckpointError("the frozen parameters are of another run", file=folder)
     return read_arrays(folder, "model")
 
@@ -389,7 +360,7 @@ def read_arrays(folder: Path, item: str) -> dict[str, Any]:
         name: jax.ShapeDtypeStruct(tuple(shape), jnp.dtype(dtype), sharding=one)
         for name, (shape, dtype) in read_record(folder)["arrays"][item].items()
     }
-    return nest(_orbax_restore(folder / item, flat))
+    return trees.nest(_orbax_restore(folder / item, flat))
 
 
 def _described(record: Mapping[str, Any], place: Path) -> dict[str, Any]:
@@ -433,7 +404,7 @@ def export(
     frozen = dict(checkpoint.variables.get("frozen", {}))
     for part, weights in (frozen_from or {}).items():
         references[part] = _reference(part, weights, frozen.pop(part, None))
-    flat = flatten({**checkpoint.variables, "frozen": frozen})
+    flat = trees.flatten({**checkpoint.variables, "frozen": frozen})
     stored: dict[str, Any] = {}
     dtypes: dict[str, str] = {}
     for name, leaf in flat.items():
@@ -468,7 +439,7 @@ def export(
 def _reference(part: str, weights: str, value: Any) -> dict[str, str]:
     other = load(weights).variables
     same = {"params": other["params"], "batch_stats": other["batch_stats"]}
-    mine, theirs = flatten(value), flatten(same)
+    mine, theirs = trees.flatten(value), trees.flatten(same)
     if mine.keys() != theirs.keys() or not all(
         np.array_equal(np.asarray(mine[name]), np.asarray(theirs[name])) for name in mine
     ):
@@ -500,7 +471,7 @@ def _load_exported(folder: Path) -> Checkpoint:
     except (OSError, ValueError, zipfile.BadZipFile) as error:
         raise CheckpointError(f"can't be read: {_line(error)}", file=arrays) from error
     # all at once: jnp.asarray compiles a program for every shape
-    placed = nest(jax.device_put(flat))
+    placed = trees.nest(jax.device_put(flat))
     variables = {"params": {}, "batch_stats": {}, "frozen": {}, **placed}
     for part, reference in references.items():
         weights = _find(reference["weights"])
@@ -525,49 +496,6 @@ def versions() -> dict[str, str]:
     names = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
     found = {name: importlib.metadata.version(name) for name in names}
     return {"bodyjax": bodyjax.__version__, "python": platform.python_version(), **found}
-
-
-def flatten(tree: Any) -> dict[str, Any]:
-    """A tree as {'a/b/c': leaf}; empty parts vanish."""
-    return {_name(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
-
-
-def nest(flat: Mapping[str, Any]) -> dict[str, Any]:
-    """{'a/b/c': leaf} as nested dicts."""
-    tree: dict[str, Any] = {}
-    for name, leaf in flat.items():
-        *parents, last = name.split("/")
-        inner = tree
-        for parent in parents:
-            inner = inner.setdefault(parent, {})
-        inner[last] = leaf
-    return tree
-
-
-def _name(path: Any) -> str:
-    return jax.tree_util.keystr(path, simple=True, separator="/")
-
-
-def _specs(flat: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: [list(leaf.shape), str(leaf.dtype)] for name, leaf in flat.items()}
-
-
-def _files(folder: Path) -> list[str]:
-    return sorted(
-        path.relative_to(folder).as_posix()
-        for path in folder.rglob("*")
-        if path.is_file()
-        and path.name not in (SUMS, SUMS + ".tmp")  # the latter of older versions
-        and not path.name.startswith(f".{SUMS}.")
-    )
-
-
-def _holds(folder: Path) -> bool:
-    try:
-        verify(folder)
-    except CheckpointError:
-        return False
-    return True
 
 
 def _tuples(value: Any) -> Any:

@@ -20,7 +20,7 @@ import numpy as np
 from bodyjax.contract import Feed, System, Variables
 from bodyjax.engine import checkpoint as ckpt
 from bodyjax.engine import mesh as meshes
-from bodyjax.engine import optim, settings
+from bodyjax.engine import optim, settings, trees
 from bodyjax.engine import step as steps
 from bodyjax.engine.evaluate import make_evaluator
 from bodyjax.engine.report import Report, clock, plain
@@ -235,7 +235,7 @@ class _Fit:
             if part != "frozen" or variables.get("frozen"):
                 ckpt.check_variables(tree, variables.get(part, {}), f"initial {part}")
             variables[part] = tree
-        for name, leaf in ckpt.flatten(variables["params"]).items():
+        for name, leaf in trees.flatten(variables["params"]).items():
             if leaf.dtype != np.float32:
                 raise ConfigError(f"parameter {name} is {leaf.dtype}: parameters are float32")
         return variables

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from bodyjax.engine import settings
+from bodyjax.engine import settings, trees
 from bodyjax.engine.settings import OptimizerSettings
 from bodyjax.errors import ConfigError
 
@@ -126,7 +126,7 @@ def decayed(params: Any) -> Any:
     """True for the leaves that weight decay shrinks: matrices and kernels, but no bias or norm."""
 
     def holds(path: Path, leaf: Any) -> bool:
-        return leaf.ndim > 1 and _name(path).rpartition("/")[2] not in ("bias", "scale")
+        return leaf.ndim > 1 and trees.leaf_name(path).rpartition("/")[2] not in ("bias", "scale")
 
     return jax.tree_util.tree_map_with_path(holds, params)
 
@@ -173,7 +173,7 @@ def moving_average(ema: Any, params: Any, decay: float, update: jax.Array) -> An
 
 
 def _groups(tree: Any, multipliers: Mapping[str, float]) -> Any:
-    names = [_name(path) for path, _ in jax.tree_util.tree_leaves_with_path(tree)]
+    names = [trees.leaf_name(path) for path, _ in jax.tree_util.tree_leaves_with_path(tree)]
     for prefix in multipliers:
         if not any(_under(name, prefix) for name in names):
             known = ", ".join(sorted({name.partition("/")[0] for name in names}))
@@ -199,13 +199,9 @@ def _scale_by_path(multipliers: Mapping[str, float]) -> optax.GradientTransforma
 
 
 def _factor(path: Path, multipliers: Mapping[str, float]) -> float:
-    matching = [prefix for prefix in multipliers if _under(_name(path), prefix)]
+    matching = [prefix for prefix in multipliers if _under(trees.leaf_name(path), prefix)]
     return multipliers[max(matching, key=len)] if matching else 1.0
 
 
 def _under(name: str, prefix: str) -> bool:
     return name == prefix or name.startswith(prefix + "/")
-
-
-def _name(path: Path) -> str:
-    return jax.tree_util.keystr(path, simple=True, separator="/")

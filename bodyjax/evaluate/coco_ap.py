@@ -265,33 +265,3 @@ def persons(evaluation: COCOeval) -> tuple[int, int]:
     flags = [np.asarray(picture["gtIgnore"]) for picture in pictures if picture is not None]
     ignored = np.concatenate([*flags, np.zeros(0)])
     return int((ignored == 0).sum()), int((ignored != 0).sum())
-
-
-def to_results(
-    image_id: Any,
-    xy: np.ndarray,
-    joint_score: np.ndarray,
-    person_score: np.ndarray,
-    category_id: int = 1,
-) -> list[dict[str, Any]]:
-    """People of one picture as COCO results.
-
-    xy: (P, J, 2) pixels, NaN where a joint is missing (written as 0, 0, 0); joint_score: (P, J);
-    person_score: (P,), NaN marks an empty slot. People without joints are not written.
-    """
-    people = []
-    for points, scores, score in zip(xy, joint_score, person_score, strict=True):
-        there = np.isfinite(points).all(axis=-1)
-        if not there.any() or math.isnan(score):
-            continue
-        table = np.concatenate([points, np.asarray(scores)[:, None]], axis=-1)
-        flat = np.where(there[:, None], table, 0.0).astype(np.float64).ravel().tolist()
-        people.append(
-            {
-                "image_id": image_id,
-                "category_id": category_id,
-                "keypoints": flat,
-                "score": float(score),
-            }
-        )
-    return people

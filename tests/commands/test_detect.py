@@ -243,11 +243,11 @@ def test_the_second_call_traces_and_compiles_nothing(tmp_path):
     traced, compiled = kept
     traced.write_bytes(b"damaged")
     damaged = traced.stat().st_mtime_ns
-    said_again, mended = start()
+    said_again, rewritten = start()
     assert said_again == said
-    assert mended[traced] > damaged
-    assert mended.keys() == kept.keys()
-    assert mended[compiled] == kept[compiled]
+    assert rewritten[traced] > damaged
+    assert rewritten.keys() == kept.keys()
+    assert rewritten[compiled] == kept[compiled]
 
 
 def test_the_json_never_replaces_a_picture_or_an_overlay(folder, tmp_path):

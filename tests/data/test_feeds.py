@@ -74,7 +74,7 @@ def config(tmp_path):
     return config
 
 
-def test_batches_are_what_the_system_eats(config):
+def test_batches_match_the_system_s_batch_spec(config):
     feed = feeds.open_feed(config)
     batch = next(feed.train_batches(0))
     for name, spec in build(config).batch_spec(4).items():

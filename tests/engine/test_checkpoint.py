@@ -13,6 +13,7 @@ import pytest
 
 from bodyjax import files
 from bodyjax.engine import checkpoint as ckpt
+from bodyjax.engine import seals
 from bodyjax.errors import CheckpointError
 
 RNG = np.random.default_rng(0)
@@ -115,10 +116,10 @@ def test_any_flipped_bit_is_noticed(workdir: Path) -> None:
         bad[rng.integers(len(bad))] ^= 1 << int(rng.integers(8))
         victim.write_bytes(bad)
         with pytest.raises(CheckpointError) as caught:
-            ckpt.verify(step)
+            seals.verify(step)
         assert "\n" not in str(caught.value)
         victim.write_bytes(good)
-        ckpt.verify(step)
+        seals.verify(step)
 
 
 def test_missing_cut_and_foreign_files_are_noticed(workdir: Path) -> None:
@@ -127,20 +128,20 @@ def test_missing_cut_and_foreign_files_are_noticed(workdir: Path) -> None:
         good = path.read_bytes()
         path.unlink()
         with pytest.raises(CheckpointError):
-            ckpt.verify(step)
+            seals.verify(step)
         if good:
             path.write_bytes(good[: len(good) // 2])
             with pytest.raises(CheckpointError):
-                ckpt.verify(step)
+                seals.verify(step)
         path.write_bytes(good)
-    ckpt.verify(step)
+    seals.verify(step)
     (step / "model" / "other").write_bytes(b"")
     with pytest.raises(CheckpointError, match="model/other does not belong here"):
-        ckpt.verify(step)
+        seals.verify(step)
 
 
 def test_the_sums_can_be_checked_by_hand(made: Path) -> None:
-    line = (made / "newest" / "20" / ckpt.SUMS).read_text().splitlines()[0]
+    line = (made / "newest" / "20" / seals.SUMS).read_text().splitlines()[0]
     digest, name = line.split("  ")
     assert digest == files.sha256(made / "newest" / "20" / name)
     assert len(digest) == 64
@@ -163,7 +164,7 @@ def test_frozen_parameters_are_guarded_too(workdir: Path, made: Path) -> None:
     ckpt.save_frozen(workdir, on_device(other))
     with pytest.raises(CheckpointError, match="frozen parameters are of another run"):
         ckpt.load(workdir)
-    (workdir / "frozen" / "0" / ckpt.SUMS).unlink()
+    (workdir / "frozen" / "0" / seals.SUMS).unlink()
     with pytest.raises(CheckpointError, match="never finished"):
         ckpt.load(workdir)
 
@@ -171,14 +172,14 @@ def test_frozen_parameters_are_guarded_too(workdir: Path, made: Path) -> None:
 def test_where_a_run_goes_on(workdir: Path) -> None:
     said: list[str] = []
     assert ckpt.latest_good(workdir, said.append) == workdir / "newest" / "20"
-    (workdir / "newest" / "20" / ckpt.SUMS).unlink()
+    (workdir / "newest" / "20" / seals.SUMS).unlink()
     good = ckpt.latest_good(workdir, said.append)
     assert good == workdir / "newest" / "10"
     assert len(said) == 1
     ckpt.discard(workdir, good)
     assert ckpt.candidates(workdir) == [workdir / "newest" / "10", workdir / "best" / "10"]
     for folder in ckpt.candidates(workdir):
-        (folder / ckpt.SUMS).unlink()
+        (folder / seals.SUMS).unlink()
     assert ckpt.latest_good(workdir, said.append) is None, "none was ever finished"
     ckpt.discard(workdir, None)
     assert ckpt.candidates(workdir) == []

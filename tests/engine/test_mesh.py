@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from bodyjax.engine import checkpoint as ckpt
-from bodyjax.engine import loop, mesh
+from bodyjax.engine import loop, mesh, trees
 from bodyjax.errors import ConfigError, UserError
 from tests.engine.test_resume import end
 from tests.engine.toy import Points, Toy, config
@@ -30,7 +30,7 @@ def single(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def assert_close(workdir: Path, single: Path, step: int = 6) -> None:
     for item in ("model", "train"):
         mine, theirs = (
-            ckpt.flatten(ckpt.read_arrays(folder / "newest" / str(step), item))
+            trees.flatten(ckpt.read_arrays(folder / "newest" / str(step), item))
             for folder in (workdir, single)
         )
         assert mine.keys() == theirs.keys()

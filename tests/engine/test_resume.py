@@ -12,7 +12,7 @@ import jax
 import pytest
 
 from bodyjax.engine import checkpoint as ckpt
-from bodyjax.engine import loop
+from bodyjax.engine import loop, trees
 from tests.engine.toy import Points, Toy, config
 
 STEPS = ["log_every=5", "eval_every=4"]
@@ -48,7 +48,7 @@ def assert_same_run(workdir: Path, whole: Path) -> None:
         assert [f.name for f in mine] == [f.name for f in theirs]
         for a, b in zip(mine, theirs, strict=True):
             for item in ("model", "train"):
-                left, right = (ckpt.flatten(ckpt.read_arrays(f, item)) for f in (a, b))
+                left, right = (trees.flatten(ckpt.read_arrays(f, item)) for f in (a, b))
                 assert left.keys() == right.keys()
                 for name in left:
                     assert left[name].tobytes() == right[name].tobytes(), (a, name)

@@ -267,19 +267,6 @@ def test_broken_results_and_files(truth, found, tmp_path):
         coco_ap.evaluate(truth, found, skeleton=custom)
 
 
-def test_results_format(truth, evaluation):
-    xy = np.full((3, 17, 2), np.nan, np.float32)
-    xy[0], xy[1, :3] = 5.5, 7.0
-    people = coco_ap.to_results(1000, xy, np.full((3, 17), 0.25), np.array([0.9, 0.8, 0.7]))
-    assert [p["score"] for p in people] == pytest.approx([0.9, 0.8])
-    assert people[0]["keypoints"] == [5.5, 5.5, 0.25] * 17
-    assert people[1]["keypoints"] == [7.0, 7.0, 0.25] * 3 + [0.0] * 42
-    labels = coco_ap.read_labels(truth)
-    kept, left_out = coco_ap.read_results(json.loads(json.dumps(people)), labels, 17)
-    assert len(kept) == 2
-    assert not left_out
-
-
 def test_multi_counts():
     """The counts that the set's own README gives for its test pictures."""
     report = coco_ap.evaluate(shared("data/multi/annotations.json"), [], split="test", samples=0)

@@ -1,4 +1,4 @@
-"""What is told beside AP: counted by hand on made people, and against pycocotools' own counts."""
+"""Reports beside AP: checked against hand counts on made people and against pycocotools."""
 
 import copy
 import gzip

@@ -1,4 +1,4 @@
-"""What is unlike the clips of training is told, and gets no operation."""
+"""Clips unlike the training clips are recognised as such and get no operation."""
 
 import jax
 import jax.numpy as jnp

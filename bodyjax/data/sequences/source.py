@@ -21,7 +21,7 @@ from bodyjax.data.sequences import settings
 from bodyjax.data.sequences.array_sets import SETS, check_options, choices, load
 from bodyjax.data.sequences.ragged_clips import Clips
 from bodyjax.data.sequences.settings import SequenceData
-from bodyjax.deform import UNIFORMS, Clip, Limits, apply, deformation, resample
+from bodyjax.deform import Clip, resample
 from bodyjax.errors import ConfigError, DataError
 from bodyjax.skeleton import Skeleton
 
@@ -135,34 +135,6 @@ def windows(
             continue
         picked += [(i, frames[a:b]) for a, b in window_frames(len(frames), length, hop)]
     return _fixed(clips, picked, length)
-
-
-def augmented(
-    example: Mapping[str, np.ndarray],
-    rng: np.random.Generator,
-    limits: Limits,
-    mirror: np.ndarray,
-    steps: int,
-) -> dict[str, np.ndarray]:
-    """One example at `steps` times, changed at random within `limits` (a stream's transform).
-
-    mirror: (J,) of the skeleton. Keys and dtypes don't change; `length` becomes `steps`.
-    """
-    count, dims = example["joints"].shape[1:]
-    change = deformation(
-        limits,
-        rng.random(UNIFORMS + steps + count, np.float32),
-        rng.standard_normal((steps + 1, count, dims), np.float32),
-    )
-    clip = Clip(example["joints"], example["visible"], example["score"])
-    clip = apply(clip, example["length"].astype(np.float32), change, np.asarray(mirror))
-    return {
-        **example,
-        "joints": clip.joints.astype(np.float32),
-        "visible": clip.visible.astype(np.uint8),
-        "score": clip.score.astype(np.float32),
-        "length": np.int32(steps),
-    }
 
 
 def fill_in_time(joints: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -50,7 +50,7 @@ def write(root, data, films=24):
 
 
 def store(root, **arrays):
-    """Writes teacher.npz, the arrays given in the place of its own."""
+    """Writes teacher.npz, with the given arrays replacing its own."""
     file = root / "teacher.npz"
     kept = dict(np.load(file)) if file.exists() else {}
     np.savez(file, **{**kept, **arrays})

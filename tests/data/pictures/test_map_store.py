@@ -1,4 +1,4 @@
-"""Stored maps on disk: what is written is read, by row; what is damaged or of others is told."""
+"""Stored maps on disk: rows read back as written; damaged and foreign files are refused."""
 
 import dataclasses
 import json

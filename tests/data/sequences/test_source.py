@@ -9,7 +9,6 @@ import pytest
 
 from bodyjax.data.folds import TEST
 from bodyjax.data.sequences import source
-from bodyjax.deform import Limits
 from bodyjax.errors import ConfigError, DataError
 
 
@@ -53,24 +52,6 @@ def test_windows_are_ten_frames_at_about_five_a_second(loaded):
         np.testing.assert_allclose(data.joints[mine[0]], taken[:10], atol=1e-4)
         np.testing.assert_allclose(data.joints[mine[-1]], taken[-10:], atol=1e-4)
     assert (data.groups == clips.groups[data.clip]).all()
-
-
-def test_augmented_examples_repeat_and_differ(loaded):
-    data = source.resampled(loaded("penn_action"), 20)
-    limits = Limits(flip=0.5, rotation=0.2, noise=0.01, crop=0.2, bend=0.3)
-    mirror = np.array(data.skeleton.mirror)
-
-    def draw(seed):
-        return source.augmented(data[5], np.random.default_rng(seed), limits, mirror, 16)
-
-    one, two = draw(0), draw(1)
-    assert one["joints"].shape == (16, 13, 2)
-    assert one["joints"].dtype == np.float32
-    assert one["visible"].dtype == np.uint8
-    assert one["length"] == 16
-    assert set(one) == set(data[5])
-    np.testing.assert_array_equal(one["joints"], draw(0)["joints"])
-    assert np.abs(one["joints"] - two["joints"]).max() > 0.1
 
 
 def test_rows_and_fingerprints(loaded):
