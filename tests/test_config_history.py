@@ -7,7 +7,7 @@ import pytest
 
 from bodyjax import config_history, systems
 from bodyjax.commands import flags
-from bodyjax.engine import checkpoint, settings
+from bodyjax.engine import checkpoint, run_folder, settings
 from bodyjax.errors import ConfigError
 from configs.sequence import get_config
 
@@ -61,4 +61,4 @@ def test_a_checkpoint_of_before_is_read_under_the_names_of_today(tmp_path):
     record = {"format": checkpoint.FORMAT, "system": "sequence", "config": OLD}
     (tmp_path / "record").mkdir()
     (tmp_path / "record" / "metadata").write_text(json.dumps(record))
-    assert checkpoint.read_record(tmp_path)["config"]["data"]["kind"] == "pushfit"
+    assert run_folder.read_record(tmp_path)["config"]["data"]["kind"] == "pushfit"

@@ -21,6 +21,7 @@ from bodyjax.contract import Source
 from bodyjax.data.clips.folder import ClipFolder
 from bodyjax.data.pictures.images import read_image
 from bodyjax.data.pictures.labelled import FilePath, Pictures, convert_xyz, read_arrays
+from bodyjax.data.pictures.simulated import SimulatedPictures
 from bodyjax.errors import DataError
 from bodyjax.skeleton import Skeleton
 
@@ -257,8 +258,8 @@ def _write_rows(folder: Path, split: str, source: Source, data: Any) -> None:
         "heldout": source.heldout[order],
         "classes": np.array([str(label) for label in source.classes], np.str_),
     }
-    if bones := getattr(source, "skeleton", None):
-        arrays["skeleton"] = np.array(json.dumps(skeleton.words(bones)))
+    if isinstance(source, Pictures | SimulatedPictures | Prepared):
+        arrays["skeleton"] = np.array(json.dumps(skeleton.words(source.skeleton)))
     for key, values in (("labels", source.labels), ("groups", source.groups)):
         if values is not None:
             arrays[key] = np.asarray(values)[order]

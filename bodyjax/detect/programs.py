@@ -19,7 +19,7 @@ import jax
 from jax import export
 
 import bodyjax
-from bodyjax.engine import checkpoint
+from bodyjax.engine import run_folder
 from bodyjax.files import remove_leftovers, whole
 
 ENDING = ".program"
@@ -70,7 +70,7 @@ def _key(name: str, arguments: tuple[Any, ...], decides: object) -> str:
         [(leaf.shape, str(leaf.dtype)) for leaf in leaves],
         decides,
         _sources(),
-        checkpoint.versions(),
+        run_folder.versions(),
         jax.default_backend(),
         jax.devices()[0].device_kind,
         sorted(jax.config.values.items()),  # some decide what is traced: all count

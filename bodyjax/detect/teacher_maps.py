@@ -1,7 +1,7 @@
 """A detector's maps of a set of pictures, stored once: a teacher that makes training little slower.
 
 The maps are the network's own, with the settings of `detect` that affect them (canvas size, mirror,
-scales). data.pictures.map_store describes their layout on disk, systems.teacher_maps how they
+scales). data.pictures.map_store describes their layout on disk, systems.moved_maps how they
 follow the random changes of a picture.
 """
 

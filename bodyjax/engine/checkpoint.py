@@ -1,27 +1,16 @@
-"""Everything on disk: the checkpoints of a run, exported weights, and what guards them.
+"""Trained models on disk: a run's checkpoints (engine.run_folder) and exported weights.
 
-A run's folder:
-    newest/STEP/   the last `train.keep` checkpoints
-    best/STEP/     the checkpoint with the best `train.best.metric`
-    frozen/0/      the parameters that training never changes, saved once
-Every STEP holds `model` (parameters, statistics, moving average), `train` (optimiser, key, step),
-both written by Orbax, `record` (JSON: config, system, labels, metrics, versions, progress) and
-SHA256SUMS over all its files, written last (`sha256sum -c SHA256SUMS` checks it by hand). Orbax
-restores a flipped bit silently, so a folder is trusted only if its sums match; one without sums
-was never finished. Exported weights are one folder: params.npz, config.json, card.md.
+Exported weights are one folder: params.npz, config.json with the sum of the arrays, card.md.
 Nothing goes through pickle.
 """
 
 from __future__ import annotations
 
-import importlib.metadata
 import json
 import logging
 import os
-import platform
-import shutil
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -33,13 +22,11 @@ import numpy as np
 
 import bodyjax
 from bodyjax import config_history, files
-from bodyjax.engine import mesh as meshes
-from bodyjax.engine import seals, trees
+from bodyjax.engine import run_folder, seals, trees
+from bodyjax.engine.run_folder import FORMAT, KINDS, one_line
 from bodyjax.errors import CheckpointError
 
 WEIGHTS = Path(bodyjax.__file__).parent / "weights"
-KINDS = ("newest", "best")
-FORMAT = 1
 
 log = logging.getLogger(__name__)
 
@@ -59,194 +46,6 @@ class Checkpoint:
     meta: dict[str, Any] = field(default_factory=dict)
     step: int = 0
     path: Path = Path()
-
-
-# ---- the folder of a run: writing -----------------------------------------------------------
-
-
-class Run:
-    """Writes the checkpoints of one run; every process makes one and makes the same calls."""
-
-    def __init__(self, workdir: Path, keep: int) -> None:
-        import orbax.checkpoint as ocp
-
-        self.workdir, self._keep = workdir.absolute(), keep
-        options = ocp.CheckpointManagerOptions(
-            enable_async_checkpointing=False, cleanup_tmp_directories=True
-        )
-        self._managers = {
-            kind: ocp.CheckpointManager(self.workdir / kind, options=options) for kind in KINDS
-        }
-
-    def save(self, kind: str, step: int, model: Any, train: Any, record: Mapping[str, Any]) -> Path:
-        """Writes one checkpoint and its sums, and only then removes the oldest ones.
-
-        Returns its folder; CheckpointError if it was not written.
-        """
-        import orbax.checkpoint as ocp
-
-        manager = self._managers[kind]
-        folder = self.workdir / kind / str(step)
-        flat = {"model": trees.flatten(model), "train": trees.flatten(train)}
-        arrays = {name: trees.specs(item) for name, item in flat.items()}
-        full = {"format": FORMAT, "step": step, **record, "versions": versions(), "arrays": arrays}
-        try:
-            written = manager.save(
-                step,
-                args=ocp.args.Composite(
-                    model=ocp.args.StandardSave(trees.nest(flat["model"])),
-                    train=ocp.args.StandardSave(trees.nest(flat["train"])),
-                    record=ocp.args.JsonSave(full),
-                ),
-            )
-            manager.wait_until_finished()
-        except (OSError, ValueError) as error:
-            raise CheckpointError(
-                f"could not be written: {_line(error)}", file=folder, hint="is the disk full?"
-            ) from error
-        if not written:
-            raise CheckpointError(
-                "was not written: a checkpoint of this or a later step is there",
-                file=folder,
-                hint="start again in another folder",
-            )
-        seals.seal(folder)
-        for old in sorted(manager.all_steps())[: -self._keep if kind == "newest" else -1]:
-            manager.delete(old)
-        return folder
-
-    def close(self) -> None:
-        for manager in self._managers.values():
-            manager.close()
-
-
-def save_frozen(workdir: Path, frozen: Any) -> str | None:
-    """Writes `frozen` once for a run; returns what identifies it, None if there is none."""
-    import orbax.checkpoint as ocp
-
-    flat = trees.flatten(frozen)
-    if not flat:
-        return None
-    folder = workdir.absolute() / "frozen" / "0"
-    if meshes.is_first():
-        shutil.rmtree(folder.parent, ignore_errors=True)
-    meshes.barrier("frozen removed")
-    options = ocp.CheckpointManagerOptions(enable_async_checkpointing=False)
-    with ocp.CheckpointManager(folder.parent, options=options) as manager:
-        written = manager.save(
-            0,
-            args=ocp.args.Composite(
-                model=ocp.args.StandardSave(trees.nest(flat)),
-                record=ocp.args.JsonSave(
-                    {"format": FORMAT, "arrays": {"model": trees.specs(flat)}}
-                ),
-            ),
-        )
-    if not written:
-        raise CheckpointError("was not written", file=folder)
-    seals.seal(folder)
-    return files.sha256(folder / seals.SUMS)
-
-
-# ---- the folder of a run: reading -----------------------------------------------------------
-
-
-def candidates(workdir: Path, kinds: tuple[str, ...] = KINDS) -> list[Path]:
-    """The step folders of a run, latest first; at the same step the newest comes before the
-    best."""
-    found = [
-        (int(folder.name), -order, folder)
-        for order, kind in enumerate(kinds)
-        for folder in (workdir / kind).glob("*")
-        if folder.name.isdigit() and folder.is_dir()
-    ]
-    return [folder for _, _, folder in sorted(found, reverse=True)]
-
-
-def latest_good(workdir: Path, say: Callable[[str], None]) -> Path | None:
-    """Where a run resumes: its latest intact checkpoint; None if there is none yet.
-
-    Reports the damaged ones it skips. CheckpointError if all are damaged.
-    """
-    folders = candidates(workdir)
-    for folder in folders:
-        try:
-            seals.verify(folder)
-        except CheckpointError as error:
-            say(f"{error}; trying an earlier one")
-        else:
-            return folder
-    if any((folder / seals.SUMS).exists() for folder in folders):
-        raise CheckpointError(
-            "every checkpoint of this run is damaged",
-            file=workdir,
-            hint="delete the folder to start again",
-        )
-    return None
-
-
-def discard(workdir: Path, good: Path | None) -> None:
-    """Removes what a run that resumes from `good` will write again: all later checkpoints, and an
-    unusable one of the same step."""
-    step = int(good.name) if good else -1
-    meshes.barrier(f"chosen in {workdir}")
-    if meshes.is_first():
-        for folder in candidates(workdir):
-            if int(folder.name) > step or (int(folder.name) == step and not seals.holds(folder)):
-                shutil.rmtree(folder)
-    meshes.barrier(f"discarded {workdir}")
-
-
-def read_record(folder: Path) -> dict[str, Any]:
-    """The JSON part of a checkpoint whose sums match."""
-    try:
-        record = json.loads((folder / "record" / "metadata").read_text("utf-8"))
-        format_ = record["format"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise CheckpointError(f"has no readable record: {_line(error)}", file=folder) from error
-    if format_ != FORMAT:
-        raise CheckpointError(f"is of format {format_}, this program reads {FORMAT}", file=folder)
-    if "config" in record:  # that of frozen parameters has none
-        record["config"] = config_history.upgraded(record["config"])
-    return record
-
-
-def restore(folder: Path, item: str, target: Any) -> Any:
-    """An item of a checkpoint in the structure of `target`: ShapeDtypeStructs with shardings.
-
-    CheckpointError names the first array that is missing or of another shape or dtype.
-    """
-    wanted = trees.flatten(target)
-    stored = {
-        name: (tuple(shape), dtype)
-        for name, (shape, dtype) in read_record(folder)["arrays"][item].items()
-    }
-    expect(stored, {name: (leaf.shape, str(leaf.dtype)) for name, leaf in wanted.items()}, folder)
-    values = _orbax_restore(folder / item, wanted)
-    return jax.tree_util.tree_map_with_path(lambda path, _: values[trees.leaf_name(path)], target)
-
-
-def expect(stored: Mapping[str, Any], wanted: Mapping[str, Any], place: Path) -> None:
-    """CheckpointError unless both hold the same names with the same (shape, dtype)."""
-    for name in sorted({*stored, *wanted}):
-        if stored.get(name) != wanted.get(name):
-            has = "{} {}".format(*stored[name]) if name in stored else "nothing"
-            needs = "{} {}".format(*wanted[name]) if name in wanted else "nothing"
-            raise CheckpointError(
-                f"is of another model: {name} is {has}, needed is {needs}", file=place
-            )
-
-
-def _orbax_restore(folder: Path, flat: Mapping[str, Any]) -> dict[str, Any]:
-    if not flat:
-        return {}
-    import orbax.checkpoint as ocp
-
-    try:
-        with ocp.StandardCheckpointer() as checkpointer:
-            return trees.flatten(checkpointer.restore(folder.absolute(), trees.nest(flat)))
-    except Exception as error:  # Orbax raises many kinds; each is one line to the user
-        raise CheckpointError(f"can't be restored: {_line(error)}", file=folder) from error
 
 
 # ---- loading what was trained ---------------------------------------------------------------
@@ -283,7 +82,7 @@ def check_variables(variables: Mapping[str, Any], expected: Any, place: str | Pa
         {name: (tuple(leaf.shape), "") for name, leaf in trees.flatten(tree).items()}
         for tree in (variables, expected)
     ]
-    expect(shapes[0], shapes[1], Path(place))
+    run_folder.expect(shapes[0], shapes[1], Path(place))
 
 
 def _find(path: str | os.PathLike[str]) -> Path:
@@ -309,7 +108,7 @@ def _load_run(folder: Path, which: str) -> Checkpoint:
         seals.verify(folder)
         return _load_step(folder)
     kinds = ("best", "newest") if which == "best" else ("newest", "best")
-    folders = [step for kind in kinds for step in candidates(folder, (kind,))]
+    folders = [step for kind in kinds for step in run_folder.candidates(folder, (kind,))]
     if not folders:
         raise CheckpointError(
             "holds no checkpoint", file=folder, hint="train first, or name another folder"
@@ -325,13 +124,13 @@ def _load_run(folder: Path, which: str) -> Checkpoint:
 
 
 def _load_step(folder: Path) -> Checkpoint:
-    record = read_record(folder)
-    model = read_arrays(folder, "model")
+    record = run_folder.read_record(folder)
+    model = run_folder.read_arrays(folder, "model")
     params = model.get("ema") or model.get("params", {})
     statistics = model.get("ema_stats") or model.get("batch_stats", {})
     frozen: Any = {}
     if record["frozen"] is not None:
-        frozen = restore_frozen(folder.parent.parent, record["frozen"])
+        frozen = run_folder.restore_frozen(folder.parent.parent, record["frozen"])
     return Checkpoint(
         variables={
             "params": params,
@@ -342,25 +141,6 @@ def _load_step(folder: Path) -> Checkpoint:
         path=folder,
         **_described(record, folder),
     )
-
-
-def restore_frozen(workdir: Path, digest: str) -> Any:
-    """The frozen parameters of a run, as host arrays, after checking their sums."""
-    folder = workdir / "frozen" / "0"
-    seals.verify(folder)
-    if files.sha256(folder / seals.SUMS) != digest:
-        raise CheckpointError("the frozen parameters are of another run", file=folder)
-    return read_arrays(folder, "model")
-
-
-def read_arrays(folder: Path, item: str) -> dict[str, Any]:
-    """An item ("model" or "train") as nested dicts, whole, on this process's first device."""
-    one = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
-    flat = {
-        name: jax.ShapeDtypeStruct(tuple(shape), jnp.dtype(dtype), sharding=one)
-        for name, (shape, dtype) in read_record(folder)["arrays"][item].items()
-    }
-    return trees.nest(_orbax_restore(folder / item, flat))
 
 
 def _described(record: Mapping[str, Any], place: Path) -> dict[str, Any]:
@@ -377,7 +157,7 @@ def _described(record: Mapping[str, Any], place: Path) -> dict[str, Any]:
             "meta": meta,
         }
     except (KeyError, TypeError, ValueError) as error:
-        raise CheckpointError(f"is incomplete: {_line(error)}", file=place) from error
+        raise CheckpointError(f"is incomplete: {one_line(error)}", file=place) from error
 
 
 # ---- exported weights -----------------------------------------------------------------------
@@ -456,7 +236,7 @@ def _load_exported(folder: Path) -> Checkpoint:
         config["config"] = config_history.upgraded(config["config"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         place = folder / "config.json"
-        raise CheckpointError(f"can't be read: {_line(error)}", file=place) from error
+        raise CheckpointError(f"can't be read: {one_line(error)}", file=place) from error
     if not arrays.exists() or files.sha256(arrays) != digest:
         raise CheckpointError("is damaged: it is not the file that config.json names", file=arrays)
     flat = {}
@@ -469,7 +249,7 @@ def _load_exported(folder: Path) -> Checkpoint:
                 floating = jnp.issubdtype(value.dtype, jnp.floating)
                 flat[name] = value.astype(np.float32) if floating else value
     except (OSError, ValueError, zipfile.BadZipFile) as error:
-        raise CheckpointError(f"can't be read: {_line(error)}", file=arrays) from error
+        raise CheckpointError(f"can't be read: {one_line(error)}", file=arrays) from error
     # all at once: jnp.asarray compiles a program for every shape
     placed = trees.nest(jax.device_put(flat))
     variables = {"params": {}, "batch_stats": {}, "frozen": {}, **placed}
@@ -488,23 +268,8 @@ def _load_exported(folder: Path) -> Checkpoint:
     )
 
 
-# ---- small things ---------------------------------------------------------------------------
-
-
-def versions() -> dict[str, str]:
-    """Code and library versions, saved with every checkpoint."""
-    names = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
-    found = {name: importlib.metadata.version(name) for name in names}
-    return {"bodyjax": bodyjax.__version__, "python": platform.python_version(), **found}
-
-
 def _tuples(value: Any) -> Any:
     """Lists of a JSON config as tuples, which models can hash."""
     if isinstance(value, dict):
         return {name: _tuples(item) for name, item in value.items()}
     return tuple(_tuples(item) for item in value) if isinstance(value, list) else value
-
-
-def _line(error: BaseException) -> str:
-    text = " ".join(str(error).split())
-    return f"{type(error).__name__}: {text[:200]}" if text else type(error).__name__

@@ -20,7 +20,7 @@ import numpy as np
 from bodyjax.contract import Feed, System, Variables
 from bodyjax.engine import checkpoint as ckpt
 from bodyjax.engine import mesh as meshes
-from bodyjax.engine import optim, settings, trees
+from bodyjax.engine import optim, run_folder, settings, trees
 from bodyjax.engine import step as steps
 from bodyjax.engine.evaluate import make_evaluator
 from bodyjax.engine.report import Report, clock, plain
@@ -115,7 +115,7 @@ class _Fit:
 
     def run(self) -> FitResult:
         self.workdir.mkdir(parents=True, exist_ok=True)
-        good = ckpt.latest_good(self.workdir, self.notes.append)
+        good = run_folder.latest_good(self.workdir, self.notes.append)
         record = self._check_same_run(good) if good else None
         self.progress = Progress(**record["progress"]) if record else Progress()
         start = int(record["step"]) if record else 0
@@ -131,9 +131,9 @@ class _Fit:
                 return replace(self._result(start, 0.0), again=True)
             if good:
                 self.report.say(f"going on from step {start} ({good})")
-            ckpt.discard(self.workdir, good)
+            run_folder.discard(self.workdir, good)
             self._prepare(good, record)
-            self.checkpoints = ckpt.Run(self.workdir, self.train.keep)
+            self.checkpoints = run_folder.Run(self.workdir, self.train.keep)
             try:
                 with Signals() as signals:
                     return self._loop(start, signals)
@@ -147,7 +147,7 @@ class _Fit:
     def _check_same_run(self, good: Path) -> dict[str, Any]:
         """The record of the checkpoint to resume from; CheckpointError if it belongs to another
         run."""
-        record = ckpt.read_record(good)
+        record = run_folder.read_record(good)
         hint = "use another folder, or the same values"
         if record["system"] != self.config.get("system", ""):
             raise CheckpointError(
@@ -166,7 +166,7 @@ class _Fit:
             raise CheckpointError(
                 "the data are not those of the run there", file=self.workdir, hint=hint
             )
-        now = ckpt.versions()
+        now = run_folder.versions()
         other = [f"{k} {v} -> {now.get(k)}" for k, v in record["versions"].items() if v != now[k]]
         if other:
             self.notes.append(f"other versions than before, bits may differ: {', '.join(other)}")
@@ -191,7 +191,7 @@ class _Fit:
         else:
             variables = jax.eval_shape(self.system.init, init_key)
             if record["frozen"] is not None:
-                frozen = ckpt.restore_frozen(self.workdir, record["frozen"])
+                frozen = run_folder.restore_frozen(self.workdir, record["frozen"])
                 variables = {**variables, "frozen": jax.device_get(frozen)}
 
         def init(variables: Any, key: jax.Array) -> steps.TrainState:
@@ -204,7 +204,7 @@ class _Fit:
         self.frozen = jax.device_put(frozen, meshes.shardings(frozen, self.mesh))
         if good is None:
             self.state = jax.jit(init, out_shardings=where)(variables, run_key)
-            self.frozen_sum = ckpt.save_frozen(self.workdir, self.frozen)
+            self.frozen_sum = run_folder.save_frozen(self.workdir, self.frozen)
         else:
             self.state = _restore(good, shapes, where, self.mesh)
             self.frozen_sum = record["frozen"] if record else None
@@ -322,7 +322,7 @@ class _Fit:
         means, bad = steps.averages(self.state.window)
         if bad < 0:
             return means
-        good = next(iter(ckpt.candidates(self.workdir)), None)
+        good = next(iter(run_folder.candidates(self.workdir)), None)
         last = f"the last good checkpoint is {good}" if good else "there is no checkpoint yet"
         raise UserError(
             f"the loss or its gradient is not a finite number at step {bad + 1}",
@@ -420,7 +420,7 @@ def _restore(folder: Path, shapes: steps.TrainState, where: Any, mesh: Any) -> s
     model = {name: getattr(placed, name) for name in steps.MODEL}
     rest: Any = steps.without_model(placed)
     rest = rest._replace(key=plain_key)
-    stored = ckpt.read_record(folder)["arrays"]
+    stored = run_folder.read_record(folder)["arrays"]
     averaged = any(name.startswith("ema_stats/") for name in stored["model"])
     if not averaged:
         model["ema_stats"] = {}
@@ -430,7 +430,8 @@ def _restore(folder: Path, shapes: steps.TrainState, where: Any, mesh: Any) -> s
     if unweighed:
         rest = rest._replace(opt_state=rest.opt_state._replace(weight=()))
     state = steps.unpack(
-        ckpt.restore(folder, "model", model), ckpt.restore(folder, "train", {"train": rest})
+        run_folder.restore(folder, "model", model),
+        run_folder.restore(folder, "train", {"train": rest}),
     )
     if placed.ema_stats and not averaged:
         state = state._replace(ema_stats=jax.tree.map(jnp.copy, state.batch_stats))

@@ -21,6 +21,7 @@ import jax.numpy as jnp
 
 from bodyjax import codec, losses
 from bodyjax.contract import ArraySpec, Aux, Batch, Variables
+from bodyjax.engine import settings as engine_settings
 from bodyjax.errors import ConfigError
 from bodyjax.metrics import Classification
 from bodyjax.metrics.classes import SeveralAtOnce
@@ -373,7 +374,7 @@ def build(config: Any) -> Movement:
     settings, labels = movement_settings.check_model(config), tuple(config["labels"])
     network = MovementClassifier(
         len(labels), settings.channels, settings.embedding, settings.hidden,
-        settings.dropout, jnp.dtype(config["train"].get("compute_dtype", "float32")),
+        settings.dropout, jnp.dtype(engine_settings.train(config["train"]).compute_dtype),
     )  # fmt: skip
     section = config.get("detector")
     detector = pose.build({**dict(config), "model": section}) if section else None

@@ -23,13 +23,14 @@ import jax.numpy as jnp
 
 from bodyjax import codec, losses, skeleton
 from bodyjax.contract import ArraySpec, Aux, Batch, Variables
+from bodyjax.engine import settings as engine_settings
 from bodyjax.metrics.pose import Keypoints, torso_of
 from bodyjax.models.pose import CenterPose, Maps, MultiStagePose
 from bodyjax.skeleton import Skeleton
 from bodyjax.systems import pose_settings
 from bodyjax.systems.heads import head_losses, taught_losses
+from bodyjax.systems.moved_maps import MapForm, moved
 from bodyjax.systems.pose_network import Network, check, network
-from bodyjax.systems.teacher_maps import MapForm, moved
 from bodyjax.systems.teaching import Teaching, around, common_maps
 
 Array = jax.Array
@@ -357,7 +358,7 @@ def cost(system: Pose, size: tuple[int, int]) -> dict[str, float]:
 def build(config: Any) -> Pose:
     """The detector of `config.model`, with the teacher of `config.distill`: configs/pose.py."""
     model = pose_settings.model(config["model"])
-    dtype = jnp.dtype(config["train"].get("compute_dtype", "float32"))
+    dtype = jnp.dtype(engine_settings.train(config["train"]).compute_dtype)
     built, bones = network(model, dtype)
     hard = model.hard_joints, model.hard_stages
     check(hard[0] <= len(bones.joints), "hard_joints", hard[0], f"0 to {len(bones.joints)}")
@@ -371,9 +372,9 @@ def build(config: Any) -> Pose:
 
 def teaching(config: Any, bones: Skeleton, dtype: Any) -> Teaching | None:
     """The teacher of `config.distill`, None without that section."""
-    if not config.get("distill"):
+    distill, place = pose_settings.distill(config), "distill"
+    if distill is None:
         return None
-    distill, place = pose_settings.distill(config["distill"]), "distill"
     teacher, maps = None, None
     if distill.stored:
         fits = distill.pairing == "last"

@@ -74,8 +74,11 @@ def model(section: Any) -> Model:
     return found
 
 
-def distill(section: Any) -> Distill:
-    """`config.distill`."""
+def distill(config: Any) -> Distill | None:
+    """`config.distill`; None for a config without that section, or with an empty one."""
+    section = config.get("distill")
+    if not section:
+        return None
     found = sections.read(Distill, section, "distill")
     for name in ("alpha", "alpha_end"):
         value = getattr(found, name)

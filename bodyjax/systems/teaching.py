@@ -15,7 +15,7 @@ from bodyjax import codec, skeleton
 from bodyjax.contract import Variables
 from bodyjax.models.pose import CenterPose, Maps, MultiStagePose
 from bodyjax.skeleton import Skeleton
-from bodyjax.systems.teacher_maps import MapForm
+from bodyjax.systems.moved_maps import MapForm
 
 Array = jax.Array
 

@@ -19,6 +19,7 @@ from bodyjax.engine import checkpoint
 from bodyjax.errors import ConfigError
 from bodyjax.evaluate import fine_tuning
 from bodyjax.evaluate.pictures import evaluate as evaluate
+from bodyjax.systems import pose_settings
 from bodyjax.systems.teaching import of_network
 from bodyjax.tasks import Deployed, prediction, typed
 from bodyjax.train import run
@@ -33,7 +34,8 @@ def prepare(config: ConfigDict, host: tuple[int, int]) -> Prepared:
     pictures, the test-time settings of the start."""
     if not config.model.skeleton:
         take_skeleton(config)
-    if config.get("distill") and config.distill.stored:
+    distill = pose_settings.distill(config)
+    if distill and distill.stored:
         teacher_maps.take_form(config)
     prepared = run.prepare(config, host)
     prepared = prepared._replace(initial={**prepared.initial, **frozen_teacher(config)})
@@ -46,10 +48,10 @@ def prepare(config: ConfigDict, host: tuple[int, int]) -> Prepared:
 def frozen_teacher(config: ConfigDict) -> Variables:
     """The network of `config.distill.teacher` (a run's folder, or the name of shipped weights) in
     the part "frozen"; {} if no teacher runs in the step."""
-    distill = config.get("distill") or {}
-    if not distill.get("teacher") or distill.get("stored"):
+    distill = pose_settings.distill(config)
+    if distill is None or distill.stored or not distill.teacher:
         return {}
-    loaded = checkpoint.load(distill["teacher"], system="pose")
+    loaded = checkpoint.load(distill.teacher, system="pose")
     return {"frozen": {"teacher": of_network(loaded.variables)}}
 
 

@@ -32,18 +32,19 @@ def variables(config: Any, system: System) -> Variables:
     if start.endswith(".npz"):
         found |= from_published(start, config["seed"], system)
     elif start:
-        found |= from_checkpoint(start, system)
+        found |= from_checkpoint(start, system, config["model"])
     return found
 
 
-def from_checkpoint(path: str, system: System) -> Variables:
-    """Parameters and statistics of a trained network; the count of taught steps starts over."""
+def from_checkpoint(path: str, system: System, model: Any) -> Variables:
+    """Parameters and statistics of a trained network, for a system of the config section `model`;
+    the count of taught steps starts over."""
     loaded = checkpoint.load(path)
     shapes = jax.eval_shape(system.init, jax.random.key(0))["params"]
     if not shapes.keys() & loaded.variables["params"].keys():
         what = f"is of system {loaded.system} and has no part of this model"
         raise CheckpointError(what, file=path, place="start")
-    check_joints(loaded, system)
+    check_joints(loaded, model)
     found = of_network(loaded.variables)
     fresh = jax.eval_shape(system.init, jax.random.key(0))["batch_stats"].get("teaching")
     if fresh:
@@ -52,13 +53,13 @@ def from_checkpoint(path: str, system: System) -> Variables:
     return found
 
 
-def check_joints(start: checkpoint.Checkpoint, system: System) -> None:
-    """CheckpointError if the start of a detector has other joints or limbs: channels with the same
-    number would be confused."""
-    named = start.config["model"].get("skeleton")
-    if not named or not hasattr(system, "bones"):
+def check_joints(start: checkpoint.Checkpoint, model: Any) -> None:
+    """CheckpointError if the start of a detector has other joints or limbs than `model.skeleton`:
+    channels with the same number would be confused."""
+    theirs, ours = start.config["model"].get("skeleton"), model.get("skeleton")
+    if not theirs or not ours:
         return
-    theirs, ours = skeleton.of(named), system.bones
+    theirs, ours = skeleton.of(theirs), skeleton.of(ours)
     if (theirs.joints, theirs.limbs) != (ours.joints, ours.limbs):
         what = f"has the joints of {theirs.name}, the model those of {ours.name}"
         raise CheckpointError(what, file=start.path, place="start", hint="see model.skeleton")

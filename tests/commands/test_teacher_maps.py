@@ -17,7 +17,7 @@ from bodyjax.data.pictures.teacher import TaughtByMaps, with_maps
 from bodyjax.detect import canvas
 from bodyjax.engine import checkpoint as checkpoints
 from bodyjax.errors import CheckpointError, ConfigError, DataError, UserError
-from bodyjax.systems import teacher_maps
+from bodyjax.systems import moved_maps
 from bodyjax.train import start, stored_maps
 from tests import tiny_classifier
 from tests.picture_sets import coco_set, lsp_set, people_set
@@ -92,8 +92,8 @@ def test_stored_are_the_network_s_own_maps(teacher, data, maps):
     run, rng = jax.jit(detector.system.maps), np.random.default_rng(0)
     taught = with_maps(source, store)
     whole_pictures = TaughtByMaps(feeds.WholePicture((64, 64), 8, 3), store.record.form)
-    bones, form = detector.skeleton, teacher_maps.MapForm(8, 64)
-    moved = jax.jit(lambda m, matrix: teacher_maps.moved(m, matrix, bones, form, (8, 8), 8))
+    bones, form = detector.skeleton, moved_maps.MapForm(8, 64)
+    moved = jax.jit(lambda m, matrix: moved_maps.moved(m, matrix, bones, form, (8, 8), 8))
     for i in range(4):
         found, matrix = store.read(source.names[i])
         pixels, expected = detect.on_canvas(detector, source[i]["image"])

@@ -13,7 +13,7 @@ import pytest
 
 from bodyjax import files
 from bodyjax.engine import checkpoint as ckpt
-from bodyjax.engine import seals
+from bodyjax.engine import run_folder, seals
 from bodyjax.errors import CheckpointError
 
 RNG = np.random.default_rng(0)
@@ -57,8 +57,8 @@ def same(a: Any, b: Any) -> bool:
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run's folder: newest 10, 20 (5 was removed), best 10, frozen; not to be written to."""
     workdir = tmp_path_factory.mktemp("made")
-    digest = ckpt.save_frozen(workdir, on_device(FROZEN))
-    run = ckpt.Run(workdir, keep=2)
+    digest = run_folder.save_frozen(workdir, on_device(FROZEN))
+    run = run_folder.Run(workdir, keep=2)
     for step in (5, 10, 20):
         model = {**MODEL, "params": {"a": {**MODEL["params"]["a"], "bias": np.full(4, step, "f4")}}}
         arguments = (step, on_device(model), on_device(TRAIN), record(frozen=digest))
@@ -75,7 +75,7 @@ def workdir(made: Path, tmp_path: Path) -> Path:
 
 
 def test_what_was_saved_is_loaded(made: Path) -> None:
-    assert [f"{p.parent.name}/{p.name}" for p in ckpt.candidates(made)] == [
+    assert [f"{p.parent.name}/{p.name}" for p in run_folder.candidates(made)] == [
         "newest/20",
         "newest/10",
         "best/10",
@@ -96,13 +96,13 @@ def test_restore_gives_the_structure_of_its_target(made: Path) -> None:
     target = jax.tree.map(
         lambda x: jax.ShapeDtypeStruct(np.shape(x), x.dtype, sharding=place), TRAIN
     )
-    assert same(ckpt.restore(made / "newest" / "20", "train", target), TRAIN)
+    assert same(run_folder.restore(made / "newest" / "20", "train", target), TRAIN)
     target["train"]["opt_state"][0]["mu"] = jax.ShapeDtypeStruct((3, 5), np.float32, sharding=place)
     with pytest.raises(CheckpointError, match=r"opt_state/0/mu is \(3, 4\) float32, needed is \(3"):
-        ckpt.restore(made / "newest" / "20", "train", target)
+        run_folder.restore(made / "newest" / "20", "train", target)
     del target["train"]["opt_state"][0]["mu"]
     with pytest.raises(CheckpointError, match=r"mu is \(3, 4\) float32, needed is nothing"):
-        ckpt.restore(made / "newest" / "20", "train", target)
+        run_folder.restore(made / "newest" / "20", "train", target)
 
 
 def test_any_flipped_bit_is_noticed(workdir: Path) -> None:
@@ -161,7 +161,7 @@ def test_load_falls_back_and_says_so(workdir: Path, caplog: pytest.LogCaptureFix
 
 def test_frozen_parameters_are_guarded_too(workdir: Path, made: Path) -> None:
     other = {"detector": {"params": {"w": array(2, 2)}}}
-    ckpt.save_frozen(workdir, on_device(other))
+    run_folder.save_frozen(workdir, on_device(other))
     with pytest.raises(CheckpointError, match="frozen parameters are of another run"):
         ckpt.load(workdir)
     (workdir / "frozen" / "0" / seals.SUMS).unlink()
@@ -171,25 +171,25 @@ def test_frozen_parameters_are_guarded_too(workdir: Path, made: Path) -> None:
 
 def test_where_a_run_goes_on(workdir: Path) -> None:
     said: list[str] = []
-    assert ckpt.latest_good(workdir, said.append) == workdir / "newest" / "20"
+    assert run_folder.latest_good(workdir, said.append) == workdir / "newest" / "20"
     (workdir / "newest" / "20" / seals.SUMS).unlink()
-    good = ckpt.latest_good(workdir, said.append)
+    good = run_folder.latest_good(workdir, said.append)
     assert good == workdir / "newest" / "10"
     assert len(said) == 1
-    ckpt.discard(workdir, good)
-    assert ckpt.candidates(workdir) == [workdir / "newest" / "10", workdir / "best" / "10"]
-    for folder in ckpt.candidates(workdir):
+    run_folder.discard(workdir, good)
+    assert run_folder.candidates(workdir) == [workdir / "newest" / "10", workdir / "best" / "10"]
+    for folder in run_folder.candidates(workdir):
         (folder / seals.SUMS).unlink()
-    assert ckpt.latest_good(workdir, said.append) is None, "none was ever finished"
-    ckpt.discard(workdir, None)
-    assert ckpt.candidates(workdir) == []
-    assert ckpt.latest_good(workdir / "new", said.append) is None
+    assert run_folder.latest_good(workdir, said.append) is None, "none was ever finished"
+    run_folder.discard(workdir, None)
+    assert run_folder.candidates(workdir) == []
+    assert run_folder.latest_good(workdir / "new", said.append) is None
 
 
 def test_a_save_that_writes_nothing_is_an_error_and_rests_are_removed(workdir: Path) -> None:
     rest = workdir / "newest" / "25.orbax-checkpoint-tmp"
     rest.mkdir()
-    run = ckpt.Run(workdir, keep=1)
+    run = run_folder.Run(workdir, keep=1)
     assert not rest.exists()
     arguments = (on_device(MODEL), on_device(TRAIN), record())
     for step in (20, 15):
@@ -197,7 +197,7 @@ def test_a_save_that_writes_nothing_is_an_error_and_rests_are_removed(workdir: P
             run.save("newest", step, *arguments)
     run.save("newest", 30, *arguments)
     run.close()
-    assert [p.name for p in ckpt.candidates(workdir, ("newest",))] == ["30"]
+    assert [p.name for p in run_folder.candidates(workdir, ("newest",))] == ["30"]
 
 
 def test_what_is_no_checkpoint(tmp_path: Path, made: Path) -> None:
@@ -241,7 +241,7 @@ def model(**other: Any) -> ckpt.Checkpoint:
         "labels": ("x", "y"),
         "meta": {"labels": ["x", "y"], "skeleton": "body18"},
         "metrics": {"accuracy": 0.5},
-        "versions": ckpt.versions(),
+        "versions": run_folder.versions(),
     }
     return ckpt.Checkpoint(**{**fields, **other})
 

@@ -12,7 +12,7 @@ import pytest
 
 from bodyjax.contract import ArraySpec
 from bodyjax.engine import checkpoint as ckpt
-from bodyjax.engine import loop, optim, settings
+from bodyjax.engine import loop, optim, run_folder, settings
 from bodyjax.engine import mesh as meshes
 from bodyjax.engine import step as steps
 from bodyjax.errors import CheckpointError, ConfigError, DataError, UserError
@@ -30,8 +30,8 @@ def lines(workdir: Path) -> list[dict]:
 
 
 def newest(workdir: Path) -> dict:
-    folder = ckpt.candidates(workdir, ("newest",))[0]
-    return {item: ckpt.read_arrays(folder, item) for item in ("model", "train")}
+    folder = run_folder.candidates(workdir, ("newest",))[0]
+    return {item: run_folder.read_arrays(folder, item) for item in ("model", "train")}
 
 
 @pytest.fixture(scope="module")
@@ -151,15 +151,15 @@ def test_a_checkpoint_of_before_statistics_were_averaged_goes_on(tmp_path: Path)
     values.optimizer.accumulate = 4
     loop.fit(SYSTEM, Points(), values, tmp_path / "new")
     folder = tmp_path / "new" / "newest" / "6"
-    record, model = ckpt.read_record(folder), ckpt.read_arrays(folder, "model")
-    train = ckpt.read_arrays(folder, "train")
+    record, model = run_folder.read_record(folder), run_folder.read_arrays(folder, "model")
+    train = run_folder.read_arrays(folder, "train")
     statistics = model.pop("ema_stats")
     assert not same(statistics, model["batch_stats"])
     assert int(train["train"]["opt_state"]["mini_step"]) == 2
     assert float(train["train"]["opt_state"].pop("weight")) == 2
     rest = {k: v for k, v in record.items() if k not in ("format", "step", "versions", "arrays")}
     shutil.copytree(tmp_path / "new" / "frozen", tmp_path / "old" / "frozen")
-    older = ckpt.Run(tmp_path / "old", 2)
+    older = run_folder.Run(tmp_path / "old", 2)
     older.save("newest", 6, model, train, rest)
     older.close()
     assert same(ckpt.load(tmp_path / "old").variables["batch_stats"], model["batch_stats"])
@@ -167,7 +167,8 @@ def test_a_checkpoint_of_before_statistics_were_averaged_goes_on(tmp_path: Path)
     for name in ("old", "new"):
         assert loop.fit(SYSTEM, Points(), values, tmp_path / name).step == 12
     old, new = (
-        ckpt.read_arrays(tmp_path / name / "newest" / "12", "model") for name in ("old", "new")
+        run_folder.read_arrays(tmp_path / name / "newest" / "12", "model")
+        for name in ("old", "new")
     )
     for part in ("params", "ema", "batch_stats"):
         jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), old[part], new[part])
@@ -199,7 +200,7 @@ def test_a_loss_that_is_not_finite_names_the_step_and_spares_the_checkpoint(
     with pytest.raises(UserError, match=r"not a finite number at step 9; .*newest/6") as caught:
         loop.fit(SYSTEM, feed, config(eval_every=0, save_every=3, log_every=11), tmp_path)
     assert "\n" not in str(caught.value)
-    assert [folder.name for folder in ckpt.candidates(tmp_path)] == ["6", "3"]
+    assert [folder.name for folder in run_folder.candidates(tmp_path)] == ["6", "3"]
     params = ckpt.load(tmp_path).variables["params"]
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(params))
 
@@ -247,7 +248,7 @@ def test_a_damaged_checkpoint_is_passed_over(
 
 def test_when_all_are_damaged_nothing_is_overwritten(tmp_path: Path) -> None:
     loop.fit(SYSTEM, Points(), config(stop={"steps": 4}), tmp_path)
-    for folder in ckpt.candidates(tmp_path):
+    for folder in run_folder.candidates(tmp_path):
         (folder / "_CHECKPOINT_METADATA").write_text("{}")
     with pytest.raises(CheckpointError, match="every checkpoint of this run is damaged"):
         loop.fit(SYSTEM, Points(), config(), tmp_path)

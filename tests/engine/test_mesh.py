@@ -9,8 +9,7 @@ import jax
 import numpy as np
 import pytest
 
-from bodyjax.engine import checkpoint as ckpt
-from bodyjax.engine import loop, mesh, trees
+from bodyjax.engine import loop, mesh, run_folder, trees
 from bodyjax.errors import ConfigError, UserError
 from tests.engine.test_resume import end
 from tests.engine.toy import Points, Toy, config
@@ -30,7 +29,7 @@ def single(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def assert_close(workdir: Path, single: Path, step: int = 6) -> None:
     for item in ("model", "train"):
         mine, theirs = (
-            trees.flatten(ckpt.read_arrays(folder / "newest" / str(step), item))
+            trees.flatten(run_folder.read_arrays(folder / "newest" / str(step), item))
             for folder in (workdir, single)
         )
         assert mine.keys() == theirs.keys()

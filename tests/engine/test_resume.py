@@ -12,7 +12,7 @@ import jax
 import pytest
 
 from bodyjax.engine import checkpoint as ckpt
-from bodyjax.engine import loop, trees
+from bodyjax.engine import loop, run_folder, trees
 from tests.engine.toy import Points, Toy, config
 
 STEPS = ["log_every=5", "eval_every=4"]
@@ -44,11 +44,11 @@ def told(workdir: Path) -> list[dict]:
 
 def assert_same_run(workdir: Path, whole: Path) -> None:
     for kind in ("newest", "best"):
-        mine, theirs = (ckpt.candidates(folder, (kind,)) for folder in (workdir, whole))
+        mine, theirs = (run_folder.candidates(folder, (kind,)) for folder in (workdir, whole))
         assert [f.name for f in mine] == [f.name for f in theirs]
         for a, b in zip(mine, theirs, strict=True):
             for item in ("model", "train"):
-                left, right = (trees.flatten(ckpt.read_arrays(f, item)) for f in (a, b))
+                left, right = (trees.flatten(run_folder.read_arrays(f, item)) for f in (a, b))
                 assert left.keys() == right.keys()
                 for name in left:
                     assert left[name].tobytes() == right[name].tobytes(), (a, name)
@@ -74,7 +74,7 @@ def test_terminated_and_killed_runs_go_on_bit_for_bit(
     code, said = end(slow)
     assert code == loop.EXIT_INTERRUPTED == 3, said
     (saved,) = [line for line in said.splitlines() if line.startswith("stopped and saved at step")]
-    step = ckpt.candidates(workdir)[0].name
+    step = run_folder.candidates(workdir)[0].name
     assert f"at step {step}: {workdir}/newest/{step}" in saved
     assert int(step) >= 5
 

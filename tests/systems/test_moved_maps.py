@@ -15,7 +15,7 @@ from bodyjax.errors import ConfigError
 from bodyjax.models.pose import Maps
 from bodyjax.skeleton import BODY18
 from bodyjax.systems import build
-from bodyjax.systems.teacher_maps import MapForm, between, moved
+from bodyjax.systems.moved_maps import MapForm, between, moved
 from bodyjax.systems.teaching import Teaching
 from configs.pose import get_config
 from tests.systems.test_teaching import label_term, random_maps
