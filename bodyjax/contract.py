@@ -6,7 +6,7 @@ source into a reproducible stream of batches; the *engine* trains any system on 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -66,6 +66,18 @@ class System(Protocol):
 
     def input_spec(self, size: int) -> dict[str, ArraySpec]:
         """The arrays of a batch that `predict` needs."""
+
+
+class Deployed(NamedTuple):
+    """The function of a checkpoint that users call, and that is exported, timed and lowered:
+    run(variables, *inputs) -> a pytree, pure; inputs: the shapes of everything but the variables.
+
+    A task may give it (tasks/NAME.py, `deployed(config)`); without one it is the system's `predict`
+    on a batch of `input_spec(1)`.
+    """
+
+    run: Callable[..., Any]
+    inputs: tuple[Any, ...]
 
 
 class Source(Protocol):

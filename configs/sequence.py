@@ -14,6 +14,8 @@ labels alike, `data.window` (frames per window) takes whole clips at `data.steps
 
 from __future__ import annotations
 
+from typing import Any
+
 from ml_collections import ConfigDict
 
 from bodyjax.errors import ConfigError
@@ -21,7 +23,7 @@ from bodyjax.errors import ConfigError
 SHARED = "../shared/data"
 
 
-def common() -> dict:
+def common() -> dict[str, Any]:
     """What all variants share."""
     return {
         "system": "sequence",
@@ -88,7 +90,7 @@ def common() -> dict:
     }
 
 
-def paper() -> dict:
+def paper() -> dict[str, Any]:
     """68 numbers, windows of 10 frames, Adam 1e-4 with exponential decay, batch 128."""
     return {
         "features": ("paper",),
@@ -126,7 +128,7 @@ def paper() -> dict:
     }
 
 
-def penn_action() -> dict:
+def penn_action() -> dict[str, Any]:
     """Penn Action: 15 actions, its official split."""
     return {
         "data": {"kind": "penn_action", "path": f"{SHARED}/penn_action"},
@@ -135,7 +137,7 @@ def penn_action() -> dict:
     }
 
 
-def pushfit() -> dict:
+def pushfit() -> dict[str, Any]:
     """Push-ups, standard or not, from MediaPipe's stored joints."""
     return {
         "balance": True,
@@ -148,7 +150,7 @@ def pushfit() -> dict:
     }
 
 
-def pushup() -> dict:
+def pushup() -> dict[str, Any]:
     """One model of all push-up clips for videos: COCO's joints, from two estimators at once."""
     return {
         "data": {
@@ -164,7 +166,7 @@ def pushup() -> dict:
     }
 
 
-def ui_prmd() -> dict:
+def ui_prmd() -> dict[str, Any]:
     """Places; data.joints "angles" are Euler angles, which no mirror or turn of space fits:
     augment.flip, rotation, tilt 0 with them."""
     return {
@@ -180,7 +182,7 @@ def ui_prmd() -> dict:
     }
 
 
-def ui_prmd_movement() -> dict:
+def ui_prmd_movement() -> dict[str, Any]:
     """Which of the ten movements of UI-PRMD."""
     return {
         "data": {
@@ -195,7 +197,7 @@ def ui_prmd_movement() -> dict:
     }
 
 
-def natops() -> dict:
+def natops() -> dict[str, Any]:
     """NATOPS: six commands by hands and arms, its official split."""
     return {
         "features": ("raw", "velocity", "distance"),
@@ -207,7 +209,7 @@ def natops() -> dict:
     }
 
 
-def pose_trainer() -> dict:
+def pose_trainer() -> dict[str, Any]:
     """Pose Trainer: dumbbell exercises, standard or not, the exercise as input."""
     return {
         "balance": True,
@@ -220,7 +222,7 @@ def pose_trainer() -> dict:
     }
 
 
-def jhmdb_joints() -> dict:
+def jhmdb_joints() -> dict[str, Any]:
     """JHMDB: 21 actions by its stored joints, three official splits."""
     return {
         "data": {"kind": "jhmdb", "path": f"{SHARED}/jhmdb", "batch": 32},
@@ -229,7 +231,7 @@ def jhmdb_joints() -> dict:
     }
 
 
-def tables() -> dict:
+def tables() -> dict[str, Any]:
     """Your own joint tables (docs/DATA.md), CLASS/NAME.csv: --config.data=FOLDER. If a table has
     several people, the most certain one is kept and the others are counted. `data.fps` of their
     videos is needed for windows. Visibility is not among the features: tables of every 6th frame
@@ -241,7 +243,7 @@ def tables() -> dict:
     }
 
 
-def exercises() -> dict:
+def exercises() -> dict[str, Any]:
     """Push-up, pull-up, sit-up × front, side × standard, not: the paper's 12 classes."""
     return {
         "data": simulated("paper"),
@@ -250,7 +252,7 @@ def exercises() -> dict:
     }
 
 
-def exercises_standard() -> dict:
+def exercises_standard() -> dict[str, Any]:
     """Standard or not over push-up, sit-up, pull-up and squat, the exercise as input."""
     return {
         "data": simulated("standard"),
@@ -259,7 +261,7 @@ def exercises_standard() -> dict:
     }
 
 
-def simulated(label: str) -> dict:
+def simulated(label: str) -> dict[str, Any]:
     """scatter: that of the joints, as a share of the trunk's length (None: 0.02)."""
     return {
         "kind": "exercises",

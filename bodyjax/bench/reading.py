@@ -6,6 +6,7 @@ import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import imageio_ffmpeg
 
@@ -46,7 +47,7 @@ def reading(sampled: int = 8, repeats: int = 5) -> Iterator[Row]:
                 yield not_measured("reading", reader, "not installed")
 
 
-def _row(clip: str, row: dict) -> Row:
+def _row(clip: str, row: dict[str, Any]) -> Row:
     name = f"{clip}: {row['reader']}"
     if row["error"]:
         return not_measured("reading", name, row["error"])

@@ -1,1 +1,13 @@
-"""Measuring a checkpoint on labelled data: one file per kind of data, and COCO's measures."""
+"""Measuring a checkpoint on labelled data: one file per kind of data, and COCO's measures.
+
+    report = evaluate.pictures.evaluate("small", "../shared/data/lspet", "test")
+
+`pictures`, `movements` and `sequences` each have one function `evaluate`; `coco_ap` compares any
+results with any labels in COCO's form; `calibration` makes scores of people probabilities.
+"""
+
+from bodyjax.evaluate import calibration as calibration
+from bodyjax.evaluate import coco_ap as coco_ap
+from bodyjax.evaluate import movements as movements
+from bodyjax.evaluate import pictures as pictures
+from bodyjax.evaluate import sequences as sequences

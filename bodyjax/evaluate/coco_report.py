@@ -281,7 +281,7 @@ def matched(
     skeleton without sigmas is matched by `LOOSE`."""
     if not images:
         return
-    checked = coco_ap.read_labels(labels, skeleton, on_bad=on_bad)
+    checked = read_labels(labels, skeleton, on_bad=on_bad)
     known, _ = coco_ap.read_results(people, checked, len(skeleton.joints))
     sigmas = np.full(len(skeleton.joints), LOOSE)
     if skeleton.sigmas is not None:

@@ -23,11 +23,12 @@ from bodyjax import detect, files, metrics, skeleton
 from bodyjax.data import sets
 from bodyjax.data.pictures import coco_keypoints
 from bodyjax.data.pictures.labelled import Pictures
-from bodyjax.detect.detector import Detector, PicturePeople
+from bodyjax.detect.detector import Detector
+from bodyjax.detect.results import PicturePeople
 from bodyjax.engine.checkpoint import Checkpoint
 from bodyjax.errors import ConfigError, DataError
 from bodyjax.evaluate import best_worst, coco_ap, coco_report
-from bodyjax.evaluate.coco_labels import Labels
+from bodyjax.evaluate.coco_labels import Labels, read_labels
 from bodyjax.evaluate.coco_report import LEAST_TORSO, LEVEL
 from bodyjax.evaluate.found_people import Pass
 from bodyjax.metrics import intervals
@@ -327,7 +328,7 @@ def people_report(
     read = {image["id"] for image in images}
     truth = [person for person in labels["annotations"] if person["image_id"] in read]
     labels = {**labels, "images": images, "annotations": truth}
-    checked = coco_ap.read_labels(labels, bones, on_bad=on_bad)
+    checked = read_labels(labels, bones, on_bad=on_bad)
     category = checked.category
     people = []
     for image, picture in zip(images, found.people, strict=True):

@@ -80,18 +80,17 @@ class PublishedStages(nn.Module):
     @nn.compact
     def __call__(self, features: Array, train: bool) -> Maps:
         del train
-        x, heatmaps, pafs = features, [], []
+        heatmaps: list[Array] = []
+        pafs: list[Array] = []
+        x = features
         for stage in range(1, self.stages + 1):
             widths = (128, 128, 128, 512) if stage == 1 else (128,) * 6
             kernels = (3, 3, 3, 1) if stage == 1 else (7, 7, 7, 7, 7, 1)
 
-            def branch(name: str, outputs: int, x: Array, w: tuple = widths, k: tuple = kernels,
-                       stage: int = stage) -> Array:  # fmt: skip
-                y = Branch(outputs, w, k, self.dtype, name=f"stage{stage}_{name}")(x)
-                return y.astype(jnp.float32)
-
-            heatmaps.append(branch("heatmaps", self.joints + 1, x))
-            pafs.append(branch("pafs", 2 * self.limbs, x))
+            two = (("heatmaps", self.joints + 1, heatmaps), ("pafs", 2 * self.limbs, pafs))
+            for name, outputs, made in two:
+                branch = Branch(outputs, widths, kernels, self.dtype, name=f"stage{stage}_{name}")
+                made.append(branch(x).astype(jnp.float32))
             x = jnp.concatenate([features, heatmaps[-1], pafs[-1]], axis=-1)
         return Maps(jnp.stack(heatmaps), jnp.stack(pafs))
 

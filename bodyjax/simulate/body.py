@@ -271,7 +271,7 @@ class Solid:
 
 
 def solids(
-    body: Body, at: dict[str, Array], frames: dict[str, Array], clothes: dict
+    body: Body, at: dict[str, Array], frames: dict[str, Array], clothes: dict[str, Any]
 ) -> list[Solid]:
     """The capsules that fill a posed body. clothes: {"sleeve": share, "leg": share} of the limbs
     that cloth covers, 0 to 2 (1 ends at elbow or knee)."""

@@ -21,6 +21,7 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
@@ -143,7 +144,7 @@ def ensure(
     return root
 
 
-def _results(tasks: list[tuple], workers: int) -> Iterator[tuple[str, dict[str, str]]]:
+def _results(tasks: list[tuple[Any, ...]], workers: int) -> Iterator[tuple[str, dict[str, str]]]:
     """(path, sums) of every task as it is done."""
     if workers == 0 or len(tasks) == 1:
         yield from map(make_clip, tasks)
@@ -171,7 +172,7 @@ def _ctrl_c_for_this_process() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def make_clip(task: tuple) -> tuple[str, dict[str, str]]:
+def make_clip(task: tuple[Any, ...]) -> tuple[str, dict[str, str]]:
     """Make one clip: its mp4 and, last, its JSON. Returns its path and the SHA-256 of both."""
     spec, root, split, label, index, path = task
     seed = clip_seed(spec, split, label, index)
@@ -193,7 +194,7 @@ def make_clip(task: tuple) -> tuple[str, dict[str, str]]:
     return path, sums
 
 
-def describe(clip: Clip, seed: int) -> dict:
+def describe(clip: Clip, seed: int) -> dict[str, Any]:
     """The label file of a clip.
 
     class, seed, fps, size [W, H], frames, repetitions, view ("front" or "side"), fault (a name or
@@ -261,9 +262,9 @@ def _intact(root: Path, sums: dict[str, str]) -> bool:
         return False
 
 
-def _plain(value: dict) -> dict:
+def _plain(value: dict[str, Any]) -> dict[str, Any]:
     return json.loads(json.dumps(value))
 
 
-def _digest(value: dict) -> str:
+def _digest(value: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()

@@ -256,7 +256,7 @@ def _pull_up(plan: _Plan) -> Exercise:
     )
     half = grip + rng.uniform(150, 500)
 
-    def rod(a: tuple, b: tuple, radius: float) -> Solid:
+    def rod(a: tuple[float, ...], b: tuple[float, ...], radius: float) -> Solid:
         return Solid("bar", _rows(t, *a), _rows(t, *b), radius, radius, ("thing", "thing"))
 
     things = [

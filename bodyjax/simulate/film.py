@@ -7,6 +7,7 @@ people. The same seed gives the same pixels.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
@@ -67,7 +68,7 @@ class Clip:
     film: Film
     label: str
     fps: float
-    details: dict = field(default_factory=dict)
+    details: dict[str, Any] = field(default_factory=dict[str, Any])
 
 
 def generator(seed: int, stream: str) -> np.random.Generator:
@@ -221,7 +222,7 @@ def clip(
     look, clothes = scene.draw_look(who)
     setting = motion.draw_setting(when, int(when.integers(length[0], length[1] + 1)), fps)
     things: list[tuple[list[Solid], Look]] = []
-    details: dict = {"view": view, "fault": fault, "guilty": []}
+    details: dict[str, Any] = {"view": view, "fault": fault, "guilty": []}
     if label in EXERCISES:
         done = exercise(label, fault, body, setting, acting)
         pose, extent, target = done.pose, done.extent, np.array(done.target)

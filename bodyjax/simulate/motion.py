@@ -176,7 +176,12 @@ def _act(
     def held(raised: float, outward: float) -> Array:
         return np.tile([raised, outward, flex, 0.0], (len(t), 1))
 
-    def swept(raised: tuple, outward: tuple, elbow: tuple = (), inward: float = 0.0) -> Array:
+    def swept(
+        raised: tuple[float, float],
+        outward: tuple[float, float],
+        elbow: tuple[float, float] | None = None,
+        inward: float = 0.0,
+    ) -> Array:
         """Angles from a first to a last value with the wave; a straight elbow if not given."""
         first, last = zip(raised, outward, elbow or (flex, flex), (inward, inward), strict=True)
         return np.array(first) + wave[:, None] * (np.array(last) - np.array(first))

@@ -9,6 +9,7 @@ at integers.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -42,7 +43,7 @@ class Camera:
         depth = np.maximum(points[..., 2:], 1.0)
         return self.focal * points[..., :2] / depth + np.asarray(self.centre)
 
-    def to_json(self) -> dict:
+    def to_json(self) -> dict[str, Any]:
         """Plain numbers: matrix K (3x3) and rotation, position (mm, world to camera)."""
         (cx, cy), f = self.centre, self.focal
         return {

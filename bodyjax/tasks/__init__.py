@@ -30,6 +30,7 @@ import numpy as np
 import bodyjax
 from bodyjax import systems
 from bodyjax.bench.rows import Row
+from bodyjax.contract import Deployed as Deployed
 from bodyjax.contract import System
 from bodyjax.engine.step import shapes
 from bodyjax.train import run
@@ -47,15 +48,6 @@ class Opened(NamedTuple):
     all: Callable[[Path], Iterator[dict[str, Any]]]
     draw: Callable[[Path, Path, dict[str, Any]], None]
     line: Callable[[dict[str, Any]], str]
-
-
-class Deployed(NamedTuple):
-    """The function of a checkpoint that users call, and that is exported, timed and lowered:
-    run(variables, *inputs) -> a pytree, pure; inputs: the shapes of everything but the
-    variables."""
-
-    run: Callable[..., Any]
-    inputs: tuple[Any, ...]
 
 
 def offered(system: str, function: str) -> Callable[..., Any] | None:

@@ -71,7 +71,9 @@ def body_region(xy: np.ndarray, visible: np.ndarray, size: tuple[int, int]) -> n
     return np.concatenate([np.maximum(low - margin, -0.5), np.minimum(high + margin, far)])
 
 
-def zoom_factor(region: np.ndarray, size: tuple[int, int], factors: tuple = FACTORS) -> float:
+def zoom_factor(
+    region: np.ndarray, size: tuple[int, int], factors: tuple[tuple[float, float], ...] = FACTORS
+) -> float:
     """The zoom of a region, by its share of the picture; 1 for a third or more."""
     share = float(np.prod(region[2:] - region[:2])) / (size[0] * size[1])
     return next((factor for bound, factor in sorted(factors) if share < bound), 1.0)

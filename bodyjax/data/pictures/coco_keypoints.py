@@ -290,7 +290,7 @@ def label_fault(annotation: Mapping[str, Any], joints: int, image: Mapping[str, 
     return ""
 
 
-def _picture_fault(image: dict, decoded: tuple[int, int] | str | None) -> str:
+def _picture_fault(image: dict[str, Any], decoded: tuple[int, int] | str | None) -> str:
     """What is wrong with a picture, or ""; `decoded`: its width and height, or why they are
     unknown."""
     if isinstance(decoded, str):
@@ -308,7 +308,10 @@ def _picture_fault(image: dict, decoded: tuple[int, int] | str | None) -> str:
 
 
 def _labels_fault(
-    annotations: list[dict], image: dict, categories: dict, joints: dict[Any, Skeleton]
+    annotations: list[dict[str, Any]],
+    image: dict[str, Any],
+    categories: dict[str, Any],
+    joints: dict[Any, Skeleton],
 ) -> str:
     """What is wrong with the labels of one picture, or ""."""
     for annotation in annotations:
@@ -321,7 +324,7 @@ def _labels_fault(
 
 
 def _people(
-    annotations: list[dict], joints: dict[Any, Skeleton], bones: Skeleton, complete: bool
+    annotations: list[dict[str, Any]], joints: dict[Any, Skeleton], bones: Skeleton, complete: bool
 ) -> People:
     """The labels of one picture in the joints of `bones`."""
     boxes: list[list[float]] = []
