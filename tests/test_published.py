@@ -116,7 +116,6 @@ def test_imported_resnet_gives_the_published_values_at_stride_8():
     )
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("depth", "blocks"), [("50", (3, 4, 6)), ("101", (3, 4, 23))])
 @pytest.mark.parametrize("reduction", [0, 8])
 def test_torchvision_s_names_fill_the_whole_network(depth, blocks, reduction):

@@ -64,7 +64,6 @@ def test_squeeze_excite_equals_the_golden_gate_under_jit_and_vmap(golden):
     np.testing.assert_allclose(each, scaled, atol=3e-6)
 
 
-@pytest.mark.slow
 def test_squeeze_excite_gradient_by_finite_differences(golden):
     arrays, _, variables = golden
     layer, x = SqueezeExcite(int(arrays["reduction"])), nhwc(arrays["se_in"])
@@ -158,7 +157,6 @@ def short_lite0(monkeypatch):
     monkeypatch.setattr(efficientnet_lite0, "GROUPS", groups)
 
 
-@pytest.mark.slow
 def test_frozen_blocks_get_no_gradient_and_norms_keep_their_statistics(short_lite0):
     network = EfficientNetLite0(frozen_blocks=2)
     pixels = jax.random.uniform(jax.random.key(0), (2, 16, 16, 3), maxval=255.0)
@@ -177,7 +175,6 @@ def test_frozen_blocks_get_no_gradient_and_norms_keep_their_statistics(short_lit
     assert all(jax.tree.leaves(same))
 
 
-@pytest.mark.slow
 def test_depthwise_form_is_a_choice_of_program_for_the_same_parameters(short_lite0):
     pixels = jax.random.uniform(jax.random.key(0), (1, 16, 24, 3), maxval=255.0)
     shifted, grouped = (EfficientNetLite0(form) for form in ("shifted", "grouped"))

@@ -62,7 +62,6 @@ def test_stored_joints_teach_where_labels_are_silent(counting, stored):
     assert largest(grads) == 0
 
 
-@pytest.mark.slow
 def test_pictures_without_a_teacher_keep_their_labels(variables, counting, plain, stored):
     batch = scene(STORED)
     batch["teacher_mask"][:] = False
@@ -226,7 +225,6 @@ def test_networks_with_heads_teach_others_and_each_other(student, pairing):
     assert total.shape == aux.metrics["teacher"][0].shape == ()
 
 
-@pytest.mark.slow
 def test_no_gradient_reaches_the_teacher_and_the_student_learns_without_labels(taught):
     _, run = taught
     batch = scene()
@@ -237,7 +235,6 @@ def test_no_gradient_reaches_the_teacher_and_the_student_learns_without_labels(t
     assert largest(grads) > 0
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("step", "alpha"), [(0, 0.25), (2, 0.5), (4, 0.75), (9, 0.75)])
 def test_alpha_follows_its_schedule(step, alpha, taught):
     (_, aux), _ = taught[1](scene(), step)
@@ -286,9 +283,13 @@ def test_a_training_leaves_its_teacher_unchanged_and_the_student_can_be_taken_ou
     checkpoint.export(trained, tmp_path / "teacher", "", dtype="float32")
     settings = {
         "system": "pose", "seed": 0, "model": {"skeleton": "seven"},
-        "distill": {"teacher": str(tmp_path / "teacher")}, "train": {"steps": 3},
+        "train": {"steps": 3},
+        "distill": {
+            "teacher": str(tmp_path / "teacher"), "model": {}, "alpha": 0.25, "alpha_end": 0.75,
+            "alpha_steps": 4,
+        },
     }  # fmt: skip
-    initial = start.variables(settings, TAUGHT)
+    initial = frozen_teacher(ConfigDict(settings))
     loop.fit(TAUGHT, Scenes(), settings, tmp_path / "run", initial_variables=initial)
     result = checkpoint.load(tmp_path / "run")
     assert all(
@@ -306,8 +307,9 @@ def test_a_training_leaves_its_teacher_unchanged_and_the_student_can_be_taken_ou
 
 def test_mistakes_about_the_teacher_are_one_line(tmp_path):
     config = get_config("imagenet_distilled").to_dict()
+    distill = dict(config["distill"])
     config["distill"]["alpha"] = 1.5
     with pytest.raises(ConfigError, match=r"distill.alpha: 1.5 should be from 0 to 1"):
         build(config)
     with pytest.raises(CheckpointError, match="no such checkpoint"):
-        frozen_teacher(ConfigDict({"distill": {"teacher": str(tmp_path / "none")}}))
+        frozen_teacher(ConfigDict({"distill": {**distill, "teacher": str(tmp_path / "none")}}))
