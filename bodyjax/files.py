@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
+import shutil
+import tempfile
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -20,6 +23,9 @@ VIDEOS = (
     *(".mts", ".m2ts", ".ts", ".mpg", ".mpeg", ".wmv", ".flv"),
 )
 """Endings of pictures and videos that are read."""
+
+
+_OPENED = re.compile(r"/dev/(stdout|stderr|fd/\d+)$|/proc/[^/]+/fd/")
 
 
 class Listing(NamedTuple):
@@ -64,8 +70,20 @@ def is_video(file: str | PathLike[str]) -> bool:
 @contextmanager
 def whole(file: str | PathLike[str]) -> Iterator[Path]:
     """A temporary name beside `file`, with its ending, to write to. The file gets its final name at
-    the end, and is removed if writing fails. Passes on exceptions from writing."""
+    the end, and is removed if writing fails. Passes on exceptions from writing.
+
+    A link stays a link: what it points to is written. A device or pipe is not replaced: it receives
+    the bytes.
+    """
     file = Path(file)
+    if not is_replaceable(file):
+        with tempfile.TemporaryDirectory() as folder:
+            temporary = Path(folder) / f"whole{file.suffix}"
+            yield temporary
+            with temporary.open("rb") as source, file.open("ab") as target:
+                shutil.copyfileobj(source, target)
+        return
+    file = Path(os.path.realpath(file))
     temporary = temporary_name(file)
     try:
         yield temporary
@@ -73,6 +91,14 @@ def whole(file: str | PathLike[str]) -> Iterator[Path]:
     finally:
         with suppress(OSError):  # such as a name that is too long
             temporary.unlink(missing_ok=True)
+
+
+def is_replaceable(file: Path) -> bool:
+    """Whether a name can stand for a new file: it is free, a file or a folder, not a device, a pipe
+    or what a process has open (/dev/stdout)."""
+    if _OPENED.match(os.path.abspath(file)):
+        return False
+    return not file.exists() or file.is_file() or file.is_dir()
 
 
 def write_text(file: str | PathLike[str], text: str) -> None:

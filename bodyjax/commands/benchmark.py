@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from bodyjax import files
-from bodyjax.commands import flags
+from bodyjax.commands import flags, outputs
 from bodyjax.errors import UserError
 
 Part = tuple[str, Callable[..., Iterator[Any]], tuple[Any, ...]]
@@ -30,7 +30,6 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--platform", choices=("cpu", "gpu", "tpu"), default="")
     parser.add_argument("--json", type=Path, help="file for the figures")
     options = parser.parse_args(arguments)
-    flags.check_writable(options.json)
     configs = load_configs()
     known = ["reading", *dict.fromkeys(config["system"] for config in configs.values())]
     if options.system is not None and options.system not in known:
@@ -39,6 +38,7 @@ def main(arguments: list[str]) -> int:
     chosen = list(parts(configs, options.system, options.platform))
     if options.parts is not None:
         chosen = named(chosen, options.parts.split(","))
+    outputs.check([outputs.Output("--json", options.json)], {})
     return benchmark(chosen, options.platform, options.json)
 
 

@@ -14,6 +14,7 @@ codes: 0 done; 1 some files could not be read, the others are done; 2 a mistake 
 
 from __future__ import annotations
 
+import argparse
 import gc
 import json
 import sys
@@ -22,7 +23,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bodyjax import files
-from bodyjax.commands import flags
+from bodyjax.commands import flags, outputs
+from bodyjax.commands.outputs import Output
 from bodyjax.data.video.writing import WRITTEN
 from bodyjax.errors import ConfigError, DataError, UserError
 
@@ -67,17 +69,13 @@ def main(arguments: list[str]) -> int:
     least = flags.least_score(options.min_score)
     if options.max_people is not None:
         settings["max_people"] = most_people(options.max_people)
-    for flag in ("input", "out", "json", "checkpoint", "second"):
+    for flag in ("input", "checkpoint", "second"):
         if getattr(options, flag) == "":  # "" would be the folder where one stands
             raise ConfigError("is empty", place=f"--{flag}", hint="name a file or folder")
     root = Path(options.input)
     found_files = input_files(root)
     inputs = found_files.files
-    flags.check_writable(options.json)
-    flags.check_writable(options.out, folder=root.is_dir() or Path(options.out or "").is_dir())
-    targets = overlay_files(root, inputs, Path(options.out)) if options.out else {}
-    taken = dict.fromkeys(inputs, "an input") | dict.fromkeys(targets.values(), "an overlay")
-    flags.check_apart({"--json": options.json}, taken)
+    targets = check_outputs(options, inputs)
 
     gc.set_threshold(100_000, 20, 20)  # imports and tracing leave objects: a tenth of the start
     from bodyjax import detect
@@ -165,40 +163,39 @@ def input_files(root: Path) -> files.Listing:
     return found
 
 
-def overlay_files(root: Path, inputs: list[Path], out: Path) -> dict[Path, Path]:
-    """Where the overlay of each file goes: pictures as .png, videos as .mp4, unless one file was
-    named. No two files share an overlay."""
-    if root.is_file() and not out.is_dir():
-        known = WRITTEN if files.is_video(root) else files.PICTURES
-        if out.suffix.lower() not in known:
-            raise UserError(
-                "the ending does not fit the overlay", file=out, hint=f"use {' '.join(known)}"
-            )
-        targets = {root: out}
-    else:
-        if out.exists() and not out.is_dir():
-            raise UserError("is a file; the input is a folder", file=out, hint="name a folder")
-        if root.is_dir() and out.resolve().is_relative_to(root.resolve()):
-            hint = "choose another folder: the next run would read the overlays"
-            raise UserError("lies among the input", file=out, hint=hint)
-        base = root if root.is_dir() else root.parent
-        targets = {
-            file: out / f"{file.relative_to(base)}{'.mp4' if files.is_video(file) else '.png'}"
-            for file in inputs
-        }
-    for file, target in targets.items():
-        if target.resolve() == file.resolve():
-            raise UserError("the overlay would replace its input", file=target)
+def check_outputs(options: argparse.Namespace, inputs: list[Path]) -> dict[Path, Path]:
+    """Where the overlay of each file goes. UserError unless these and the JSON can be written, away
+    from the input and the checkpoints."""
+    root, out = Path(options.input), options.out
+    reads = dict.fromkeys(inputs, "an input") | ({root: "the input"} if root.is_dir() else {})
+    reads |= outputs.of_checkpoint(options.checkpoint, options.second)
+    written = [Output("--json", options.json)]
+    targets = {}
+    if out is not None:
+        several = root.is_dir() or Path(out).is_dir()
+        if several or out == "":
+            written.append(Output("--out", out, folder=True))
+        if out:
+            targets = overlay_files(root, inputs, Path(out), several)
+            written += [Output("--out", target) for target in targets.values()]
+    outputs.check(written, reads)
     return targets
 
 
-def make_parent(target: Path) -> None:
-    """The folder of an overlay. DataError if it can't be made."""
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        what = f"the folder can't be made ({error.strerror or error})"
-        raise DataError(what, file=target.parent) from None
+def overlay_files(root: Path, inputs: list[Path], out: Path, several: bool) -> dict[Path, Path]:
+    """Where the overlay of each file goes: OUT itself, or in a folder OUT the file's full name and
+    .png, for videos .mp4, so that no two files share an overlay."""
+    if not several:
+        known = WRITTEN if files.is_video(root) else files.PICTURES
+        if out.suffix.lower() not in known:
+            hint = f"use {' '.join(known)}"
+            raise UserError("the ending does not fit the overlay", file=out, hint=hint)
+        return {root: out}
+    base = root if root.is_dir() else root.parent
+    return {
+        file: out / f"{file.relative_to(base)}{'.mp4' if files.is_video(file) else '.png'}"
+        for file in inputs
+    }
 
 
 def _picture(detector: Any, file: Path, target: Path | None, least: float) -> Read:
@@ -208,7 +205,6 @@ def _picture(detector: Any, file: Path, target: Path | None, least: float) -> Re
 
     found = detect.find(detector, file, min_score=least)
     if target is not None:
-        make_parent(target)
         write_picture(found.plot(), target)
     return Read(found.coco(), found.left_out, int(found.overflow > 0), has_several(file))
 
@@ -228,7 +224,6 @@ def _video(detector: Any, file: Path, target: Path | None, least: float, on_bad:
     width, height = clip.size
     bones = skeleton.reported(detector.skeleton)
     if target is not None:
-        make_parent(target)
         pairs = zip(clip.iter_frames(), frames, strict=True)
         write_overlay(target, (drawn(image, people, bones) for image, people in pairs), clip)
     people = [person for people in frames for person in people]

@@ -9,13 +9,15 @@ evaluation lacks is an error. Exit codes: 0 done, 2 a mistake in the input, 3 st
 
 from __future__ import annotations
 
+import argparse
 import json
 import math
 from pathlib import Path
 from typing import Any
 
 from bodyjax import files
-from bodyjax.commands import flags
+from bodyjax.commands import flags, outputs
+from bodyjax.commands.outputs import Output
 from bodyjax.errors import ConfigError, UserError
 
 
@@ -42,12 +44,6 @@ def main(arguments: list[str]) -> int:
     )
     parser.add_argument("--pictures", help="folder for the best and the worst pictures, drawn")
     options = parser.parse_args(arguments)
-    for name in (options.out, options.results):
-        flags.check_writable(name)
-    flags.check_writable(options.pictures, folder=True)
-    read = label_files(Path(options.data)) + [Path(name) for name in (options.against,) if name]
-    outputs = {"--out": options.out, "--results": options.results}
-    flags.check_apart(outputs, dict.fromkeys(read, "a file that is read"))
     if options.samples is not None and options.samples < 0:
         raise ConfigError(f"{options.samples} is below 0", place="--samples")
     more = flags.detector_settings(options)
@@ -56,6 +52,7 @@ def main(arguments: list[str]) -> int:
     for name in ("on_bad", "samples", "results", "against", "pictures"):
         if getattr(options, name) is not None:
             more[name] = getattr(options, name)
+    check_outputs(options)
     report = evaluate(options.checkpoint, options.data, options.split, more)
     text = json.dumps(plain(report), indent=1)
     if options.out:
@@ -79,6 +76,23 @@ def evaluate(checkpoint: str, data: str, split: str | None, more: dict[str, Any]
     flags.check_options(run, more, loaded.system)
     result: dict[str, Any] = run(loaded, data, split, **more)
     return result
+
+
+def check_outputs(options: argparse.Namespace) -> None:
+    """UserError unless everything can be written, away from the set, its labels, the results to
+    compare with and the checkpoint."""
+    data = Path(options.data)
+    read = label_files(data) + [Path(name) for name in (options.against,) if name]
+    reads = dict.fromkeys(read, "a file that is read")
+    reads |= {data: "the set"} if data.is_dir() else {}
+    outputs.check(
+        [
+            Output("--out", options.out),
+            Output("--results", options.results),
+            Output("--pictures", options.pictures, folder=True),
+        ],
+        reads | outputs.of_checkpoint(options.checkpoint),
+    )
 
 
 def label_files(data: Path) -> list[Path]:

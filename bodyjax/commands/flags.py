@@ -1,11 +1,13 @@
-"""Flags of the commands: config files with overrides, settings of a detector, outputs that must not
-replace what is read; errors as one line. Imports no jax."""
+"""Flags of the commands: config files with overrides, settings of a detector; errors as one line.
+Imports no jax."""
 
 from __future__ import annotations
 
 import argparse
 import ast
+import atexit
 import difflib
+import errno
 import gc
 import importlib.util
 import inspect
@@ -28,6 +30,9 @@ from bodyjax.errors import ConfigError, UserError
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 3
 """The same value as in bodyjax.engine.loop, which imports jax."""
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""Errors of writing that mean a full disk, or the end of what one may write."""
 
 STOPPED = "stopped; the same command goes on from what was saved, or starts over if nothing was"
 
@@ -55,7 +60,8 @@ def run(main: Callable[[list[str]], int], arguments: Sequence[str] | None = None
     gives one line and exit code 2; SIGTERM or Ctrl-C gives one line and exit code 3, and a further
     one ends the process at once.
 
-    --debug anywhere on the line shows the traceback as well.
+    A full disk, wherever it is met, is such an error. What libraries say while the process ends
+    does not follow our line. --debug anywhere on the line shows the traceback as well.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
     debug = "--debug" in arguments
@@ -65,10 +71,14 @@ def run(main: Callable[[list[str]], int], arguments: Sequence[str] | None = None
         signal.signal(signal.SIGINT, _interrupt)
     try:
         code = main(arguments)
-    except UserError as error:
+    except (UserError, OSError) as error:
+        if isinstance(error, OSError) and not _is_full(error):
+            raise
         if debug:
             traceback.print_exc()
-        print(f"error: {error}", file=sys.stderr)
+        else:
+            atexit.register(_quiet)
+        print(f"error: {_in_one_line(error)}", file=sys.stderr)
         code = EXIT_USER_ERROR
     except KeyboardInterrupt:
         if debug:
@@ -78,6 +88,23 @@ def run(main: Callable[[list[str]], int], arguments: Sequence[str] | None = None
         print(STOPPED, file=sys.stderr)
         code = EXIT_INTERRUPTED
     sys.exit(code)
+
+
+def _in_one_line(error: UserError | OSError) -> str:
+    if isinstance(error, UserError):
+        return str(error)
+    where = f"{error.filename}: " if error.filename else ""
+    return f"{where}can't be written ({error.strerror or error}); is the disk full?"
+
+
+def _is_full(error: OSError) -> bool:
+    """Whether the disk is full; NumPy says so without a number."""
+    return error.errno in FULL or str(error).endswith(" written")
+
+
+def _quiet() -> None:
+    """Nothing more on stderr."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
@@ -279,31 +306,3 @@ def least_score(text: str | None) -> float | None:
         hint = "give a number from 0 to 1"
         raise ConfigError(f"{text!r} is no number", place="--min-score", hint=hint) from None
     return checked_score(value, "--min-score")
-
-
-def check_writable(name: str | Path | None, *, folder: bool = False) -> None:
-    """UserError if a file, or with `folder` a folder, could not be written at the end."""
-    if not name:
-        return
-    path = Path(name)
-    if not path.absolute().parent.is_dir():
-        raise UserError("the folder is missing", file=name, hint="make it first")
-    if path.exists() and path.is_dir() != folder:
-        kind, other = ("file", "folder") if folder else ("folder", "file")
-        raise UserError(f"is a {kind}", file=name, hint=f"name a {other}")
-    if not os.access(path if path.is_dir() else path.absolute().parent, os.W_OK):
-        raise UserError("the folder can't be written to", file=name)
-
-
-def check_apart(outputs: dict[str, str | Path | None], others: dict[Path, str]) -> None:
-    """UserError if an output, by its flag, would replace another one, or one of the `others`
-    (files, each with a description)."""
-    taken = {path.resolve(): what for path, what in others.items()}
-    for flag, name in outputs.items():
-        if not name:
-            continue
-        place = Path(name).resolve()
-        if place in taken:
-            what = f"{flag} would replace {taken[place]}"
-            raise UserError(what, file=name, hint="name another file")
-        taken[place] = f"what {flag} writes"

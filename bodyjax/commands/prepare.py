@@ -29,7 +29,8 @@ from pathlib import Path
 from typing import Any
 
 from bodyjax import files
-from bodyjax.commands import flags
+from bodyjax.commands import flags, outputs
+from bodyjax.commands.outputs import Output
 from bodyjax.errors import ConfigError, DataError
 
 
@@ -69,9 +70,16 @@ def main(arguments: list[str]) -> int:
     if not drawn and not options.source.exists():
         raise DataError("no such file or folder", file=options.source)
     name, source = options.name or prepare.set_name(options.source), options.source
+    every = 0
+    if options.detect:
+        from bodyjax.detect import video_tables
+
+        every = video_tables.EVERY if options.every is None else options.every
+        video_tables.check_rate(every, options.rate)
+    check_outputs(options, name)
     if options.detect:
         source = options.out / "csv" / name
-        detect_joints(options, source, settings)
+        detect_joints(options, source, every, settings)
     extra = {key: getattr(options, key) for key in ("label", "joints") if getattr(options, key)}
     report = prepare.prepare(
         source,
@@ -92,6 +100,14 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
+def check_outputs(options: argparse.Namespace, name: str) -> None:
+    """UserError unless the folder of the set can be written, away from its source."""
+    source = options.source
+    reads = {source: "the source"} if source.exists() else {}
+    outputs.keep_apart([Output("--out", options.out / name, folder=True)], reads)
+    outputs.check([Output("--out", options.out, folder=True)], {})
+
+
 def store_maps(options: argparse.Namespace, settings: dict[str, Any]) -> int:
     """Stores a teacher's maps and reports what was stored."""
     others = ("detect", "every", "rate", "label", "joints", "count")
@@ -102,9 +118,11 @@ def store_maps(options: argparse.Namespace, settings: dict[str, Any]) -> int:
         raise ConfigError(f"--{flag} says nothing about a teacher's maps", place="--teacher")
     if not options.source.exists():
         raise DataError("no such file or folder", file=options.source)
+    from bodyjax.data import prepare
     from bodyjax.detect import teacher_maps
     from bodyjax.engine import compiled
 
+    check_outputs(options, options.name or prepare.set_name(options.source))
     compiled.keep()
     report = teacher_maps.store(
         options.teacher, options.source, options.out, options.name,
@@ -128,15 +146,15 @@ def check_same(file: Path, made_of: dict[str, Any]) -> None:
     files.write_text(file, json.dumps(made_of, indent=1) + "\n")
 
 
-def detect_joints(options: argparse.Namespace, out: Path, settings: dict[str, Any]) -> None:
-    """Writes the joint tables of all videos and reports which have none; settings: the
-    detector's."""
+def detect_joints(
+    options: argparse.Namespace, out: Path, every: int, settings: dict[str, Any]
+) -> None:
+    """Writes the joint tables of every `every`-th frame of all videos and reports which have none;
+    settings: the detector's."""
     from bodyjax import detect
     from bodyjax.detect import video_tables
 
     detector = detect.load(options.detect, **settings)
-    every = video_tables.EVERY if options.every is None else options.every
-    video_tables.check_rate(every, options.rate)
     check_same(
         out.with_name(f"{out.name}.json"),
         {

@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bodyjax import files
-from bodyjax.commands import flags
+from bodyjax.commands import flags, outputs
+from bodyjax.commands.outputs import Output
 from bodyjax.errors import ConfigError, DataError, UserError, VideoError
 
 if TYPE_CHECKING:
@@ -46,7 +47,9 @@ def main(arguments: list[str]) -> int:
     flags.add_detector_flags(parser)
     options = parser.parse_args(arguments)
     settings = flags.detector_settings(options)
-    several = check_outputs(options.video, options.out, options.json, options.window)
+    several = check_outputs(
+        options.checkpoint, options.video, options.out, options.json, options.window
+    )  # fmt: skip
     for name in ("window", "exercise", "on_bad"):
         if getattr(options, name) is not None:
             settings[name] = getattr(options, name)
@@ -96,7 +99,9 @@ def folder(task: Opened, videos: Path, out: Path | None) -> Result:
     return {"videos": count, "recognized": len(results), "bad": bad, "results": results}
 
 
-def check_outputs(video: Path, out: Path | None, result: Path | None, window: float | None) -> bool:
+def check_outputs(
+    checkpoint: str, video: Path, out: Path | None, result: Path | None, window: float | None
+) -> bool:
     """Refuses what it can before anything is computed. Returns whether `video` is a folder of
     videos; a folder of numbered pictures is one."""
     from bodyjax.data.video.writing import WRITTEN
@@ -105,28 +110,17 @@ def check_outputs(video: Path, out: Path | None, result: Path | None, window: fl
         raise ConfigError(f"{window:g} seconds", place="--window", hint="give a number above 0")
     if not video.exists():
         raise DataError("no such video or folder", file=video)
-    for name, path in (("--out", out), ("--json", result)):
-        if path is not None and not path.absolute().parent.is_dir():
-            raise DataError("the folder is missing", file=path.parent, place=name)
     several = video.is_dir()
     if several:
         from bodyjax.data.video.frame_folder import is_one_video
 
         several = not is_one_video(video)
-    videos = files.listed(video, files.VIDEOS).files if video.is_dir() else []
-    flags.check_apart({"--json": result}, dict.fromkeys([video, *videos], "a video"))
-    if out is None:
-        return several
-    flags.check_apart({"--json": result}, {out: "what --out writes"})
-    if several:
-        if out.exists() and not out.is_dir():
-            raise DataError("--video is a folder, so --out must be one", file=out)
-        if out.resolve().is_relative_to(video.resolve()):
-            raise DataError("--out lies among the videos", file=out, hint="choose another folder")
-    elif out.suffix.lower() not in WRITTEN:
+    if out is not None and not several and out.suffix.lower() not in WRITTEN:
         raise DataError("not the name of a video", file=out, hint=f"use {', '.join(WRITTEN)}")
-    elif out.exists() and out.samefile(video):
-        raise DataError("--out would write over the video", file=out)
+    reads = {video: "a video" if video.is_file() else "the input"} | outputs.of_checkpoint(
+        checkpoint
+    )
+    outputs.check([Output("--out", out, folder=several), Output("--json", result)], reads)
     return several
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from bodyjax.commands import flags
+from bodyjax.commands import flags, outputs
 from bodyjax.engine import settings
 from bodyjax.errors import ConfigError, DataError
 
@@ -33,11 +33,16 @@ def main(arguments: list[str]) -> int:
     settings.complete(config)
     flags.override(config, overrides)
     check_there(config)
+    name, _, variant = options.config.partition(":")
+    workdir = options.workdir
+    if workdir is None:
+        workdir = f"runs/{Path(name).stem}-{variant or 'default'}"
+    data = Path(str(config.get("data", {}).get("path", "")))  # "." where there is none
+    reads = {data: "the data"} if data.name and data.exists() else {}
+    outputs.check([outputs.Output("--workdir", workdir, folder=True)], reads)
     if options.process:
         join(options.process)
-    name, _, variant = options.config.partition(":")
-    workdir = Path(options.workdir or f"runs/{Path(name).stem}-{variant or 'default'}")
-    return train(config, workdir)
+    return train(config, Path(workdir))
 
 
 def check_there(config: Any) -> None:

@@ -149,9 +149,11 @@ class Found:
 
 
 def write_picture(picture: Image.Image, file: Path) -> None:
-    """Writes a picture in the format of its ending. DataError if that can't be done."""
+    """Writes a picture in the format of its ending, completely or not at all. DataError if that
+    can't be done."""
     try:
-        picture.save(file, quality=95)
+        with files.whole(file) as temporary:
+            picture.save(temporary, quality=95)
     except (OSError, ValueError) as error:  # ValueError: too large for the format
         what = getattr(error, "strerror", None) or error
         raise DataError(f"can't be written ({what})", file=file) from None

@@ -16,6 +16,7 @@ import importlib.metadata
 import json
 import platform
 import shutil
+import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -70,16 +71,14 @@ class Run:
             )
             manager.wait_until_finished()
         except (OSError, ValueError) as error:
-            raise CheckpointError(
-                f"could not be written: {one_line(error)}", file=folder, hint="is the disk full?"
-            ) from error
+            raise _unwritten(folder, error) from error
         if not written:
             raise CheckpointError(
                 "was not written: a checkpoint of this or a later step is there",
                 file=folder,
                 hint="start again in another folder",
             )
-        seals.seal(folder)
+        _seal(folder)
         for old in sorted(manager.all_steps())[: -self._keep if kind == "newest" else -1]:
             manager.delete(old)
         return folder
@@ -101,20 +100,38 @@ def save_frozen(workdir: Path, frozen: Any) -> str | None:
         shutil.rmtree(folder.parent, ignore_errors=True)
     meshes.barrier("frozen removed")
     options = ocp.CheckpointManagerOptions(enable_async_checkpointing=False)
-    with ocp.CheckpointManager(folder.parent, options=options) as manager:
-        written = manager.save(
-            0,
-            args=ocp.args.Composite(
-                model=ocp.args.StandardSave(trees.nest(flat)),
-                record=ocp.args.JsonSave(
-                    {"format": FORMAT, "arrays": {"model": trees.specs(flat)}}
+    record = {"format": FORMAT, "arrays": {"model": trees.specs(flat)}}
+    try:
+        with ocp.CheckpointManager(folder.parent, options=options) as manager:
+            written = manager.save(
+                0,
+                args=ocp.args.Composite(
+                    model=ocp.args.StandardSave(trees.nest(flat)), record=ocp.args.JsonSave(record)
                 ),
-            ),
-        )
+            )
+    except (OSError, ValueError) as error:
+        raise _unwritten(folder, error) from error
     if not written:
         raise CheckpointError("was not written", file=folder)
-    seals.seal(folder)
+    _seal(folder)
     return files.sha256(folder / seals.SUMS)
+
+
+def _seal(folder: Path) -> None:
+    try:
+        seals.seal(folder)
+    except OSError as error:
+        raise _unwritten(folder, error) from error
+
+
+def _unwritten(folder: Path, error: Exception) -> CheckpointError:
+    """The error of a checkpoint that could not be written. Waits for Orbax's threads: each reports
+    the failure in many lines, and these must not follow ours."""
+    for thread in threading.enumerate():
+        if type(thread).__module__.startswith("orbax."):
+            thread.join(10)
+    what = f"could not be written: {one_line(error)}"
+    return CheckpointError(what, file=folder, hint="is the disk full?")
 
 
 def candidates(workdir: Path, kinds: tuple[str, ...] = KINDS) -> list[Path]:

@@ -13,6 +13,7 @@ from PIL import Image
 from bodyjax import detect, draw, metrics, skeleton
 from bodyjax.data import affine
 from bodyjax.data.pictures.labelled import Pictures
+from bodyjax.detect.found import write_picture
 from bodyjax.errors import DataError
 from bodyjax.skeleton import AREA_OF_BOX
 
@@ -63,7 +64,7 @@ def write(
     drawn = []
     for name, rows in (("best", order[:count]), ("worst", order[-count:])):
         tiles = [_tile(detector, source, found, i, float(alike[i])) for i in rows]
-        Image.fromarray(np.concatenate(tiles, axis=1)).save(place / f"{name}.jpg", quality=85)
+        write_picture(Image.fromarray(np.concatenate(tiles, axis=1)), place / f"{name}.jpg")
         drawn += [(source.names[found.rows[i]], float(alike[i])) for i in rows]
     return drawn
 

@@ -164,3 +164,45 @@ def test_a_signal_where_it_would_be_lost_or_do_harm_counts_a_moment_later(code, 
     )  # fmt: skip
     assert (done.returncode, done.stdout) == (flags.EXIT_INTERRUPTED, "to the end\n"), done.stderr
     assert done.stderr == f"{flags.STOPPED}\n"
+
+
+# ---- a full disk
+
+FULL = """
+import resource, sys
+from pathlib import Path
+import numpy as np
+from bodyjax.commands import flags
+from bodyjax.engine import run_folder
+
+def main(arguments):
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))  # stands for a full disk
+    folder, what = Path(arguments[0]), arguments[1]
+    noise = np.random.default_rng(0).normal(size=(400, 400))
+    if what == "frozen":
+        run_folder.save_frozen(folder, {"w": noise})
+    elif what == "run":
+        run_folder.Run(folder, 1).save("newest", 3, {"w": noise}, {"step": np.int32(3)}, {})
+    elif what == "array":
+        np.save(folder / "x.npy", noise)
+    else:
+        (folder / "x.txt").write_text("x" * 1_000_000)
+
+flags.run(main)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the limit stands for a full disk on Linux")
+@pytest.mark.parametrize("what", ["run", "frozen", "array", "text"])
+def test_a_full_disk_is_said_in_the_last_line(tmp_path, what):
+    """Orbax' threads report the failure as well, in many lines, some when the process ends."""
+    command = [sys.executable, "-c", FULL, str(tmp_path), what]
+    done = subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, timeout=300,
+        env={**os.environ, "JAX_PLATFORMS": "cpu"},
+    )  # fmt: skip
+    assert done.returncode == flags.EXIT_USER_ERROR
+    *_, last = done.stderr.splitlines()
+    assert last.startswith("error: ")
+    assert last.endswith("is the disk full?")
+    assert done.stderr.count("is the disk full?") == 1

@@ -40,8 +40,9 @@ def test_clips_become_a_set(tmp_path, capsys):
 
 
 def test_nothing_to_prepare_is_one_line(tmp_path):
+    (tmp_path / "in").mkdir()
     with pytest.raises(DataError, match="no set of a known layout"):
-        prepare.main(["--source", str(tmp_path), "--out", str(tmp_path / "out")])
+        prepare.main(["--source", str(tmp_path / "in"), "--out", str(tmp_path / "out")])
 
 
 # ---- what is left out ----
@@ -69,7 +70,7 @@ def test_bad_clips_are_named_counted_and_left_out(tmp_path, capsys):
         (["--source", "nothing"], "no such file or folder"),
         (["--source", ".", "--every", "3"], "belong to --detect"),
         (["--source", ".", "--detect", "x", "--every", "3", "--rate", "2"], "not both"),
-        (["--source", ".", "--name", "Two words"], "can't be called"),
+        (["--source", "simulated", "--name", "Two words"], "can't be called"),
     ],
 )
 def test_wrong_flags_are_one_line(tmp_path, monkeypatch, arguments, message):
@@ -135,7 +136,7 @@ def test_simulated_pictures_become_a_set(tmp_path, capsys):
     with pytest.raises(ConfigError, match="joints say nothing about simulated"):
         prepare.main([*arguments, "--name", "none", "--joints", "x"])
     with pytest.raises(ConfigError, match="count belongs to simulated"):
-        prepare.main(["--source", str(tmp_path), "--out", str(tmp_path), "--count", "3"])
+        prepare.main(["--source", str(tmp_path), "--out", f"{tmp_path}_", "--count", "3"])
 
 
 # ---- joints ----
@@ -185,11 +186,11 @@ def test_folders_of_joint_tables_become_a_set(tmp_path, capsys):
 
 
 def test_tables_at_different_depths_are_refused(tmp_path):
-    (tmp_path / "up").mkdir()
+    (tmp_path / "in" / "up").mkdir(parents=True)
     for name in ("up/one", "two"):
-        write_joint_csv(tmp_path / f"{name}.csv", table([0]))
+        write_joint_csv(tmp_path / "in" / f"{name}.csv", table([0]))
     with pytest.raises(DataError, match="another depth"):
-        prepare.main(["--source", str(tmp_path), "--out", str(tmp_path / "out")])
+        prepare.main(["--source", str(tmp_path / "in"), "--out", str(tmp_path / "out")])
 
 
 def test_an_array_set_keeps_its_official_split(tmp_path):
@@ -201,9 +202,11 @@ def test_an_array_set_keeps_its_official_split(tmp_path):
         "y_test": np.array([1, 0, 1]),
         "classes": np.array(["left", "right"]),
     }
-    np.savez(tmp_path / "natops.npz", **arrays)
-    assert prepare.main(["--source", str(tmp_path), "--out", str(tmp_path), "--name", "n"]) == 0
-    stored = prepared.Prepared(tmp_path / "n" / "1.0.0", "test")
+    source, out = tmp_path / "in", tmp_path / "out"
+    source.mkdir()
+    np.savez(source / "natops.npz", **arrays)
+    assert prepare.main(["--source", str(source), "--out", str(out), "--name", "n"]) == 0
+    stored = prepared.Prepared(out / "n" / "1.0.0", "test")
     assert sorted(stored.labels) == [0, 1, 1]
     assert stored.heldout.all()
     order = [int(name.partition("-")[2]) - 4 for name in stored.names]

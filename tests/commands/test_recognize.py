@@ -155,13 +155,13 @@ def test_flags_that_can_not_work_are_refused_before_anything_is_loaded(video, tm
     for extra, message in (
         (["--window", "0"], "above 0"),
         (["--out", str(tmp_path / "x.txt")], "not the name of a video"),
-        (["--out", str(video)], "would write over the video"),
+        (["--out", str(video)], "--out would replace a video"),
         (["--json", str(video)], "--json would replace a video"),
-        (["--video", str(folder), "--json", str(video)], "--json would replace a video|folder"),
-        (["--out", str(tmp_path / "none" / "x.mp4")], "folder is missing"),
-        (["--json", str(tmp_path / "none" / "x.json")], "folder is missing"),
-        (["--video", str(folder), "--out", str(folder / "drawn")], "among the videos"),
-        (["--video", str(folder), "--out", str(video)], "--out must be one|among"),
+        (["--video", str(folder), "--json", str(video)], "--json lies in the input"),
+        (["--out", str(video / "none" / "x.mp4")], "folder can't be made"),
+        (["--json", str(video / "none" / "x.json")], "folder can't be made"),
+        (["--video", str(folder), "--out", str(folder / "drawn")], "--out lies in the input"),
+        (["--video", str(folder), "--out", str(video)], "is a file; name a folder"),
     ):
         with pytest.raises(UserError, match=message):
             recognize.main(["--checkpoint", "none", "--video", str(video), *extra])
