@@ -276,9 +276,22 @@ UIPRMD22 = make(
     },
 )
 
+# What the lifter sees of a person: the limbs, three points of the face that a detector finds, and
+# the middle of the head, which motion capture and other data sets have too.
+LIFT16 = make(
+    "lift16",
+    "left_shoulder right_shoulder left_elbow right_elbow left_wrist right_wrist left_hip right_hip"
+    " left_knee right_knee left_ankle right_ankle nose left_ear right_ear head",
+    f"{LEGS} {ARMS} left_hip-right_hip left_shoulder-right_shoulder left_shoulder-left_hip"
+    " right_shoulder-right_hip head-nose head-left_ear head-right_ear",
+    groups={"arms": ARMS, "legs": LEGS},
+)
+
 SKELETONS = {
     skeleton.name: skeleton
-    for skeleton in (COCO17, BODY18, LSP14, H36M17, PENN13, JHMDB15, MEDIAPIPE33, UIPRMD22)
+    for skeleton in (
+        *(COCO17, BODY18, LSP14, H36M17, PENN13, JHMDB15, MEDIAPIPE33, UIPRMD22, LIFT16),
+    )
 }
 
 
@@ -339,6 +352,7 @@ def reported(skeleton: Skeleton) -> Skeleton:
 MIDDLES = {
     ("body18", "neck"): ("left_shoulder", "right_shoulder"),
     ("h36m17", "pelvis"): ("left_hip", "right_hip"),
+    ("lift16", "head"): ("left_ear", "right_ear"),
 }
 
 # The same place under another name.

@@ -1,0 +1,3 @@
+"""Poses in space for the lifter: readers, checks, and the feed of `data.kind` poses3d."""
+
+from bodyjax.data.poses3d.feed import feed as feed

@@ -1,0 +1,28 @@
+"""Bones of h36m17 for the geometric loss: groups and mean lengths of Human3.6M."""
+
+from __future__ import annotations
+
+from bodyjax.skeleton import H36M17
+
+BONES = H36M17.limbs
+
+GROUPS = H36M17.groups
+"""R_i of the patent (CN 111260774 B): arms, legs, shoulders, hips; indices of BONES."""
+
+_MEANS = {  # mm; xingyizhou/pose-hg-3d, src/Tools/GetVariationWeight.py
+    ("hip", "knee"): 456.008604234,
+    ("knee", "ankle"): 452.125519758,
+    ("shoulder", "elbow"): 284.125346475,
+    ("elbow", "wrist"): 249.772589249,
+    ("pelvis", "hip"): 134.201602044,
+    ("thorax", "shoulder"): 180.776851782,
+}
+
+LENGTHS = tuple(
+    _MEANS.get(
+        tuple(H36M17.joints[joint].rpartition("_")[2] for joint in bone),  # type: ignore[arg-type]
+        1.0,  # in no group
+    )
+    for bone in BONES
+)
+"""Mean length of each of BONES; only ratios within a group count."""
