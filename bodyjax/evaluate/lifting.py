@@ -1,0 +1,159 @@
+"""A lifter on rendered people (data/people): MPJPE and PA-MPJPE, by box and in whole pictures.
+
+Poses meet at the pelvis; the body height and the camera are given, as the data have them.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from bodyjax import detect, lift
+from bodyjax.data import sets
+from bodyjax.data.pictures import labelled
+from bodyjax.data.poses3d.rendered import LEAST_AREA, rendered
+from bodyjax.data.rows import Rows
+from bodyjax.detect import as_skeleton
+from bodyjax.engine.checkpoint import Checkpoint
+from bodyjax.errors import ConfigError, DataError
+from bodyjax.lift import Lifter, boxes
+from bodyjax.metrics import Joints3D
+from bodyjax.metrics.pose import oks, sigmas
+from bodyjax.skeleton import AREA_OF_BOX, COCO17, H36M17
+
+SAME = 0.3
+"""OKS from which a person found is the labelled one."""
+
+
+def evaluate(
+    checkpoint: str | PathLike[str] | Checkpoint | Lifter,
+    data: str | PathLike[str],
+    split: str | None = None,
+    *,
+    progress: bool = True,
+) -> dict[str, Any]:
+    """Metrics of a lifter on rendered people at a path, of at least 400 visible pixels.
+
+    split: "train", "valid", "trainvalid" or "test" (None: everybody). Keys: mpjpe, pa_mpjpe (mm),
+    pck3d, auc3d, per_joint, "n": a crop by the labelled box of each person; whole_picture: the same
+    of the people found in whole pictures, with "missed" and "people"; mean_pose: the mean pose of
+    the set's training part instead of a prediction (left out if it has none); bones: share of
+    people whose left and right bones agree within 10 %.
+    """
+    kind = sets.recognise(data)
+    if kind != "people":
+        hint = "labels.npz with h36m_3d, as data/people has it"
+        raise ConfigError(f"a set of {kind}; a lifter needs joints in space", file=data, hint=hint)
+    people = rendered(data, split or "all")
+    lifter = checkpoint if isinstance(checkpoint, Lifter) else lift.load(checkpoint)
+    by_box, whole = found_poses(lifter, data, people, progress)
+    report = measured(people, by_box)
+    missed = ~np.isfinite(whole).all((1, 2))
+    report["whole_picture"] = {
+        **measured(people, whole, ~missed), "people": len(people), "missed": int(missed.sum())
+    }  # fmt: skip
+    mean = mean_pose(data)
+    if mean is not None:
+        report["mean_pose"] = measured(people, mean * people.arrays["height"][:, None, None])
+    report["bones"] = {"by_box": bone_agreement(by_box), "labels": bone_agreement(truth(people))}
+    report["set"] = {"kind": kind, "path": str(data), "part": split or "all"}
+    report["least_area"], report["checkpoint"] = LEAST_AREA, lifter.name
+    report["split"] = dict(Counter("test" if held else "train" for held in people.heldout))
+    return report
+
+
+def truth(people: Rows) -> np.ndarray:
+    """xyz (N, 17, 3) mm, root-relative."""
+    return people.arrays["xyz"][:, :17] * people.arrays["height"][:, None, None]
+
+
+def mean_pose(data: str | PathLike[str]) -> np.ndarray | None:
+    """The mean pose (17, 3) of a set's training part in heights; None if it has no such part."""
+    try:
+        return rendered(data, "trainvalid").arrays["xyz"][:, :17].mean(0)
+    except DataError:
+        return None
+
+
+def measured(people: Rows, xyz: np.ndarray, counted: np.ndarray | None = None) -> dict[str, Any]:
+    """metrics.Joints3D of poses (N, 17, 3) mm of people, of those `counted` (N,)."""
+    metrics = Joints3D(H36M17)
+    there = np.isfinite(xyz).all((1, 2))
+    mask = np.ones(len(xyz), bool) if counted is None else counted
+    batch = {"xyz": truth(people), "visible": np.full(xyz.shape[:2], 2), "mask": mask}
+    filled = np.where(there[:, None, None], xyz, 0.0)  # nobody found: every joint at the pelvis
+    return metrics.compute(metrics.update(metrics.init(), {"xyz": filled}, batch))
+
+
+def bone_agreement(xyz: np.ndarray) -> float:
+    """Share of people whose upper and lower arms and legs differ by at most 10 % between left and
+    right, each of the four pairs."""
+    at = {name: xyz[:, i] for i, name in enumerate(H36M17.joints)}
+    agree = np.ones(len(xyz), bool)
+    for a, b in (("shoulder", "elbow"), ("elbow", "wrist"), ("hip", "knee"), ("knee", "ankle")):
+        left, right = (
+            np.linalg.norm(at[f"{side}_{a}"] - at[f"{side}_{b}"], axis=-1)
+            for side in ("left", "right")
+        )
+        agree &= np.abs(left - right) <= 0.1 * 0.5 * (left + right)
+    return float(agree.mean())
+
+
+def found_poses(
+    lifter: Lifter, data: str | PathLike[str], people: Rows, progress: bool
+) -> tuple[np.ndarray, np.ndarray]:
+    """xyz (N, 17, 3) mm of the labelled people: by their boxes, and as found in whole pictures (NaN
+    for people who are missed)."""
+    table = labelled.read_arrays(Path(data) / "labels.npz", ("image_name", "coco_2d", "coco_vis"))
+    files, see = labelled.open_files(Path(data)), boxes.BoxDetector(lifter.detector)
+    owner, arrays = people.groups, people.arrays
+    assert owner is not None
+    joints, score = np.zeros((2, len(people), 17, 2)), np.zeros((2, len(people), 17))
+    for number in tqdm(np.unique(owner), desc="pictures", disable=not progress):
+        picture = files.image(boxes.picture_name(files, table["image_name"][number]))
+        mine = np.flatnonzero(owner == number)
+        for row in mine:
+            xy, sure = see(picture, arrays["box"][row])
+            joints[0, row], score[0, row] = in_coco(xy, sure, see.skeleton)
+        found = detect.detect(lifter.detector, picture)
+        xy, sure, _ = as_skeleton(found, lifter.detector.skeleton, COCO17)
+        rows = arrays["person"][mine]
+        match = matched(xy, table["coco_2d"][rows] - 0.5, table["coco_vis"][rows],
+                        arrays["box"][mine])  # fmt: skip
+        for row, which in zip(mine, match, strict=True):
+            if which >= 0:
+                joints[1, row], score[1, row] = xy[which], sure[which]
+    one, two = (
+        lift.poses(lifter, xy, sure, camera=arrays["camera"], height=arrays["height"])
+        for xy, sure in zip(joints, score, strict=True)
+    )
+    return one, two
+
+
+def in_coco(xy: np.ndarray, score: np.ndarray, bones: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Joints of a detector's skeleton in COCO's."""
+    order = [bones.index(name) for name in COCO17.joints]
+    return xy[order], score[order]
+
+
+def matched(
+    xy: np.ndarray, label: np.ndarray, visible: np.ndarray, box: np.ndarray
+) -> np.ndarray:  # fmt: skip
+    """For each labelled person the row of the person found, -1 where missed: the highest OKS
+    first, each person once."""
+    match = np.full(len(label), -1)
+    if not len(xy):
+        return match
+    area = AREA_OF_BOX * np.prod(box[:, 2:] - box[:, :2], axis=-1)
+    flags, scale = visible[:, None], area[:, None]
+    same = np.array(oks(xy[None], label[:, None], flags, scale, sigmas(COCO17)))
+    while same.max() >= SAME:
+        i, j = np.unravel_index(same.argmax(), same.shape)
+        match[i] = j
+        same[i], same[:, j] = -1.0, -1.0
+    return match
