@@ -1,5 +1,6 @@
 """Measures: of joints in pictures (`pose`) and in space (`pose3d`), of classes, and intervals."""
 
+from bodyjax.geometry import procrustes as procrustes
 from bodyjax.metrics.classes import Classification as Classification
 from bodyjax.metrics.classes import SeveralAtOnce as SeveralAtOnce
 from bodyjax.metrics.classes import accuracy as accuracy
@@ -22,4 +23,3 @@ from bodyjax.metrics.pose3d import auc3d as auc3d
 from bodyjax.metrics.pose3d import mpjpe as mpjpe
 from bodyjax.metrics.pose3d import pa_mpjpe as pa_mpjpe
 from bodyjax.metrics.pose3d import pck3d as pck3d
-from bodyjax.metrics.pose3d import procrustes as procrustes

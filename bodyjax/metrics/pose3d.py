@@ -17,6 +17,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from bodyjax.contract import Batch
+from bodyjax.geometry import length, procrustes
 from bodyjax.metrics.shares import present, ratio
 from bodyjax.skeleton import Skeleton
 
@@ -29,7 +30,7 @@ def joint_errors(prediction: ArrayLike, target: ArrayLike, root: int | None = No
 
     With `root` both poses are moved so that this joint is the origin.
     """
-    return _length(_offsets(prediction, target, root))
+    return length(_offsets(prediction, target, root))
 
 
 def _offsets(prediction: ArrayLike, target: ArrayLike, root: int | None) -> Array:
@@ -39,42 +40,6 @@ def _offsets(prediction: ArrayLike, target: ArrayLike, root: int | None) -> Arra
         ours = ours - ours[..., root : root + 1, :]
         theirs = theirs - theirs[..., root : root + 1, :]
     return ours - theirs
-
-
-def _length(vector: Array) -> Array:
-    """Euclidean length over the last axis, NaN where a coordinate is; its gradient at 0 is 0."""
-    square = jnp.sum(jnp.square(vector), axis=-1)
-    hit = square == 0
-    return jnp.where(hit, 0.0, jnp.sqrt(jnp.where(hit, 1.0, square)))
-
-
-def procrustes(prediction: ArrayLike, target: ArrayLike, visible: ArrayLike | None = None) -> Array:
-    """prediction turned, scaled and moved onto target with least squares, never mirrored.
-
-    prediction, target: (..., J, D); visible: (..., J), joints with 0 do not affect the fit. Source:
-    Umeyama 1991; Gower 1975.
-    """
-    ours, theirs = jnp.asarray(prediction, jnp.float32), jnp.asarray(target, jnp.float32)
-    seen = jnp.ones(ours.shape[:-1], bool) if visible is None else jnp.asarray(visible) > 0
-    weight = jnp.broadcast_to(seen, ours.shape[:-1])[..., None]
-    count = jnp.maximum(jnp.sum(weight, axis=-2, keepdims=True), 1)
-
-    def centred(points: Array) -> tuple[Array, Array]:
-        middle = jnp.sum(jnp.where(weight, points, 0.0), axis=-2, keepdims=True) / count
-        return jnp.where(weight, points - middle, 0.0), middle
-
-    (a, middle), (b, onto) = centred(ours), centred(theirs)
-    # Sums, not a matrix product: accelerators may multiply in fewer bits.
-    covariance = jnp.sum(a[..., :, None] * b[..., None, :], axis=-3)
-    u, values, vt = jnp.linalg.svd(covariance)
-    product = jnp.sum(u[..., :, :, None] * vt[..., None, :, :], axis=-2)
-    sign = jnp.where(jnp.linalg.det(product) < 0, -1.0, 1.0)
-    signs = jnp.ones(values.shape).at[..., -1].set(sign)
-    rotation = jnp.sum((u * signs[..., None, :])[..., :, :, None] * vt[..., None, :, :], axis=-2)
-    size = jnp.sum(jnp.square(a), axis=(-2, -1))
-    scale = jnp.sum(values * signs, axis=-1) / jnp.where(size > 0, size, 1.0)
-    moved = jnp.sum((ours - middle)[..., :, :, None] * rotation[..., None, :, :], axis=-2)
-    return scale[..., None, None] * moved + onto
 
 
 def mpjpe(
@@ -126,7 +91,7 @@ def _mean_length(vectors: Array, visible: ArrayLike | None) -> Array:
     """Mean length where visible > 0. Other values, NaN included, don't affect gradients."""
     if visible is not None:
         vectors = jnp.where((jnp.asarray(visible) > 0)[..., None], vectors, 0.0)
-    return _counted_mean(_length(vectors), visible)
+    return _counted_mean(length(vectors), visible)
 
 
 def _counted_mean(values: Array, visible: ArrayLike | None) -> Array:
