@@ -16,12 +16,11 @@ from bodyjax.data.pictures.coco_keypoints import is_id, read_json
 from bodyjax.errors import DataError
 from bodyjax.evaluate import coco_ap
 from bodyjax.evaluate.coco_labels import Labels, read_labels
+from bodyjax.metrics.intervals import LEVEL
 from bodyjax.skeleton import COCO17, Skeleton
 
 RIGHT = 0.5
 """Least OKS of a right person."""
-LEVEL = 0.8
-"""Share of the bootstrap's values that an interval holds."""
 LEAST_TORSO = 10.0
 """Pixels; a fifth of a smaller person is less than the accuracy of labels."""
 LOOSE = 0.2

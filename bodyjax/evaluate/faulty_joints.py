@@ -15,6 +15,7 @@ import numpy as np
 
 from bodyjax.data.sequences.exercises import fault_of
 from bodyjax.data.sequences.source import Sequences
+from bodyjax.metrics.intervals import of_share
 from bodyjax.simulate.exercises import FAULTS
 from bodyjax.systems.sequence import SequenceSystem, joint_share
 
@@ -27,9 +28,10 @@ def blame(
     """How often the shares of simulated exercises with a fault lie on its guilty joints.
 
     found: data.sequences.exercises.simulated(label="standard"), rows: which of them. Returns n, the
-    clips with a fault; first: of how many the joint with the largest share is guilty; share: the
-    mean share that lies on guilty joints; chance: the mean of guilty joints / joints, which both
-    would be for shares without meaning; per_fault {"exercise fault": first}.
+    clips with a fault; first: of how many the joint with the largest share is guilty, with
+    first_interval; share: the mean share that lies on guilty joints; chance: the mean of guilty
+    joints / joints, which both would be for shares without meaning; per_fault {"exercise fault":
+    first}.
     """
     rows = rows[found.labels[rows] == 0]
     faults = [fault_of(found.names[row]) for row in rows]
@@ -42,6 +44,7 @@ def blame(
     return {
         "n": len(rows),
         "first": float(first.mean()),
+        "first_interval": of_share(int(first.sum()), len(rows), over="clips"),
         "share": float((share * guilty).sum(axis=1).mean()),
         "chance": float(guilty.mean()),
         "per_fault": {kind: float(first[kinds == kind].mean()) for kind in np.unique(kinds)},

@@ -14,8 +14,8 @@ from bodyjax.engine.report import plain
 from bodyjax.errors import DataError
 from bodyjax.evaluate import coco_ap
 from bodyjax.evaluate.coco_labels import read_labels
-from bodyjax.evaluate.coco_report import LEVEL
 from bodyjax.evaluate.pictures import coco_labels, evaluate
+from bodyjax.metrics.intervals import LEVEL
 from bodyjax.skeleton import Skeleton, reported
 
 SAMPLES = 200

@@ -17,6 +17,7 @@ from bodyjax.data.clips.feed import Clips
 from bodyjax.engine.checkpoint import Checkpoint
 from bodyjax.errors import ConfigError
 from bodyjax.evaluate import movements
+from bodyjax.metrics.intervals import of_share
 from bodyjax.recognize import clip_joints
 
 
@@ -32,9 +33,11 @@ def controls(checkpoint: Checkpoint) -> dict[str, Any]:
     for order in ("kept", "shuffled", "middle"):
         measures = movements.measure(checkpoint, test, order=order)
         result[order] = measures["accuracy"]
+        result[f"{order}_interval"] = measures["accuracy_interval"]
         if order == "shuffled":
             result["confused_when_shuffled"] = confused(measures)
-    result["background"] = background_accuracy(data)
+    result["background"] = share = background_accuracy(data)
+    result["background_interval"] = of_share(round(share * len(test)), len(test), over="clips")
     result["chance"] = 1 / len(checkpoint.labels)
     result["n"] = len(test)
     return result

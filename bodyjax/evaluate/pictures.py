@@ -29,9 +29,10 @@ from bodyjax.engine.checkpoint import Checkpoint
 from bodyjax.errors import ConfigError, DataError
 from bodyjax.evaluate import best_worst, coco_ap, coco_report
 from bodyjax.evaluate.coco_labels import Labels, read_labels
-from bodyjax.evaluate.coco_report import LEAST_TORSO, LEVEL
+from bodyjax.evaluate.coco_report import LEAST_TORSO
 from bodyjax.evaluate.found_people import Pass
 from bodyjax.metrics import intervals
+from bodyjax.metrics.intervals import LEVEL
 from bodyjax.skeleton import COCO17, LSP14, Skeleton
 
 

@@ -27,7 +27,16 @@ from bodyjax.engine.evaluate import batches_of, make_predictor, predict_rows
 from bodyjax.engine.report import plain
 from bodyjax.errors import DataError
 from bodyjax.evaluate.faulty_joints import blame
-from bodyjax.metrics.pooled import Answers, answers, balanced_accuracy, cells, interval, pool
+from bodyjax.metrics.intervals import of_share
+from bodyjax.metrics.pooled import (
+    Answers,
+    accuracy,
+    answers,
+    balanced_accuracy,
+    cells,
+    interval,
+    pool,
+)
 from bodyjax.systems.sequence import SequenceSystem
 
 EXERCISES = ("exercises", "simulated:exercises")
@@ -42,11 +51,12 @@ def evaluate(
 
     data: a set's folder or file, joint tables by class, or "simulated:exercises", made here. split:
     "train" or "test" of an official split, "1:test" if a set has several; None: every clip, with
-    the counts of each side. samples: resamples of the 80 % interval (of groups if the set has them,
-    otherwise of clips). mean_cell_balanced_accuracy: mean over the cells (group, condition) that
-    hold two labels or more: UI-PRMD's 70. guilty_joints: for simulated exercises, standard or not,
-    the result of `blame`. Clips without any joint are left out and counted; notes: what else was
-    left out, if anything. DataError if the set does not fit the checkpoint.
+    the counts of each side. samples: resamples of the 80 % intervals (of groups if the set has
+    them, otherwise of clips); 0: only the interval of the accuracy, which counts clips.
+    mean_cell_balanced_accuracy: mean over the cells (group, condition) that hold two labels or
+    more: UI-PRMD's 70. guilty_joints: for simulated exercises, standard or not, the result of
+    `blame`. Clips without any joint are left out and counted; notes: what else was left out, if
+    anything. DataError if the set does not fit the checkpoint.
     """
     system: Any = systems.build(checkpoint.config)
     found = open_set(checkpoint.config, system, data)
@@ -196,13 +206,15 @@ def report(
     if found.notes:
         out["notes"] = [f"left out: {note}" for note in found.notes]
     if samples:
+        out["accuracy_interval"] = interval(found, [answered], samples, accuracy)
         out["balanced_accuracy_interval"] = interval(found, [answered], samples)
     return out
 
 
 def _measures(label: np.ndarray, guess: np.ndarray) -> dict[str, Any]:
     return {
-        "accuracy": float((label == guess).mean()),
+        "accuracy": accuracy(label, guess),
+        "accuracy_interval": of_share(int((label == guess).sum()), len(label), over="clips"),
         "balanced_accuracy": balanced_accuracy(label, guess),
         "n": len(label),
     }

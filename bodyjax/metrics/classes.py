@@ -17,6 +17,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from bodyjax.contract import Batch
+from bodyjax.metrics.intervals import of_share
 from bodyjax.metrics.shares import present, ratio
 
 
@@ -77,10 +78,10 @@ class Classification:
     batch["mask"]. Rows with a label outside [0, C) are left out and counted; rows with NaN among
     the logits are wrong and counted as without prediction.
 
-    Measures: accuracy; topK, if there are more than K classes (otherwise it can't be wrong);
-    mean_class_accuracy, also called balanced_accuracy; n rows, left_out, without_prediction;
-    per_class, the accuracy of the classes that occur; confusion (C, C). Of no rows the shares are
-    NaN.
+    Measures: accuracy; accuracy_interval, its Wilson bounds (intervals.of_share); topK, if there
+    are more than K classes (otherwise it can't be wrong); mean_class_accuracy, also called
+    balanced_accuracy; n rows, left_out, without_prediction; per_class, the accuracy of the classes
+    that occur; confusion (C, C). Of no rows the shares are NaN.
     """
 
     labels: tuple[str, ...]
@@ -115,6 +116,7 @@ class Classification:
         among = {f"top{self.top}": ratio(state["top"], total)}
         return {
             "accuracy": ratio(right.sum(), total),
+            "accuracy_interval": of_share(int(right.sum()), int(total)),
             **(among if len(self.labels) > self.top else {}),
             "mean_class_accuracy": mean,
             "balanced_accuracy": mean,
@@ -165,9 +167,9 @@ class SeveralAtOnce:
         return jax.tree.map(jnp.add, state, fresh)
 
     def compute(self, state: dict[str, Any]) -> dict[str, Any]:
-        """accuracy: the share of rows whose classes are all right; f1: the mean over the classes
-        that occur; per_class: their F1; n rows, without_prediction. Of no rows the shares are NaN.
-        """
+        """accuracy: the share of rows whose classes are all right; accuracy_interval: its Wilson
+        bounds; f1: the mean over the classes that occur; per_class: their F1; n rows,
+        without_prediction. Of no rows the shares are NaN."""
         hit, held, told = (np.asarray(state[name]) for name in ("hit", "held", "told"))
         per_class = {
             label: ratio(2 * hit[i], held[i] + told[i])
@@ -176,6 +178,7 @@ class SeveralAtOnce:
         }
         return {
             "accuracy": ratio(state["right"], state["n"]),
+            "accuracy_interval": of_share(int(state["right"]), int(state["n"])),
             "f1": float(np.mean(list(per_class.values()))) if per_class else float("nan"),
             "per_class": per_class,
             "n": int(state["n"]),

@@ -1,11 +1,18 @@
-"""Bootstrap intervals of any figure over pictures, clips or people. NumPy only."""
+"""Intervals: of a share by counting, of any figure by bootstrap over pictures, clips or people.
+
+NumPy and the standard library only.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Mapping
+from statistics import NormalDist
+from typing import Any, NamedTuple
 
 import numpy as np
+
+LEVEL = 0.8
+"""The share of resampled values, or of repeated counts, between the bounds of an interval."""
 
 
 class Interval(NamedTuple):
@@ -20,7 +27,7 @@ def bootstrap(
     statistic: Callable[[np.ndarray], float],
     n: int,
     *,
-    level: float = 0.8,
+    level: float = LEVEL,
     samples: int = 1000,
     seed: int = 0,
 ) -> Interval:
@@ -34,6 +41,35 @@ def bootstrap(
     tail = (1 - level) / 2
     low, high = np.nanquantile(values, [tail, 1 - tail])
     return Interval(float(statistic(np.arange(n))), float(low), float(high))
+
+
+def wilson(right: int, n: int, level: float = LEVEL) -> tuple[float, float]:
+    """Bounds of the share right / n of n independent answers, in [0, 1]; NaN for n = 0.
+
+    Unlike mean ± z standard errors it stays inside [0, 1] and has a width where all or none are
+    right. Source: Wilson, "Probable inference, the law of succession, and statistical inference",
+    1927; Brown, Cai and DasGupta, "Interval estimation for a binomial proportion", 2001.
+    """
+    if n == 0:
+        return float("nan"), float("nan")
+    z, share = NormalDist().inv_cdf((1 + level) / 2), right / n
+    middle = share + z * z / (2 * n)
+    half = z * (share * (1 - share) / n + z * z / (4 * n * n)) ** 0.5
+    # At 0 and n the bound is exact; rounding must not put the share outside its own interval.
+    low = 0.0 if right == 0 else (middle - half) / (1 + z * z / n)
+    high = 1.0 if right == n else (middle + half) / (1 + z * z / n)
+    return low, high
+
+
+def of_share(right: int, n: int, over: str = "rows") -> dict[str, Any]:
+    """`wilson` as reports write it: low, high, level, over (what was counted)."""
+    low, high = wilson(right, n)
+    return {"low": low, "high": high, "level": LEVEL, "over": over}
+
+
+def told(bounds: Mapping[str, Any]) -> str:
+    """The bounds of a report in a line: [0.907, 0.938] (80 %)."""
+    return f"[{bounds['low']:.3f}, {bounds['high']:.3f}] ({100 * bounds['level']:.0f} %)"
 
 
 class PairedInterval(NamedTuple):
@@ -50,7 +86,7 @@ def paired_bootstrap(
     second: Callable[[np.ndarray], float],
     n: int,
     *,
-    level: float = 0.8,
+    level: float = LEVEL,
     samples: int = 1000,
     seed: int = 0,
 ) -> PairedInterval:

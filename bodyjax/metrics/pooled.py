@@ -11,11 +11,9 @@ import numpy as np
 from bodyjax.data.folds import Fold
 from bodyjax.data.sequences.source import Sequences
 from bodyjax.errors import DataError
-from bodyjax.metrics.intervals import bootstrap
+from bodyjax.metrics.intervals import LEVEL, bootstrap
 
 FIGURES = ("accuracy", "balanced_accuracy", "fold_accuracy", "fold_balanced_accuracy")
-LEVEL = 0.8
-"""The share of resampled values between the bounds of an interval."""
 
 
 class Answers(NamedTuple):
@@ -48,9 +46,19 @@ def answers(data: Sequences, rows: np.ndarray, probability: np.ndarray) -> Answe
     return Answers(data.labels[picked], guess, picked)
 
 
-def interval(data: Sequences, seeds: Sequence[Answers], samples: int = 500) -> dict[str, Any]:
-    """The bootstrap interval of the balanced accuracy, mean over seeds, over groups if the set has
-    them, otherwise over clips: a drawn group counts in every seed.
+def accuracy(label: np.ndarray, guess: np.ndarray) -> float:
+    """The share that is guessed right."""
+    return float((label == guess).mean())
+
+
+def interval(
+    data: Sequences,
+    seeds: Sequence[Answers],
+    samples: int = 500,
+    figure: Callable[[np.ndarray, np.ndarray], float] = balanced_accuracy,
+) -> dict[str, Any]:
+    """The bootstrap interval of a figure of (label, guess), mean over seeds, over groups if the set
+    has them, otherwise over clips: a drawn group counts in every seed.
 
     Returns low, high, level, and over: "groups" or "clips".
     """
@@ -63,7 +71,7 @@ def interval(data: Sequences, seeds: Sequence[Answers], samples: int = 500) -> d
         for one, rows_of in zip(seeds, members, strict=True):
             rows = np.concatenate([rows_of[i] for i in drawn])
             if len(rows):
-                values.append(balanced_accuracy(one.label[rows], one.guess[rows]))
+                values.append(figure(one.label[rows], one.guess[rows]))
         return float(np.mean(values)) if values else float("nan")
 
     found = bootstrap(statistic, len(units), level=LEVEL, samples=samples)
@@ -103,12 +111,12 @@ def scores(data: Sequences, predictions: Sequence[tuple[Fold, np.ndarray]]) -> d
         if not np.isfinite(probability).all():
             raise DataError(f"the model of fold {fold.name} gives no numbers (NaN)")
         answered = answers(data, fold.test, probability)
-        accuracies.append(float((answered.label == answered.guess).mean()))
+        accuracies.append(accuracy(answered.label, answered.guess))
         by_cell |= cells(data, answered, fold.name)
     label, guess, _ = pooled(data, predictions)
     mean = float(np.mean(list(by_cell.values()))) if by_cell else None
     return {
-        "accuracy": float((label == guess).mean()),
+        "accuracy": accuracy(label, guess),
         "balanced_accuracy": balanced_accuracy(label, guess),
         "fold_accuracy": float(np.mean(accuracies)),
         "fold_balanced_accuracy": mean,
@@ -119,15 +127,21 @@ def scores(data: Sequences, predictions: Sequence[tuple[Fold, np.ndarray]]) -> d
 
 
 def table(by_seed: Mapping[int, Mapping[str, Any]]) -> dict[str, Any]:
-    """Mean and standard deviation over seeds (population) of every figure; None if a seed has
-    none."""
+    """Mean over seeds of every figure, None if a seed has none, and their `spread`."""
     result: dict[str, Any] = {}
     for name in FIGURES:
         row = [one[name] for one in by_seed.values()]
         known = None not in row
-        mean, std = (float(np.mean(row)), float(np.std(row))) if known else (None, None)
-        result[name] = {"mean": mean, "std": std, "seeds": row}
+        mean = float(np.mean(row)) if known else None
+        result[name] = {"mean": mean, "std": spread(row), "seeds": row}
     return result
+
+
+def spread(seeds: Sequence[float | None]) -> float | None:
+    """The standard deviation of a sample of seeds (n - 1); None of one seed, and if a figure is
+    missing."""
+    known = [one for one in seeds if one is not None]
+    return float(np.std(known, ddof=1)) if len(known) == len(seeds) > 1 else None
 
 
 def cell_table(by_seed: Mapping[str, Mapping[str, Any]]) -> list[str]:
@@ -157,20 +171,24 @@ def cell_table(by_seed: Mapping[str, Mapping[str, Any]]) -> list[str]:
 
 
 def show(result: Mapping[str, Any], say: Callable[[str], None]) -> None:
-    """The table as lines: mean ± standard deviation over seeds, the cells of folds and conditions,
-    and notes about them."""
+    """The table as lines: mean ± standard deviation of the seeds, intervals, the cells of folds and
+    conditions, and notes about them."""
     for name in FIGURES:
         row = result[name]
         if row["mean"] is None:
             say(f"{name:24s} -       no fold tests two labels")
             continue
         seeds = " ".join(f"{value:.3f}" for value in row["seeds"])
-        say(f"{name:24s} {row['mean']:.3f} ± {row['std']:.3f}   seeds {seeds}")
-    bounds = result.get("balanced_accuracy_interval")  # finished runs of before have none
-    if bounds:
-        share, over = f"{100 * bounds['level']:.0f} %", bounds["over"]
-        say(f"balanced_accuracy lies in {bounds['low']:.3f} to {bounds['high']:.3f} ({share} of "
-            f"resamples of {over})")  # fmt: skip
+        # From the seeds: finished runs of before hold the deviation of a population.
+        std = spread(row["seeds"])
+        deviation = "" if std is None else f" ± {std:.3f}"
+        say(f"{name:24s} {row['mean']:.3f}{deviation}   seeds {seeds}")
+    for name in FIGURES[:2]:
+        bounds = result.get(f"{name}_interval")  # finished runs of before have none
+        if bounds:
+            share, over = f"{100 * bounds['level']:.0f} %", bounds["over"]
+            say(f"{name} lies in {bounds['low']:.3f} to {bounds['high']:.3f} ({share} of "
+                f"resamples of {over})")  # fmt: skip
     for line in cell_table(result["by_seed"]):
         say(line)
     notes = [f"{result['n']} clips", f"{result['runs']} runs in {result['seconds']} s"]

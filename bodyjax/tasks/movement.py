@@ -24,6 +24,7 @@ from bodyjax.engine.checkpoint import Checkpoint
 from bodyjax.errors import ConfigError
 from bodyjax.evaluate import movements
 from bodyjax.evaluate.movements import evaluate as evaluate
+from bodyjax.metrics import intervals
 from bodyjax.recognize import clip_joints, familiar, overlay, sliding_windows
 from bodyjax.systems import movement_settings
 from bodyjax.systems.movement import Movement
@@ -124,13 +125,15 @@ def tested(config: ConfigDict, path: Path, workdir: Path, again: bool) -> list[s
         measures = movements.measure(trained, source, order=order)
         files.write_text(file, json.dumps(measures, indent=1))
     counted = f"{measures['n']} clips, {measures['left_out']} left out"
+    known = measures.get("accuracy_interval")  # finished runs of before have none
+    bounds = f" {intervals.told(known)}" if known else ""
     if config.model.several:
         share, mean = measures["accuracy"], measures["f1"]
-        return [f"held-out clips: all right {share:.3f}, mean F1 {mean:.3f} ({counted})"]
+        return [f"held-out clips: all right {share:.3f}{bounds}, mean F1 {mean:.3f} ({counted})"]
     picture = workdir / "confusion.png"
     draw.confusion(np.array(measures["confusion"]), list(config.labels), picture)
     return [
-        f"held-out clips: accuracy {measures['accuracy']:.3f}, mean of classes "
+        f"held-out clips: accuracy {measures['accuracy']:.3f}{bounds}, mean of classes "
         f"{measures['mean_class_accuracy']:.3f} ({counted})",
         f"confusion matrix: {picture}",
     ]

@@ -23,7 +23,7 @@ from bodyjax.data.folds import Fold
 from bodyjax.data.sequences.source import Sequences, from_config, without_size
 from bodyjax.engine import settings
 from bodyjax.errors import ConfigError
-from bodyjax.metrics.pooled import interval, pooled, scores, show, table
+from bodyjax.metrics.pooled import accuracy, interval, pooled, scores, show, table
 from bodyjax.sections import check
 from bodyjax.systems.sequence import build
 from bodyjax.train import fold_settings, parallel_runs
@@ -104,7 +104,7 @@ def run(
     data: Sequences | None = None,
 ) -> dict[str, Any]:
     """Trains every fold and seed of `config.folds` and gives the table of
-    `metrics.pooled.scores`, and the interval of the pooled balanced accuracy over groups.
+    `metrics.pooled.scores`, and the intervals over groups of the two pooled accuracies.
 
     folds: fold_settings.Folds. With a workdir, predictions.npz and metrics.json are written at the
     end; a finished run is only read if config and data are the same, otherwise refused
@@ -219,6 +219,7 @@ def figures(
         answered.append(pooled(data, pairs))
     return {
         **table(by_seed),
+        "accuracy_interval": interval(data, answered, figure=accuracy),
         "balanced_accuracy_interval": interval(data, answered),
         "n": by_seed[section.seeds[0]]["n"],
         "by_seed": {str(seed): one for seed, one in by_seed.items()},

@@ -94,6 +94,9 @@ def test_measures_are_those_of_the_predictions(scorer, ui_prmd):
         assert found["per_condition"][name]["n"] == 12
         assert found["per_condition"][name]["accuracy"] == right[data.condition == m].mean()
     assert found["per_group"]["2"]["accuracy"] == right[data.groups == 2].mean()
+    one = found["per_condition"]["deep squat"]
+    assert one["accuracy_interval"]["low"] <= one["accuracy"] <= one["accuracy_interval"]["high"]
+    assert found["accuracy_interval"]["over"] == "groups"
     interval = found["balanced_accuracy_interval"]
     assert interval["over"] == "groups"
     assert interval["low"] <= found["balanced_accuracy"] <= interval["high"]

@@ -95,6 +95,20 @@ def test_the_interval_is_of_the_mean_over_seeds(data):
     assert (found["low"], found["high"]) == (0.5, 0.5)
 
 
+def test_the_spread_of_seeds_is_that_of_a_sample():
+    """Three seeds are drawn from many: statistics.stdev, not pstdev; one seed has no spread."""
+    assert pooled.spread([0.5, 0.6, 0.7]) == pytest.approx(0.1)
+    assert pooled.spread([0.5]) is None
+    assert pooled.spread([0.5, None]) is None
+
+
+def test_the_interval_of_the_accuracy(data):
+    right = data.labels == 0  # one label always right, the other never
+    found = pooled.interval(data, [guesses(data, right, np.arange(60))], figure=pooled.accuracy)
+    assert found["low"] <= right.mean() <= found["high"]
+    assert found["high"] - found["low"] > 0  # the balanced accuracy is one half in every draw
+
+
 def test_no_cell_with_two_labels_gives_no_mean_and_no_numbers_give_no_figure(data):
     first = np.flatnonzero(data.labels == 0)
     rest = np.flatnonzero(data.labels == 1)

@@ -64,6 +64,8 @@ def test_a_run_learns_repeats_and_is_not_done_twice(data, tmp_path, monkeypatch)
     assert not result["leaking"]
     stored = json.loads((tmp_path / "metrics.json").read_text())
     assert stored["accuracy"] == result["accuracy"]
+    assert stored["accuracy"]["std"] == pytest.approx(np.std(stored["accuracy"]["seeds"], ddof=1))
+    assert stored["accuracy_interval"]["low"] <= result["accuracy"]["mean"]
     bounds = stored["balanced_accuracy_interval"]
     assert bounds["over"] == "groups"
     assert 0.8 < bounds["low"] <= result["balanced_accuracy"]["mean"] <= bounds["high"] <= 1

@@ -44,7 +44,9 @@ def test_a_training_ends_with_figures_picture_and_checkpoint(trained):
     assert measures["n"] == 9
     assert (workdir / "confusion.png").stat().st_size > 1000
     text = "\n".join(result["lines"])
-    assert f"accuracy {measures['accuracy']:.3f}" in text
+    assert (
+        f"accuracy {measures['accuracy']:.3f} [{measures['accuracy_interval']['low']:.3f}" in text
+    )
     assert str(workdir / "confusion.png") in text
     assert "launch.recognize" not in text  # of known joints: there is nothing to recognise them by
     assert checkpoint.load(workdir).labels[:3] == ("change_lane", "go_straight", "idle")
