@@ -1,4 +1,4 @@
-"""Scoring videos: repetitions, windows as in training, the result, the joints to blame, the drawn
+"""Scoring videos: windows as in training, the result, the joints to blame, the drawn
 video; videos without people."""
 
 import json
@@ -17,7 +17,6 @@ from bodyjax.data.video.files import open_video
 from bodyjax.data.video.writing import write_video
 from bodyjax.engine.checkpoint import Checkpoint
 from bodyjax.errors import CheckpointError, ConfigError
-from bodyjax.score.repetitions import period, phase, repetitions
 from bodyjax.score.scorer import (
     Scored,
     Track,
@@ -101,49 +100,6 @@ def video(tmp_path_factory):
     t = np.clip(np.arange(45) / 10 - 0.6, 0, 3.3)
     heights = 44 + 20 * (1 - np.cos(2 * np.pi * 3 * t / 3.3))
     return film(tmp_path_factory.mktemp("video") / "three.mp4", heights)
-
-
-# ---- repetitions ----
-
-
-@pytest.mark.parametrize("count", [1, 2, 5, 9])
-@pytest.mark.parametrize("sign", [1, -1])
-def test_repetitions_are_counted_whichever_way_they_go(count, sign):
-    rng = np.random.default_rng(count)
-    t = np.arange(0, 2 + 1.5 * count, 1 / 15)
-    wave = 0.5 - 0.5 * np.cos(2 * np.pi * np.clip((t - 1) / 1.5, 0, count))
-    xy = rng.uniform(0, 100, (17, 2)) + np.zeros((len(t), 17, 2))
-    xy[:, 5:11, 1] += sign * 40 * wave[:, None]
-    xy += rng.normal(0, 1, xy.shape)
-    xy[::7, 3] = np.nan
-    found = repetitions(t, xy, COCO17)
-    assert len(found) == count
-    for k, one in enumerate(found):
-        assert one.start < one.top < one.stop
-        assert one.top == pytest.approx(1.75 + 1.5 * k, abs=0.2)
-        assert (one.start, one.stop) == pytest.approx((1 + 1.5 * k, 2.5 + 1.5 * k), abs=0.35)
-
-
-def test_what_rests_trembles_or_walks_by_has_no_repetitions():
-    rng = np.random.default_rng(0)
-    t = np.arange(60) / 15
-    body = rng.uniform(0, 100, (17, 2)) + rng.normal(0, 1, (60, 17, 2))
-    assert repetitions(t, body, COCO17) == []
-    assert repetitions(t, body + 60 * t[:, None, None], COCO17) == []
-    assert repetitions(t, np.full((60, 17, 2), np.nan), COCO17) == []
-    assert repetitions(t[:1], body[:1], COCO17) == []
-
-
-def test_period_and_phase():
-    t = np.arange(120) / 20
-    assert period(np.sin(2 * np.pi * t / 1.5), 20) == pytest.approx(1.5, abs=0.06)
-    assert period(np.zeros(50), 20) == 0
-    xy = np.zeros((120, 17, 2)) + np.arange(17)[:, None] * 10.0
-    xy[..., 1] += 30 * np.cos(2 * np.pi * t / 1.5)[:, None]
-    line = phase(xy, COCO17)
-    assert abs(np.corrcoef(line, xy[:, 0, 1])[0, 1]) > 0.99
-    # ten times as large in the picture, the same in torso lengths
-    np.testing.assert_allclose(np.abs(phase(10 * xy, COCO17)), np.abs(line), atol=1e-6)
 
 
 # ---- windows ----
