@@ -20,8 +20,9 @@ from bodyjax.skeleton import Skeleton
 LEAST_MOVE = 0.12
 """Least height of the movement in torso lengths, as a mean over joints (root mean square)."""
 LEAST_HILL = 0.25
-"""Least prominence of a hill, as a share of the movement's height. On ten push-up videos 0.2 and 0.25
-count as the eye does; from 0.3 on, a last repetition that the video cuts on the way up is lost."""
+"""Least prominence of a hill, as a share of the movement's height. On ten push-up videos 0.2 and
+0.25 count as the eye does; from 0.3 on, a last repetition that the video cuts on the way up is
+lost."""
 SHORTEST = 0.4
 """Least duration of a repetition in seconds."""
 SMOOTHING = 0.25
@@ -126,12 +127,14 @@ def bounds(line: np.ndarray, tops: np.ndarray) -> np.ndarray:
     line), and starts or stops where EDGE of that height is left below the top: neighbours may be
     of any height and never overlap.
     """
+    if not len(tops):
+        return np.zeros((0, 3))
     rows, last = [], len(line) - 1
     ends = [0, *(a + line[a : b + 1].argmin() for a, b in pairwise(tops)), last]
     for top, (left, right) in zip(tops, pairwise(ends), strict=True):
         up, down = line[left : top + 1][::-1], line[top : right + 1]
         rows.append((top - _edge(up), top, top + _edge(down)))
-    return np.array(rows, float).reshape(-1, 3)
+    return np.array(rows, float)
 
 
 def _edge(side: np.ndarray) -> float:
