@@ -1,8 +1,11 @@
-"""Files: found in folders by one rule, written completely or not at all; the cache folder."""
+"""Files: found in folders by one rule, text read by one rule, written completely or not at all; the
+cache folder."""
 
 from __future__ import annotations
 
+import codecs
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -13,7 +16,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from os import PathLike
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from bodyjax.errors import DataError
 
@@ -108,6 +111,28 @@ def write_text(file: str | PathLike[str], text: str) -> None:
             temporary.write_text(text, encoding="utf-8")
     except OSError as error:
         raise DataError(f"can't be written ({error.strerror})", file=file) from None
+
+
+def read_text(file: str | PathLike[str]) -> str:
+    """The text of a file: UTF-8, with or without a byte order mark, or UTF-16 with one, as Windows
+    writes it. DataError if it can't be read so."""
+    try:
+        data = Path(file).read_bytes()
+        wide = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+        return data.decode("utf-16" if wide else "utf-8-sig")
+    except OSError as error:
+        raise DataError(f"can't be read ({error.strerror})", file=file) from None
+    except UnicodeDecodeError as error:
+        what = f"is not text in UTF-8 (byte {error.start})"
+        raise DataError(what, file=file, hint="store it as UTF-8") from None
+
+
+def read_json(file: str | PathLike[str]) -> Any:
+    """The content of a JSON file, its text read by `read_text`. DataError if it is none."""
+    try:
+        return json.loads(read_text(file))
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"can't be read as JSON ({error})", file=file) from None
 
 
 def sha256(file: Path) -> str:

@@ -107,7 +107,7 @@ def results(
     """COCO results of all pictures of a COCO source, image_id as in its file."""
     run = jax.jit(people, static_argnums=2)
     for row in range(len(source)):
-        picture = source.files.image(source.names[row])
+        picture = source.image(row)
         matrix = fitted(picture.shape[:2], size)
         pixels = affine.warp(picture, matrix, (size, size), fill=FILL)
         xy, score, person = jax.device_get(run(weights, pixels, count))

@@ -1,15 +1,17 @@
 """Finds people in pictures and videos.
 
 bodyjax detect --checkpoint NAME --input FILE|FOLDER [--out overlay] [--json result.json]
-    [--min-score S] [--max-people N] [--second NAME] [--on-bad skip]
+    [--ids labels.json] [--min-score S] [--max-people N] [--second NAME] [--on-bad skip]
 
 --out is a file for one picture or video, a folder for a folder. The JSON is a COCO results list:
 each person has image_id (number of the file among those of the folder, or of the video's frame),
 file_name, keypoints (COCO's 17 joints, or the detector's own for a custom skeleton), score and bbox
 (x, y, width, height), found (joints that are more than a guess), overflow (people and peaks of the
 picture beyond what is kept, also reported at the end); in videos also frame, time, identity and
-bridged. Without --json it is printed. People below --min-score are left out and counted. Exit
-codes: 0 done; 1 some files could not be read, the others are done; 2 a mistake in the input.
+bridged. --ids LABELS.json gives pictures the image_id that a COCO file has for them, by name, and
+passes over the files that it does not list. Without --json the result is printed. People below
+--min-score are left out and counted. Exit codes: 0 done; 1 some files could not be read, the others
+are done; 2 a mistake in the input.
 """
 
 from __future__ import annotations
@@ -55,6 +57,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--input", required=True, help="a picture, a video, or a folder of them")
     parser.add_argument("--out", help="overlay: a file, or a folder for a folder")
     parser.add_argument("--json", help="file for the result")
+    parser.add_argument("--ids", help="COCO file whose picture ids the result gets")
     parser.add_argument(
         "--min-score", help="leave out people below this score, 0 to 1 (default: the detector's)"
     )
@@ -69,12 +72,13 @@ def main(arguments: list[str]) -> int:
     least = flags.least_score(options.min_score)
     if options.max_people is not None:
         settings["max_people"] = most_people(options.max_people)
-    for flag in ("input", "checkpoint", "second"):
+    for flag in ("input", "ids", "checkpoint", "second"):
         if getattr(options, flag) == "":  # "" would be the folder where one stands
             raise ConfigError("is empty", place=f"--{flag}", hint="name a file or folder")
     root = Path(options.input)
     found_files = input_files(root)
-    inputs = found_files.files
+    ids = picture_ids(root, found_files.files, options.ids) if options.ids else {}
+    inputs = list(ids) if options.ids else found_files.files
     targets = check_outputs(options, inputs)
 
     gc.set_threshold(100_000, 20, 20)  # imports and tracing leave objects: a tenth of the start
@@ -106,14 +110,17 @@ def main(arguments: list[str]) -> int:
         name = str(file.relative_to(root)) if root.is_dir() else file.name
         for person in found.people:
             if not files.is_video(file):
-                person["image_id"] = number
+                person["image_id"] = ids.get(file, number)
             people.append({**person, "file_name": name})
     text = json.dumps(people)
     if options.json:
         files.write_text(options.json, text + "\n")
     else:
         print(text)
-    summary(found_files, len(bad), len(people), full, weak, several, damaged)
+    unlisted = len(found_files.files) - len(inputs)
+    if unlisted:
+        print(f"{unlisted} files that {options.ids} does not list passed over", file=sys.stderr)
+    summary(found_files._replace(files=inputs), len(bad), len(people), full, weak, several, damaged)
     for line in bad:
         print(f"error: {line}", file=sys.stderr)
     return flags.EXIT_USER_ERROR if len(bad) == len(inputs) else EXIT_SOME_BAD if bad else 0
@@ -163,12 +170,27 @@ def input_files(root: Path) -> files.Listing:
     return found
 
 
+def picture_ids(root: Path, inputs: list[Path], labels: str) -> dict[Path, Any]:
+    """The pictures that a COCO file lists, with its id of each, in their order."""
+    from bodyjax.data.pictures.coco_files import ids_of
+
+    base = root if root.is_dir() else root.absolute().parent
+    pictures = [file for file in inputs if not files.is_video(file)]
+    if not pictures:
+        raise ConfigError("no pictures: ids are of pictures", file=root, place="--ids")
+    names = [str(file.absolute().relative_to(base.absolute())) for file in pictures]
+    ids = zip(pictures, ids_of(labels, names), strict=True)
+    return {file: one for file, one in ids if one is not None}
+
+
 def check_outputs(options: argparse.Namespace, inputs: list[Path]) -> dict[Path, Path]:
     """Where the overlay of each file goes. UserError unless these and the JSON can be written, away
     from the input and the checkpoints."""
     root, out = Path(options.input), options.out
     reads = dict.fromkeys(inputs, "an input") | ({root: "the input"} if root.is_dir() else {})
     reads |= outputs.of_checkpoint(options.checkpoint, options.second)
+    if options.ids:
+        reads[Path(options.ids)] = "the file of ids"
     written = [Output("--json", options.json)]
     targets = {}
     if out is not None:

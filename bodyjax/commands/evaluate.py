@@ -18,6 +18,7 @@ from typing import Any
 from bodyjax import files
 from bodyjax.commands import flags, outputs
 from bodyjax.commands.outputs import Output
+from bodyjax.data.pictures.coco_files import json_files, official_files
 from bodyjax.errors import ConfigError, UserError
 
 
@@ -98,7 +99,8 @@ def check_outputs(options: argparse.Namespace) -> None:
 def label_files(data: Path) -> list[Path]:
     """The JSON files that hold the labels or splits of a set."""
     known = [data / name for name in ("annotations.json", "splits.json")]
-    return [data, *([file for file in known if file.exists()] or data.glob("[!.]*.json"))]
+    there = [file for file in known if file.exists()]
+    return [data, *(there or json_files(data)), *official_files(data)]
 
 
 def plain(value: Any) -> Any:

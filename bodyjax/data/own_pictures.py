@@ -10,15 +10,8 @@ from typing import Any
 from bodyjax import skeleton
 from bodyjax.data.feeds import TrainPicture, augmentation, say_left_out
 from bodyjax.data.pictures import settings
-from bodyjax.data.pictures.coco_keypoints import (
-    VALID,
-    coco,
-    coco_file,
-    joined,
-    joints_of,
-    read_coco,
-    splits_of,
-)
+from bodyjax.data.pictures.coco_files import coco_file, read_coco
+from bodyjax.data.pictures.coco_keypoints import VALID, coco, joined, joints_of, splits_of
 from bodyjax.data.pictures.labelled import FilePath, NoPictures, Pictures
 from bodyjax.data.stream import Stream
 from bodyjax.errors import ConfigError, DataError
@@ -53,7 +46,7 @@ def sides(path: FilePath) -> Sides:
     if not Path(path).exists():
         raise DataError("no such file or folder", file=path)
     file = coco_file(Path(path))
-    if file.suffix != ".json":
+    if file.is_file() and file.suffix.lower() != ".json":
         raise DataError("not a COCO keypoint file", file=file, hint="name the .json")
     splits = set(splits_of(read_coco(file).images))
     if "test" not in splits:

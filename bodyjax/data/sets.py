@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from bodyjax import files
 from bodyjax.data import folds
 from bodyjax.data.clips.folder import clips
+from bodyjax.data.pictures.coco_files import holds_coco
 from bodyjax.data.pictures.labelled import FilePath, Pictures, read_arrays
 from bodyjax.data.pictures.rendered_people import coco, lsp, people
 from bodyjax.data.prepared import Prepared
@@ -29,7 +30,7 @@ def recognise(path: FilePath) -> str:
     if not path.exists():
         raise DataError("no such file or folder", file=path)
     if path.is_file():
-        if path.suffix == ".json":
+        if path.suffix.lower() == ".json":
             return "coco"
         if path.name in FILES:
             return FILES[path.name]
@@ -45,7 +46,7 @@ def recognise(path: FilePath) -> str:
         return found[0]
     if _holds_clips(path):
         return "clips"
-    if any(path.glob("[!.]*.json")):
+    if holds_coco(path):
         return "coco"
     below = [file for depth in ("*", "*/*") for file in path.glob(f"{depth}/dataset_info.json")]
     if len(below) == 1:

@@ -71,7 +71,7 @@ def write(
 
 def _tile(detector: Detector, source: Pictures, found: Pass, i: int, alike: float) -> np.ndarray:
     """A picture in a square, its people drawn in it, the similarity in the corner."""
-    image = source.files.image(source.names[found.rows[i]])
+    image = source.image(found.rows[i])
     matrix = detect.canvas_map(image.shape[:2], TILE)
     small = affine.warp(image, matrix, (TILE, TILE), fill=affine.FILL)
     people = found.people[i]

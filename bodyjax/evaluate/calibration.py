@@ -50,7 +50,7 @@ def calibrate(detector: Detector, source: Pictures, folds: int = 5) -> Report:
         raise DataError(f"{len(complete)} complete pictures", file=source.files.path)
     evidence, quality, groups, labelled = [], [], [], 0
     for row in complete:
-        found = detect.detect(detector, source.files.image(source.names[row]))
+        found = detect.detect(detector, source.image(row))
         score, counted = best_oks(found, detector, people[row])
         evidence.append(found.evidence[counted])
         quality.append(score[counted])

@@ -21,7 +21,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from bodyjax import metrics
-from bodyjax.data.pictures.coco_keypoints import read_json
+from bodyjax.data.pictures.coco_files import read_json, same_picture
 from bodyjax.errors import DataError
 from bodyjax.evaluate.coco_labels import Annotations, Labels, read_labels
 from bodyjax.metrics.intervals import Interval, PairedInterval, bootstrap, paired_bootstrap
@@ -38,14 +38,15 @@ def read_results(
 ) -> tuple[list[dict[str, Any]], Counter[str]]:
     """A COCO results list, checked: [{"image_id", "category_id", "keypoints", "score"}, ...].
 
-    A joint that is NaN is written as 0, 0, 0, COCO's form of a missing one; people without any
-    joint and people whose score is NaN are left out and counted. Pictures that the labels do not
-    list, other categories and wrong joint counts raise DataError.
+    Joints may be flat or rows of x, y, score. A joint that is NaN is written as 0, 0, 0, COCO's
+    form of a missing one; people without any joint and people whose score is NaN are left out and
+    counted. Pictures that the labels do not list, a `file_name` that is another picture's, other
+    categories and wrong joint counts raise DataError.
     """
     content, file = read_json(results)
     if not isinstance(content, Sequence):
         raise DataError("results are a list of people", file=file)
-    known = {image["id"] for image in labels.dataset["images"]}
+    known = {image["id"]: image.get("file_name") for image in labels.dataset["images"]}
     kept, left_out = [], Counter[str]()
     for number, person in enumerate(content):
         place = f"result {number}"
@@ -56,13 +57,18 @@ def read_results(
             raise DataError(f"not a COCO result ({error!r})", file=file, place=place) from None
         if not listed:
             raise DataError(f"picture {image!r} is not in the labels", file=file, place=place)
+        ours, theirs = known[image], person.get("file_name")
+        if ours is not None and theirs is not None and not same_picture(str(ours), str(theirs)):
+            what = f"is of {theirs}, but picture {image!r} is {ours} in the labels"
+            hint = "other ids: bodyjax detect --ids LABELS.json writes those of the labels"
+            raise DataError(what, file=file, place=place, hint=hint)
         if person.get("category_id", labels.category) != labels.category:
             raise DataError(
                 f"category {person['category_id']!r} is not {labels.category!r}",
                 file=file,
                 place=place,
             )
-        if points.shape != (3 * joints,):
+        if points.shape not in ((3 * joints,), (joints, 3)):
             raise DataError(f"{points.size} numbers for {joints} joints", file=file, place=place)
         points = points.reshape(joints, 3)
         missing = ~np.isfinite(points[:, :2]).all(axis=1)

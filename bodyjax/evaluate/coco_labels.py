@@ -1,11 +1,10 @@
 """Person keypoints in COCO's format as pycocotools needs them, for bodyjax.evaluate.coco_ap.
 
-The rules for files and labels: bodyjax.data.pictures.coco_keypoints.
+The rules for files and labels: bodyjax.data.pictures.coco_files and coco_persons.
 """
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Mapping
 from os import PathLike
@@ -13,19 +12,18 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from bodyjax.data.pictures.coco_keypoints import (
+from bodyjax.data.pictures.coco_files import (
     NO_OBJECT,
     CocoFile,
-    category_skeleton,
-    is_id,
-    label_fault,
+    is_listed,
     misplaced,
-    numbers,
+    picture_faults,
     read_coco,
-    unknown_category,
 )
+from bodyjax.data.pictures.coco_keypoints import category_skeleton
+from bodyjax.data.pictures.coco_persons import Label, read_label, unknown_category
 from bodyjax.errors import DataError
-from bodyjax.skeleton import AREA_OF_BOX, COCO17, Skeleton
+from bodyjax.skeleton import COCO17, Skeleton
 
 SKIP = 'on_bad="skip" leaves it out'
 
@@ -49,17 +47,22 @@ def read_labels(
     without names is already in that order. DataError if the names differ. Categories with the same
     joints (species) count as one. A person whose label can't be used raises DataError, or with
     on_bad="skip" counts as a person without labelled joints (detections of it are ignored);
-    pictures without an id and labels without a listed picture or category raise, or are counted and
-    left out. A missing `area` is AREA_OF_BOX x box. The caller's dictionaries are not changed.
+    pictures without an id of their own and labels without a listed picture or category raise, or
+    are counted and left out. What a label lacks is taken from its joints and counted
+    (coco_persons.read_label). The caller's dictionaries are not changed.
     """
     content = read_coco(annotations)
     categories, order = _persons(content, skeleton)
     left_out: Counter[str] = Counter()
-    images = [image for image in content.images if is_id(image["id"])]
-    if len(images) < len(content.images):
-        if on_bad != "skip":
-            raise DataError("invalid picture id", file=content.file, hint=SKIP)
-        left_out["pictures without an id"] = len(content.images) - len(images)
+    images = []
+    for image, fault in zip(content.images, picture_faults(content.images), strict=True):
+        if not fault:
+            images.append(image)
+        elif on_bad != "skip":
+            raise DataError(fault, file=content.file, hint=SKIP)
+        else:
+            what = "with an id of several" if is_listed(image) else "without an id"
+            left_out[f"pictures {what}"] += 1
     known = {image["id"]: image for image in images}
     if len({isinstance(key, str) for key in known}) > 1:
         what, hint = "picture ids are numbers and texts", "use one kind"
@@ -76,11 +79,12 @@ def read_labels(
         if person["category_id"] not in categories:
             left_out["labels of other categories"] += 1
             continue
-        fault, clean = _clean_person(person, order, known[person["image_id"]])
-        if fault and on_bad != "skip":
-            raise DataError(fault, file=content.file, place=place, hint=SKIP)
-        left_out["persons with broken labels, ignored"] += bool(fault)
-        kept.append(clean | {"category_id": categories[0]})
+        label = read_label(person, len(order), known[person["image_id"]])
+        if label.fault and on_bad != "skip":
+            raise DataError(label.fault, file=content.file, place=place, hint=SKIP)
+        left_out["persons with broken labels, ignored"] += bool(label.fault)
+        left_out.update(label.repaired)
+        kept.append(_clean(person, label, order) | {"category_id": categories[0]})
     ids = [person.get("id") for person in kept]
     # pycocotools takes the id 0 for "no match".
     if len(set(ids)) < len(ids) or not all(isinstance(i, int) and i > 0 for i in ids):
@@ -114,27 +118,16 @@ def _persons(content: CocoFile, skeleton: Skeleton) -> tuple[list[Any], list[int
     return with_joints, [joints.index(joint) for joint in skeleton.joints]
 
 
-def _clean_person(
-    person: Mapping[str, Any], order: list[int], image: Mapping[str, Any]
-) -> tuple[str, dict[str, Any]]:
-    """What is wrong with a person's label, or "", and the label as pycocotools needs it, its joints
-    in this order."""
-    fault = label_fault(person, len(order), image)
-    area, count = numbers(person.get("area", math.nan)), numbers(person.get("num_keypoints") or 0)
-    if not fault and (area is None or area.shape or count is None or count.shape):
-        fault = "area or num_keypoints is not a number"
-    box = numbers(person.get("bbox"))
-    if box is None or box.shape != (4,) or not np.isfinite(box).all():
-        box = np.zeros(4)
-    if area is None or area.shape or not np.isfinite(area):
-        area = AREA_OF_BOX * box[2] * box[3]
-    points = np.zeros(3 * len(order))
-    if not fault and person.get("keypoints"):
-        points = np.asarray(person["keypoints"], np.float64)
-    clean = dict(person)
-    clean["keypoints"] = points.reshape(-1, 3)[order].ravel().tolist()
-    clean["bbox"], clean["area"] = box.tolist(), float(area)
-    clean["iscrowd"] = 0 if fault else int(person.get("iscrowd") or 0)
-    if fault or person.get("num_keypoints") is None:
-        clean["num_keypoints"] = int((points[2::3] > 0).sum())
-    return fault, clean
+def _clean(person: Mapping[str, Any], label: Label, order: list[int]) -> dict[str, Any]:
+    """The label of a person as pycocotools needs it, its joints in this order; a faulty one has no
+    labelled joints, so detections of it are ignored."""
+    points = np.zeros((len(order), 3))
+    if not label.fault and len(label.points):
+        points = label.points[order]
+    return dict(person) | {
+        "keypoints": points.ravel().tolist(),
+        "num_keypoints": int((points[:, 2] > 0).sum()),
+        "bbox": label.box.tolist(),
+        "area": label.area,
+        "iscrowd": 0 if label.fault else int(label.crowd),
+    }

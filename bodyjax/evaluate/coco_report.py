@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from bodyjax import metrics
-from bodyjax.data.pictures.coco_keypoints import is_id, read_json
+from bodyjax.data.pictures.coco_files import is_id, read_json
 from bodyjax.errors import DataError
 from bodyjax.evaluate import coco_ap
 from bodyjax.evaluate.coco_labels import Labels, read_labels

@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 from bodyjax import detect, files, metrics, skeleton
 from bodyjax.data import sets
-from bodyjax.data.pictures import coco_keypoints
+from bodyjax.data.pictures import coco_files, coco_keypoints
 from bodyjax.data.pictures.labelled import Pictures
 from bodyjax.detect.detector import Detector
 from bodyjax.detect.results import PicturePeople
@@ -33,7 +33,7 @@ from bodyjax.evaluate.coco_report import LEAST_TORSO
 from bodyjax.evaluate.found_people import Pass
 from bodyjax.metrics import intervals
 from bodyjax.metrics.intervals import LEVEL
-from bodyjax.skeleton import COCO17, LSP14, Skeleton
+from bodyjax.skeleton import AREA_OF_BOX, COCO17, LSP14, Skeleton
 
 
 def evaluate(
@@ -135,7 +135,7 @@ def run(detector: Detector, source: Pictures, *, on_bad: str, progress: bool) ->
     bar = tqdm(range(len(source)), disable=not progress or not sys.stderr.isatty(), unit="picture")
     for row in bar:
         try:
-            picture = source.files.image(source.names[row])
+            picture = source.image(row)
         except DataError as error:
             if on_bad != "skip":
                 raise
@@ -275,8 +275,9 @@ def coco_labels(kind: str, data: str | PathLike[str], source: Pictures) -> dict[
     """COCO labels of the pictures of a source; `images` has one entry per row, in its order."""
     if kind == "people":
         return labels_of(source)
-    content = coco_keypoints.read_coco(coco_keypoints.coco_file(Path(data)))
-    by_name = {str(image["file_name"]): image for image in content.images}
+    content = coco_files.read_coco(coco_files.coco_file(Path(data)))
+    names = coco_keypoints.picture_names(content.images)
+    by_name = dict(zip(names, content.images, strict=True))
     images = [by_name[name] for name in source.names]
     of_picture, _ = content.by_picture()
     people = [person for image in images for person in of_picture.get(image["id"], [])]
@@ -304,6 +305,7 @@ def labels_of(source: Pictures) -> dict[str, Any]:
                     "keypoints": points.astype(float).tolist(),
                     "num_keypoints": int((points[2::3] > 0).sum()),
                     "bbox": [float(x0), float(y0), float(x1 - x0), float(y1 - y0)],
+                    "area": AREA_OF_BOX * float(x1 - x0) * float(y1 - y0),
                 }
             )
     category = {"id": 1, "name": "person", "keypoints": list(COCO17.joints), "skeleton": []}

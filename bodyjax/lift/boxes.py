@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from bodyjax.data import affine
 from bodyjax.data.pictures import labelled
+from bodyjax.data.pictures.images import Archive, Folder
 from bodyjax.data.poses3d.rendered import rendered
 from bodyjax.detect import Detector, canvas
 from bodyjax.errors import ConfigError
@@ -77,6 +78,6 @@ def store_joints(
         )  # fmt: skip
 
 
-def picture_name(files: labelled.Archive | labelled.Folder, name: Any) -> str:
+def picture_name(files: Archive | Folder, name: Any) -> str:
     """The file of a picture of rendered people, whose labels may leave out the ending."""
     return str(name) if str(name) in files else f"{name}.webp"

@@ -17,6 +17,8 @@ from bodyjax.data.video.files import open_video
 from bodyjax.data.video.writing import write_video
 from bodyjax.engine import checkpoint
 from bodyjax.errors import ConfigError, DataError, UserError
+from bodyjax.evaluate import coco_ap
+from bodyjax.skeleton import COCO17
 from tests.picture_sets import body, colour, knowing
 from tests.tiny_detector import untrained
 
@@ -71,6 +73,31 @@ def test_a_folder_gives_every_good_file_and_names_the_bad_one(folder, tmp_path, 
     assert (drawn != colour(1)).any()
     video = open_video(out / "v.mp4.mp4")
     assert (video.frames, video.size) == (5, (50, 40))
+
+
+def test_ids_of_a_coco_file_by_name(folder, tmp_path, capsys):
+    labels, result = tmp_path / "labels.json", tmp_path / "r.json"
+    names = {71: "val/deep/a.png", 30: "elsewhere.png"}
+    images = [{"id": key, "file_name": name} for key, name in names.items()]
+    category = {"id": 1, "name": "person", "keypoints": list(COCO17.joints)}
+    content = {"images": images, "annotations": [], "categories": [category]}
+    labels.write_text(json.dumps(content))
+    words = ["--input", str(folder), "--json", str(result), "--ids", str(labels)]
+    assert detect.main(words) == 0
+    people = json.loads(result.read_text())
+    assert [(one["image_id"], one["file_name"]) for one in people] == [(71, "deep/a.png")] * 2
+    assert f"3 files that {labels} does not list passed over" in capsys.readouterr().err
+    content["images"].pop()
+    report = coco_ap.evaluate(content, result, samples=0)
+    assert (report["n"], report["left_out"]) == (1, 0)
+    with pytest.raises(UserError, match="--json would replace the file of ids"):
+        detect.main([*words[:2], "--ids", str(labels), "--json", str(labels)])
+    content["images"][0]["file_name"] = "b.png"
+    labels.write_text(json.dumps(content))
+    with pytest.raises(DataError, match="lists none of the pictures"):
+        detect.main(words)
+    with pytest.raises(ConfigError, match="ids are of pictures"):
+        detect.main(["--input", str(folder / "v.mp4"), "--ids", str(labels)])
 
 
 def test_one_picture_to_a_named_file_and_the_json_to_the_screen(folder, tmp_path, capsys):

@@ -151,6 +151,81 @@ def test_ids_and_areas_that_pycocotools_would_misread(truth, found):
     assert label["area"] == pytest.approx(0.53 * label["bbox"][2] * label["bbox"][3])
 
 
+AREAS = "areas missing or not above 0: taken from the box"
+BOXES = "boxes missing or without extent: taken from the joints"
+COUNTS = "num_keypoints other than the joints: counted anew"
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "reason"),
+    [
+        ("area", 0, AREAS),
+        ("area", -5.0, AREAS),
+        ("area", float("nan"), AREAS),
+        ("area", None, AREAS),
+        ("bbox", None, BOXES),
+        ("bbox", [3, 4, -1, 0], BOXES),
+        ("num_keypoints", 0, COUNTS),
+        ("num_keypoints", 400, COUNTS),
+    ],
+)
+def test_what_contradicts_the_joints_is_taken_from_them_and_counted(
+    truth, found, field, value, reason
+):
+    changed = copy.deepcopy(truth)
+    chosen = [k for k, a in enumerate(changed["annotations"]) if a["num_keypoints"] > 2][:3]
+    for number in chosen:
+        changed["annotations"][number][field] = value
+    labels = coco_ap.read_labels(changed)
+    assert labels.left_out == {reason: 3}
+    for number in chosen:
+        label, was = labels.dataset["annotations"][number], truth["annotations"][number]
+        points = np.reshape(was["keypoints"], (17, 3))
+        points = points[points[:, 2] > 0, :2]
+        assert label["num_keypoints"] == len(points)
+        if field == "bbox":
+            np.testing.assert_allclose(label["bbox"][:2], points.min(0))
+            np.testing.assert_allclose(label["bbox"][2:], np.ptp(points, axis=0))
+        if field == "area":
+            assert label["area"] == pytest.approx(0.53 * np.prod(was["bbox"][2:]))
+    if field == "num_keypoints":  # nothing else decides
+        clean, same = (coco_ap.evaluate(t, found, samples=0) for t in (truth, changed))
+        assert {k: same[k] for k in coco_ap.STATS} == {k: clean[k] for k in coco_ap.STATS}
+
+
+def test_joints_in_rows_of_three(truth, found):
+    rows = copy.deepcopy(truth)
+    for person in rows["annotations"]:
+        person["keypoints"] = np.reshape(person["keypoints"], (17, 3)).tolist()
+    results = [p | {"keypoints": np.reshape(p["keypoints"], (17, 3)).tolist()} for p in found]
+    clean, nested = (
+        coco_ap.evaluate(t, r, samples=0) for t, r in ((truth, found), (rows, results))
+    )
+    assert {k: nested[k] for k in coco_ap.STATS} == {k: clean[k] for k in coco_ap.STATS}
+
+
+def test_results_whose_names_and_ids_contradict_each_other(truth, found):
+    named = copy.deepcopy(truth)
+    for image in named["images"]:
+        image["file_name"] = f"val/{image['id']}.jpg"
+    good = [person | {"file_name": f"{person['image_id']}.JPG"} for person in found]
+    clean, same = (coco_ap.evaluate(t, r, samples=0) for t, r in ((truth, found), (named, good)))
+    assert {k: same[k] for k in coco_ap.STATS} == {k: clean[k] for k in coco_ap.STATS}
+    other = next(p["image_id"] for p in found if p["image_id"] != found[0]["image_id"])
+    wrong = [good[0] | {"file_name": f"val/{other}.jpg"}, *good[1:]]
+    with pytest.raises(DataError, match=rf"result 0: is of val/{other}\.jpg, but picture"):
+        coco_ap.evaluate(named, wrong, samples=0)
+
+
+def test_pictures_with_an_id_of_several(truth, found):
+    twice = {**truth, "images": [*truth["images"], dict(truth["images"][0])]}
+    with pytest.raises(DataError, match="is listed more than once"):
+        coco_ap.read_labels(twice)
+    labels = coco_ap.read_labels(twice, on_bad="skip")
+    assert labels.left_out["pictures with an id of several"] == 2
+    assert len(labels.dataset["images"]) == len(truth["images"]) - 1
+
+
 def test_paired_bootstrap_of_ap(truth, found):
     rng = np.random.default_rng(0)
     worse = copy.deepcopy(found)

@@ -10,7 +10,6 @@ pixels. If several movements may hold at once, labels.json lists them
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import tempfile
 from dataclasses import dataclass, field, replace
@@ -345,10 +344,10 @@ def numbers_of_splits(root: Path) -> tuple[str, ...]:
 
 def _read_splits(file: Path) -> dict[str, dict[str, int]]:
     try:
-        content = json.loads(file.read_text())
+        content = files.read_json(file)
         content.pop("classes", None)
         splits = {str(key): dict(value) for key, value in content.items()}
-    except (OSError, ValueError, AttributeError, TypeError) as error:
+    except (ValueError, AttributeError, TypeError) as error:
         raise DataError(f"not a file of splits ({error!r})", file=file) from None
     odd = [name for split in splits.values() for name in split if split[name] not in (0, 1, 2)]
     if odd or not splits:

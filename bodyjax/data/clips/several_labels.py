@@ -10,7 +10,6 @@ A clip that is not listed has only the class of its folder.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -41,9 +40,9 @@ def read(file: Path, classes: Sequence[str]) -> dict[str, list[str]]:
     if not file.exists():
         return {}
     try:
-        content = json.loads(file.read_text())
+        content = files.read_json(file)
         table = {str(name): [str(label) for label in labels] for name, labels in content.items()}
-    except (OSError, ValueError, AttributeError, TypeError) as error:
+    except (ValueError, AttributeError, TypeError) as error:
         raise DataError(f"not a file of labels ({error!r})", file=file) from None
     clips = files.listed(file.parent, files.VIDEOS).files
     there = {f"{clip.parent.name}/{clip.stem}" for clip in clips}

@@ -1,22 +1,28 @@
 """COCO keypoint files: many people (or animals, or hands) per picture, with joints of any names.
 
-This module holds the rules for files, labels and boxes; evaluation (evaluate.coco_labels) uses the
-same ones.
+The rules for files are those of `coco_files`, the rules for a person's label those of
+`coco_persons`; evaluation (evaluate.coco_labels) uses the same ones.
 """
 
 from __future__ import annotations
 
-import json
-from collections import Counter
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from os import PathLike
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from bodyjax import skeleton
+from bodyjax.data.pictures.coco_files import (
+    CocoFile,
+    coco_file,
+    located,
+    picture_faults,
+    pictures_of,
+    read_coco,
+)
+from bodyjax.data.pictures.coco_persons import AREA, Label, numbers, read_label, unknown_category
 from bodyjax.data.pictures.labelled import (
     FilePath,
     Manifest,
@@ -24,21 +30,21 @@ from bodyjax.data.pictures.labelled import (
     Pictures,
     decoded_sizes,
     named_part,
-    open_files,
+    size_fault,
 )
 from bodyjax.errors import ConfigError, DataError
 from bodyjax.skeleton import SKELETONS, Skeleton
 
 VALID = ("val", "valid")
 """Names of the validation split."""
-NO_OBJECT = "an annotation is not an object"
-NOT_LISTED = "the picture is not listed"
+OTHER = "labels of categories without joints"
 
 
 def coco(
     path: FilePath, part: str, *, on_bad: str = "raise", check_pictures: bool = False
 ) -> Pictures:
-    """COCO keypoints: a folder with images.zip (or pictures) and annotations.json or one *.json.
+    """COCO keypoints: a folder with images.zip (or pictures) and annotations.json or one *.json, or
+    COCO's official layout as it is unpacked (annotations/person_keypoints_val2017.json, val2017/).
 
     PATH may also be the JSON file itself. The skeleton is what the category says in `keypoints`,
     `skeleton` (pairs of joint numbers from 1 on) and `sigmas` (of OKS, our own addition), or one of
@@ -49,18 +55,21 @@ def coco(
     ("valid"); without the last, "valid" is a fixed tenth of the training side, or a third if that
     has fewer than 1,000 pictures. A file with other splits can only be read as a whole: parts other
     than "all" raise DataError. In it, everything but "train" is held out. Boxes that reach over the
-    picture's edge stay as they are: hidden parts have boxes too. Categories without joints are
-    skipped. Unknown categories, missing pictures, wrong joint counts, invalid numbers and boxes
-    wholly outside the picture raise DataError or, with on_bad="skip", leave the picture out,
-    counted and named; so do annotations that belong to no picture. `check_pictures` decodes every
-    picture once while the manifest is made; otherwise a broken one raises when it is read.
+    picture's edge stay as they are: hidden parts have boxes too; missing and empty ones are those
+    of the joints, and counted. Categories without joints are skipped and counted. Names of
+    pictures: `coco_files.located`. Unknown categories, missing pictures, wrong joint counts,
+    invalid numbers, ids and pictures that are listed twice, and boxes wholly outside the picture
+    raise DataError or, with on_bad="skip", leave the picture out, counted and named; so do
+    annotations that belong to no picture. A picture whose size differs from the width and height
+    in the file raises when it is read. `check_pictures` decodes every picture once while the
+    manifest is made; otherwise a broken one raises when it is read.
     """
     file = coco_file(Path(path))
     content = read_coco(file)
     images = content.images
-    if any("file_name" not in image for image in images):
+    if images and not any("file_name" in image for image in images if isinstance(image, dict)):
         raise DataError("not a COCO keypoint file (there is no 'file_name')", file=file)
-    names = [str(image["file_name"]) for image in images]
+    names = picture_names(images)
     joints = joints_of(content)
     bones = joined(list(joints.values()))
     splits = splits_of(images)
@@ -72,126 +81,54 @@ def coco(
     heldout_all = np.array([split not in fixed for split in splits], bool)
     valid = np.array([split in VALID for split in splits], bool)
     wanted = np.flatnonzero(named_part(part, names, heldout_all, valid))
-    files = open_files(file.parent)
+    files = pictures_of(file)
     manifest = Manifest(file, on_bad)
     of_picture, astray = content.by_picture()
     for place, reason in astray:
         manifest.bad(place, reason)
-    decoded = decoded_sizes(files, [names[row] for row in wanted]) if check_pictures else {}
+    faults, places = picture_faults(images), located(files, names)
+    decoded = {}
+    if check_pictures:
+        decoded = decoded_sizes(files, [places[row][0] for row in wanted if places[row][0]])
     rows, labels = [], []
     for row in wanted:
-        reason = "" if names[row] in files else "no such picture"
-        reason = reason or _picture_fault(images[row], decoded.get(names[row]))
+        stored, missing = places[row]
+        reason = faults[row] or missing or _picture_fault(images[row], decoded.get(stored))
         mine = [] if reason else of_picture.get(images[row]["id"], [])
-        reason = reason or _labels_fault(mine, images[row], content.categories, joints)
+        reason = reason or _category_fault(mine, content.categories)
+        found = [] if reason else _labels(mine, images[row], joints)
+        reason = reason or next((label.fault for _, label in found if label.fault), "")
         if reason:
             manifest.bad(names[row], reason)
-        else:
-            rows.append(row)
-            complete = bool(images[row].get("persons_complete", 1))
-            labels.append(_people(mine, joints, bones, complete))
+            continue
+        rows.append(row)
+        complete = bool(images[row].get("persons_complete", 1))
+        labels.append(_people(found, joints, bones, complete))
+        for _, label in found:
+            manifest.left_out.update(set(label.repaired) - {AREA})  # no area is read here
+        manifest.left_out[OTHER] += len(mine) - len(found)
     labels = _mask_untaught(labels, [str(images[row].get("source", "")) for row in rows])
     try:
         ids = np.array([int(images[row]["id"]) for row in rows], np.int64)
     except (ValueError, OverflowError):
         ids = np.arange(len(rows), dtype=np.int64)
     there = [names[row] for row in rows]
-    return manifest.source(files, there, ids, labels, heldout_all[rows], bones)
+    return manifest.source(
+        files, there, ids, labels, heldout_all[rows], bones,
+        stored=tuple(places[row][0] for row in rows),
+        sizes=tuple(_stated_size(images[row]) for row in rows),
+    )  # fmt: skip
 
 
-class CocoFile(NamedTuple):
-    """The content of a keypoint file: its pictures, its annotations in their order (unchecked), and
-    the categories by id; file: its name, None for content without one."""
-
-    images: list[dict[str, Any]]
-    annotations: list[Any]
-    categories: dict[Any, dict[str, Any]]
-    file: str | None
-
-    def by_picture(self) -> tuple[dict[Any, list[dict[str, Any]]], list[tuple[str, str]]]:
-        """The annotations by picture id, and (place, reason) of those that belong to no picture."""
-        known = {image["id"] for image in self.images}
-        of_picture: dict[Any, list[dict[str, Any]]] = {}
-        astray = {}
-        for number, annotation in enumerate(self.annotations):
-            reason = misplaced(annotation, known)
-            if reason == NO_OBJECT:
-                astray[f"annotation {number}"] = reason
-            elif reason:
-                astray[f"annotations of picture {annotation.get('image_id')}"] = reason
-            else:
-                of_picture.setdefault(annotation["image_id"], []).append(annotation)
-        return of_picture, sorted(astray.items())
+def picture_names(images: Sequence[Any]) -> list[str]:
+    """The `file_name` of each entry of `images`; "" if it has none."""
+    return [str(one.get("file_name", "")) if isinstance(one, Mapping) else "" for one in images]
 
 
-def splits_of(images: list[dict[str, Any]]) -> list[str]:
+def splits_of(images: Sequence[Any]) -> list[str]:
     """The `split` of each picture, "train" if it has none."""
-    return [str(image.get("split", "train")) for image in images]
-
-
-def read_json(source: Any) -> tuple[Any, str | None]:
-    """The content of a JSON file, or the given content, and the file's name."""
-    if not isinstance(source, str | PathLike):
-        return source, None
-    try:
-        return json.loads(Path(source).read_text()), str(source)
-    except (OSError, ValueError) as error:
-        what = getattr(error, "strerror", None) or error  # not the file's name twice
-        raise DataError(f"can't be read as JSON ({what})", file=source) from None
-
-
-def read_coco(source: FilePath | Mapping[str, Any]) -> CocoFile:
-    """Reads a keypoint file, or takes its content; DataError if it is not one."""
-    content, file = read_json(source)
-    try:
-        images = [dict(image) for image in content["images"]]
-        categories = {category["id"]: dict(category) for category in content["categories"]}
-        annotations = list(content["annotations"])
-        listed = Counter(image["id"] for image in images)
-    except (ValueError, KeyError, TypeError) as error:
-        raise DataError(f"not a COCO keypoint file ({structure(error)})", file=file) from None
-    if len(listed) < len(images):
-        twice, _ = listed.most_common(1)[0]
-        raise DataError(f"picture id {twice!r} is listed more than once", file=file)
-    return CocoFile(images, annotations, categories, file)
-
-
-def structure(error: Exception) -> str:
-    """What a COCO file lacks, from the error in reading it."""
-    if isinstance(error, KeyError):
-        return f"there is no {error}"
-    return "images, annotations and categories are not lists of objects"
-
-
-def is_id(value: Any) -> bool:
-    """Whether a JSON value can be the id of a picture: a number or a text."""
-    return isinstance(value, int | float | str)
-
-
-def numbers(values: Any) -> np.ndarray | None:
-    """JSON numbers, one or (nested) lists of them, as float64; None if anything else is among them,
-    such as a text that looks like a number."""
-    try:
-        array = np.asarray(values)
-    except ValueError:  # lists of different lengths
-        return None
-    return array.astype(np.float64) if array.dtype.kind in "iuf" else None
-
-
-def coco_file(path: Path) -> Path:
-    """The keypoint file of a set: `path` itself, its annotations.json, or the one *.json in it that
-    is not hidden.
-
-    DataError if there is none, or several without an annotations.json.
-    """
-    if path.is_file():
-        return path
-    if (path / "annotations.json").is_file():
-        return path / "annotations.json"
-    found = sorted(path.glob("[!.]*.json")) if path.is_dir() else []
-    if len(found) != 1:
-        raise DataError(f"{len(found)} .json files", file=path, hint="want one, or name it")
-    return found[0]
+    return [str(one.get("split", "train")) if isinstance(one, Mapping) else "train"
+            for one in images]  # fmt: skip
 
 
 # ---- skeletons ----
@@ -247,84 +184,45 @@ def joined(parts: Sequence[Skeleton]) -> Skeleton:
     return known[0] if known else skeleton.make(name, joints, list(limbs))
 
 
-# ---- faults ----
+# ---- people ----
 
 
-def misplaced(annotation: Any, known: set[Any]) -> str:
-    """Why an annotation belongs to none of the pictures whose ids are `known`, or ""."""
-    if not isinstance(annotation, Mapping):
-        return NO_OBJECT
-    image = annotation.get("image_id")
-    return "" if is_id(image) and image in known else NOT_LISTED
+def _stated_size(image: Mapping[str, Any]) -> tuple[int, int] | None:
+    """Width and height as the file says, None if it does not."""
+    if "width" not in image or "height" not in image:
+        return None
+    return int(image["width"]), int(image["height"])
 
 
-def unknown_category(annotation: Mapping[str, Any], categories: Mapping[Any, Any]) -> str:
-    """Why an annotation is of no category, or ""."""
-    category = annotation.get("category_id")
-    there = isinstance(category, Hashable) and category in categories
-    return "" if there else f"unknown category {category!r}"
-
-
-def label_fault(annotation: Mapping[str, Any], joints: int, image: Mapping[str, Any]) -> str:
-    """What is wrong with the label of a person with this many joints in a picture, or ""."""
-    if annotation.get("iscrowd") not in (None, 0, 1):
-        return "iscrowd other than 0, 1"
-    box = numbers(annotation.get("bbox"))
-    if box is None or box.shape != (4,) or not np.isfinite(box).all() or (box[2:] <= 0).any():
-        return "invalid bounding box"
-    edge = (image.get("width", np.inf), image.get("height", np.inf))
-    if (box[:2] >= edge).any() or (box[:2] + box[2:] <= 0).any():
-        return "a box outside the picture"
-    values = annotation.get("keypoints")
-    if values in (None, []) and not annotation.get("num_keypoints"):
-        return ""
-    points = numbers(values)
-    if points is None:
-        return "joints that are not numbers"
-    if points.shape != (3 * joints,):
-        return f"{points.size} joint values instead of {3 * joints}"
-    if not np.isfinite(points).all():
-        return "joints that are not numbers"
-    if not np.isin(points[2::3], (0, 1, 2)).all():
-        return "a joint flag other than 0, 1, 2"
-    return ""
-
-
-def _picture_fault(image: dict[str, Any], decoded: tuple[int, int] | str | None) -> str:
+def _picture_fault(image: Mapping[str, Any], decoded: tuple[int, int] | str | None) -> str:
     """What is wrong with a picture, or ""; `decoded`: its width and height, or why they are
     unknown."""
     if isinstance(decoded, str):
         return decoded
-    if not is_id(image["id"]):
-        return "invalid picture id"
     said = [numbers(image[name]) for name in ("width", "height") if name in image]
     if any(side is None or side.shape != () or not side > 0 for side in said):
         return "invalid width or height"
-    if decoded is None:
-        return ""
-    width, height = decoded
-    same = (image.get("width", width), image.get("height", height)) == decoded
-    return "" if same else f"is {width} x {height}, not as the file says"
+    return "" if decoded is None else size_fault(_stated_size(image), decoded)
 
 
-def _labels_fault(
-    annotations: list[dict[str, Any]],
-    image: dict[str, Any],
-    categories: dict[str, Any],
-    joints: dict[Any, Skeleton],
-) -> str:
-    """What is wrong with the labels of one picture, or ""."""
-    for annotation in annotations:
-        fault = unknown_category(annotation, categories)
-        if not fault and annotation["category_id"] in joints:
-            fault = label_fault(annotation, len(joints[annotation["category_id"]].joints), image)
-        if fault:
-            return fault
-    return ""
+def _category_fault(annotations: list[dict[str, Any]], categories: Mapping[Any, Any]) -> str:
+    faults = (unknown_category(annotation, categories) for annotation in annotations)
+    return next((fault for fault in faults if fault), "")
+
+
+def _labels(
+    annotations: list[dict[str, Any]], image: Mapping[str, Any], joints: Mapping[Any, Skeleton]
+) -> list[tuple[Any, Label]]:
+    """(category, label) of each annotation of a category with joints."""
+    return [
+        (one["category_id"], read_label(one, len(joints[one["category_id"]].joints), image))
+        for one in annotations
+        if one["category_id"] in joints
+    ]
 
 
 def _people(
-    annotations: list[dict[str, Any]], joints: dict[Any, Skeleton], bones: Skeleton, complete: bool
+    labels: list[tuple[Any, Label]], joints: dict[Any, Skeleton], bones: Skeleton, complete: bool
 ) -> People:
     """The labels of one picture in the joints of `bones`."""
     boxes: list[list[float]] = []
@@ -333,16 +231,13 @@ def _people(
     xy, visible = [np.zeros((0, count, 2), np.float32)], [np.zeros((0, count), np.uint8)]
     for category, mine in joints.items():
         points = []
-        for annotation in annotations:
-            if annotation["category_id"] != category:
-                continue
-            x, y, width, height = annotation["bbox"]
-            values = np.asarray(annotation.get("keypoints") or (), np.float32).reshape(-1, 3)
-            if annotation.get("iscrowd") or not (values[:, 2] > 0).any():
+        for label in (label for key, label in labels if key == category):
+            x, y, width, height = label.box
+            if label.crowd or not (label.points[:, 2] > 0).any():
                 ignore.append([x, y, x + width, y + height])
             else:
                 boxes.append([x, y, x + width, y + height])
-                points.append(values)
+                points.append(label.points.astype(np.float32))
         if points:
             every = np.stack(points)
             flags = every[..., 2].astype(np.uint8)

@@ -4,6 +4,7 @@ file."""
 from __future__ import annotations
 
 import io
+import os
 import struct
 import zipfile
 import zlib
@@ -143,6 +144,10 @@ class Archive:
     def __contains__(self, name: str) -> bool:
         return name in self._entries
 
+    def names(self) -> list[str]:
+        """The names of all files."""
+        return list(self._entries)
+
     def read(self, name: str) -> bytes:
         """The bytes of one file. DataError if it is missing, damaged or oddly compressed."""
         if name not in self._entries:
@@ -181,20 +186,30 @@ class Folder:
             raise DataError("no such folder", file=path)
 
     def __contains__(self, name: str) -> bool:
-        return self._file(name).is_file()
+        return not self._leads_out(name) and (self.path / name).is_file()
+
+    def names(self) -> list[str]:
+        """The names of all files that are not hidden, also in its folders."""
+        found = (file.relative_to(self.path) for file in self.path.rglob("*") if file.is_file())
+        return [one.as_posix() for one in found if not any(p.startswith(".") for p in one.parts)]
 
     def read(self, name: str) -> bytes:
         """The bytes of one file. DataError if it is missing."""
-        if name not in self:
-            raise DataError("no such file", file=self._file(name))
-        return self._file(name).read_bytes()
+        file = self._file(name)
+        if not file.is_file():
+            raise DataError("no such file", file=file)
+        return file.read_bytes()
 
     def image(self, name: str) -> np.ndarray:
         """One picture, (H, W, 3) uint8."""
         return read_image(self._file(name))
 
+    def _leads_out(self, name: str) -> bool:
+        # By its words alone: links are the owner's, a label file can't make any.
+        place = Path(os.path.normpath(self.path / name))
+        return not name or "\0" in name or not place.is_relative_to(self.path)
+
     def _file(self, name: str) -> Path:
-        path = (self.path / name).resolve()
-        if not path.is_relative_to(self.path):
+        if self._leads_out(name):
             raise DataError(f"{name} leads out of the folder", file=self.path)
-        return path
+        return self.path / name

@@ -65,7 +65,8 @@ class Pictures:
     `skeleton`: of all joints. `heldout` (N,) marks rows that must not be trained on. `bad` names
     each picture that was left out because it or its labels can't be used, `left_out` counts what
     was left out or cut, by reason. `extra` holds further arrays with one row per picture, given
-    with each example.
+    with each example. stored: the names in `files`, where they differ from `names`; sizes: (width,
+    height) of each picture as the labels say it, None where they don't.
     """
 
     files: Archive | Folder
@@ -81,6 +82,8 @@ class Pictures:
     groups: np.ndarray | None = None
     classes: tuple[str, ...] = ()
     fingerprint: str = ""
+    stored: tuple[str, ...] = ()
+    sizes: tuple[tuple[int, int] | None, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.names:
@@ -96,7 +99,18 @@ class Pictures:
         return f"{self.files.path}/{self.names[index]}"
 
     def __getitem__(self, index: int) -> dict[str, np.ndarray]:
-        return {"image": self.files.image(self.names[index]), **self.labels_of(index)}
+        return {"image": self.image(index), **self.labels_of(index)}
+
+    def image(self, index: int) -> np.ndarray:
+        """The picture of a row, (H, W, 3) uint8. DataError if it can't be read, or if its labels
+        are of a picture of another size (such as one that is turned by its EXIF orientation)."""
+        picture = self.files.image(self.stored[index] if self.stored else self.names[index])
+        height, width = picture.shape[:2]
+        fault = size_fault(self.sizes[index] if self.sizes else None, (width, height))
+        if fault:
+            hint = 'set width and height right, or leave it out by on_bad = "skip"'
+            raise DataError(fault, file=self.name(index), hint=hint)
+        return picture
 
     def labels_of(self, index: int) -> dict[str, np.ndarray]:
         """An example without its picture."""
@@ -134,7 +148,19 @@ class Pictures:
             heldout=self.heldout[rows],
             extra={name: values[rows] for name, values in self.extra.items()},
             fingerprint="",
+            stored=tuple(self.stored[i] for i in rows) if self.stored else (),
+            sizes=tuple(self.sizes[i] for i in rows) if self.sizes else (),
         )
+
+
+def size_fault(stated: tuple[int, int] | None, shown: tuple[int, int]) -> str:
+    """Why labels that state a width and height don't belong to a picture that is shown with
+    others, or ""."""
+    if stated is None or stated == shown:
+        return ""
+    turned = ": it is turned by its EXIF orientation" if stated == shown[::-1] else ""
+    sizes = f"{stated[0]} x {stated[1]}, the picture has {shown[0]} x {shown[1]}"
+    return f"labels are of another size ({sizes}{turned})"
 
 
 class Manifest:
@@ -163,6 +189,9 @@ class Manifest:
         heldout: np.ndarray,
         skeleton: Skeleton,
         extra: dict[str, np.ndarray] | None = None,
+        *,
+        stored: tuple[str, ...] = (),
+        sizes: tuple[tuple[int, int] | None, ...] = (),
     ) -> Pictures:
         """The source of the rows that are good."""
         counts = {reason: n for reason, n in self.left_out.items() if n}
@@ -176,6 +205,8 @@ class Manifest:
             tuple(self.names),
             counts,
             extra or {},
+            stored=stored,
+            sizes=sizes,
         )
 
 
@@ -284,11 +315,12 @@ def convert_xyz(xyz: np.ndarray, source: Skeleton, target: Skeleton) -> np.ndarr
 
 def _fingerprint(source: Pictures) -> str:
     digest = hashlib.sha256(b"pictures 1")
-    for name, labels in zip(source.names, source.people, strict=True):
+    stored = source.stored or source.names
+    for name, there, labels in zip(source.names, stored, source.people, strict=True):
         size = (
-            source.files.sizes[name]
+            source.files.sizes[there]
             if isinstance(source.files, Archive)
-            else (source.files.path / name).stat().st_size
+            else (source.files.path / there).stat().st_size
         )
         digest.update(f"{name} {size} {labels.complete}".encode())
         arrays = labels.xy, labels.visible, labels.boxes, labels.ignore, labels.joint_mask

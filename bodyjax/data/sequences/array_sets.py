@@ -6,13 +6,13 @@ Other sets with the same layouts can be read too: every reader takes a folder, o
 from __future__ import annotations
 
 import inspect
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
+from bodyjax import files
 from bodyjax.data.clips.folder import ClipFolder
 from bodyjax.data.folds import TEST, TRAIN
 from bodyjax.data.pictures.labelled import FilePath, read_arrays
@@ -209,10 +209,7 @@ def jhmdb(path: FilePath) -> Clips:
     """
     table, file = _read(path, "teacher.npz", "xy score offsets names")
     listing = Path(file).parent / "splits.json"
-    try:
-        splits = json.loads(listing.read_text())
-    except (OSError, ValueError) as error:
-        raise DataError(f"can't be read ({error})", file=listing) from None
+    splits = files.read_json(listing)
     names = [str(name) for name in table["names"]]
     classes = sorted({name.partition("/")[0] for name in names})
     kinds = [name.partition("/")[0] for name in names]

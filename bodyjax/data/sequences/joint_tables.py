@@ -9,7 +9,6 @@ ascending order; joint is a name of the skeleton; x and y are pixels (centre of 
 from __future__ import annotations
 
 import csv
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +19,7 @@ import numpy as np
 from bodyjax import skeleton
 from bodyjax.data.pictures.labelled import FilePath, read_arrays
 from bodyjax.errors import DataError
-from bodyjax.files import listed
+from bodyjax.files import listed, read_json
 from bodyjax.skeleton import BODY18
 
 Example = dict[str, np.ndarray]
@@ -311,10 +310,10 @@ def label_file(clip: Path) -> Path:
 def labelled_joints(file: Path) -> Example:
     """BODY18 joints of a clip's people from the JSON beside it: xy (T, P, 18, 2), visible."""
     try:
-        label = json.loads(file.read_text())
+        label = read_json(file)
         xy, visible = np.array(label["xy"], np.float32), np.array(label["visible"], np.uint8)
         names = tuple(label["joints"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError) as error:
         raise DataError(f"not a label file ({error!r})", file=file) from None
     if names != COCO17.joints or xy.shape[2:] != (17, 2) or visible.shape != xy.shape[:3]:
         raise DataError(f"joints are not COCO-17 of every frame: {xy.shape}", file=file)
