@@ -182,7 +182,7 @@ def test_joints_of_something_else_are_one_line(root, arrays, message):
     [
         ("splits.json", None, r"without splits\.json"),
         ("teacher.npz", None, r"without teacher\.npz"),
-        ("splits.json", b"{", "not a file of splits"),
+        ("splits.json", b"{", "be read as JSON"),
         ("splits.json", b'{"2": {"a": 1}}', "no part '1:train'"),
         ("splits.json", b'{"1": {"other_sit_f_0": 1}}', "in splits.json, but no such clip"),
         ("splits.json", b'{"1": {"film1_sit_f_0": 2}}', "no clips are left"),
