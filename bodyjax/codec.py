@@ -165,6 +165,40 @@ def decode_near(
     return jnp.where(is_near((xy - cells) / stride), xy, cells), score
 
 
+def expected(maps: ArrayLike, stride: float) -> jax.Array:
+    """The mean place of each map under the softmax of its cells (soft-argmax), (..., J, 2) input
+    pixels; differentiable everywhere. Source: Sun et al., "Integral human pose regression", ECCV
+    2018."""
+    maps = _float(maps)
+    height, width, _ = maps.shape[-3:]
+    share = jax.nn.softmax(maps.reshape(*maps.shape[:-3], height * width, -1), axis=-2)
+    share = share.reshape(maps.shape)
+    x = jnp.einsum("...hwj,w->...j", share, jnp.arange(width, dtype=maps.dtype))
+    y = jnp.einsum("...hwj,h->...j", share, jnp.arange(height, dtype=maps.dtype))
+    return cells_to_pixels(jnp.stack((x, y), axis=-1), stride)
+
+
+def read(maps: ArrayLike, xy: ArrayLike, stride: float) -> jax.Array:
+    """The value of each map at its own joint, bilinear: maps (..., H, W, J) and xy (..., J, 2)
+    input pixels -> (..., J). Beyond the map its edge is repeated."""
+    maps, cells = _float(maps), pixels_to_cells(xy, stride)
+    height, width, _ = maps.shape[-3:]
+    last = jnp.array([width - 1, height - 1], cells.dtype)
+    cells = jnp.clip(cells, 0, last)
+    low = jnp.clip(jnp.floor(cells), 0, jnp.maximum(last - 1, 0))
+    part = cells - low
+    x, y = (low[..., i].astype(jnp.int32) for i in (0, 1))
+    flat = jnp.moveaxis(maps, -1, -3).reshape(*x.shape, height * width)
+    total = jnp.zeros_like(part[..., 0])
+    for dx, dy in ((0, 0), (1, 0), (0, 1), (1, 1)):
+        column, row = jnp.minimum(x + dx, width - 1), jnp.minimum(y + dy, height - 1)
+        value = jnp.take_along_axis(flat, (row * width + column)[..., None], axis=-1)[..., 0]
+        across = part[..., 0] if dx else 1 - part[..., 0]
+        down = part[..., 1] if dy else 1 - part[..., 1]
+        total += across * down * value
+    return total
+
+
 def is_near(step: jax.Array) -> jax.Array:
     """Whether steps (..., 2) in cells stay within a cell on both axes: (..., 1)."""
     return jnp.all(jnp.abs(step) <= 1, axis=-1, keepdims=True)

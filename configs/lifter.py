@@ -53,10 +53,115 @@ def maps() -> dict[str, Any]:
     }
 
 
-VARIANTS = {"maps": maps}
+def pictures() -> dict[str, Any]:
+    """From pictures: the trunk of `small`, heat maps and maps of depth; on simulated people."""
+    frozen = {"backbone": 0.0}
+    return {
+        "system": "lifter",
+        "seed": 0,
+        # A detector (its backbone and pyramid), a lifter, or "": random.
+        "start": "small",
+        "model": {
+            "input": "pictures",
+            "skeleton": "h36m17",
+            "backbone": "mobilenet_v2_fpn_1.5",
+            "depthwise": "shifted",  # or "grouped": GPU and export
+            "frozen_blocks": 17,  # the whole backbone stays as it is
+            "stages": 2,
+            "width": 96,
+            "layers": 2,
+            "pyramid": (64, 96, 112, 96),
+            "size": 192,
+            "sigma": 8.0,
+            "read": "bilinear",  # or "mean": by the heat map's weight
+            "detector": "small",  # what finds the people at use
+            "second": "",
+        },
+        "loss": {
+            "depth": 10.0,  # lambda_reg
+            "geometric": 0.1,  # lambda_g
+            "by_share": False,
+            "peaks": 8.0,
+            "coordinates": False,
+        },
+        "data": {
+            "kind": "person_crops",
+            "path": "../shared/data",
+            "valid": "simulated",
+            "sets": {},
+            "deep": {"simulated": 1.0},
+            "alternate": False,
+            "deep_share": 1.0,
+            "person": 0.8,
+            "rotation": 25.0,
+            "colour": 0.25,
+            "batch": 8,
+            "workers": 0,
+        },
+        "optimizer": {
+            "name": "adamw", "rate": 2e-3, "warmup": 50, "decay": "cosine", "final": 0.01,
+            "clip": 1.0, "weight_decay": 0.01, "ema": 0.99, "multipliers": frozen,
+        },
+        "train": {"steps": 600, "log_every": 20, "eval_every": 0, "save_every": 100},
+    }  # fmt: skip
 
 
-def get_config(variant: str = "maps") -> ConfigDict:
+def _changed(base: dict[str, Any], **sections: dict[str, Any]) -> dict[str, Any]:
+    """`base` with fields of its sections changed or added."""
+    return {**base, **{name: {**base.get(name, {}), **part} for name, part in sections.items()}}
+
+
+def mixed() -> dict[str, Any]:
+    """2D- and 3D-labelled pictures in every batch."""
+    return _changed(
+        pictures(),
+        data={
+            "valid": "people",
+            "sets": {"lspet": 0.25, "multi": 0.15},
+            "deep": {"people": 0.5, "simulated": 0.1},
+        },
+        train={"steps": 2500},
+    )
+
+
+def deep_only() -> dict[str, Any]:
+    """`2d3d` without the 2D-labelled pictures."""
+    return _changed(mixed(), data={"sets": {}})
+
+
+def flat_then_deep() -> dict[str, Any]:
+    """The second training of two: the first one has 2D labels alone and coordinates as its loss
+    (--config.data.deep={} --config.loss.coordinates=True); give its folder as --config.start."""
+    return _changed(mixed(), data={"alternate": True})
+
+
+def no_geometric() -> dict[str, Any]:
+    """`2d3d` without the geometric loss."""
+    return _changed(mixed(), loss={"geometric": 0.0})
+
+
+def tiny() -> dict[str, Any]:
+    """For tests, takes seconds."""
+    config = _changed(
+        pictures(),
+        model={
+            "backbone": "mobilenet_v2_fpn_1.5", "frozen_blocks": 0, "width": 8, "layers": 1,
+            "stages": 1, "pyramid": (8, 8, 8, 8), "size": 64,
+        },
+        data={"batch": 2},
+        optimizer={"multipliers": {}, "ema": 0.0, "warmup": 2},
+        train={"steps": 4, "log_every": 2, "save_every": 0},
+    )  # fmt: skip
+    return {**config, "start": ""}
+
+
+VARIANTS = {
+    "pictures": pictures, "2d3d": mixed, "3d_only": deep_only, "2d_then_3d": flat_then_deep,
+    "no_geometric": no_geometric, "maps": maps, "tiny": tiny,
+}  # fmt: skip
+
+
+def get_config(variant: str = "pictures") -> ConfigDict:
     """The config of a variant; ConfigError lists them."""
     if variant not in VARIANTS:
         raise ConfigError(f"no variant {variant!r}", hint=f"one of {', '.join(VARIANTS)}")

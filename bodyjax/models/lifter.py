@@ -1,14 +1,82 @@
-"""Networks that give joints depth: from the joints of a person, and from a picture."""
+"""Networks that give joints depth: from a picture of a person, and from their joints alone."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
+from jax import export
+
+from bodyjax.models.backbones import Backbone
+from bodyjax.models.backbones.layers import Norm, conv
+from bodyjax.models.pose import Pyramid
 
 Array = jax.Array
+
+
+class DepthMaps(NamedTuple):
+    """Outputs of every stage, the last is the result: heatmaps and depth (S, B, H, W, J); depth is
+    relative to the root, in sides of the picture."""
+
+    heatmaps: Array
+    depth: Array
+
+
+export.register_namedtuple_serialization(
+    DepthMaps, serialized_name="bodyjax.models.lifter.DepthMaps"
+)
+
+
+class Lifter(nn.Module):
+    """Pictures (B, H, W, 3) of one person in 0..255 -> DepthMaps at stride 8; H, W multiples of the
+    backbone's largest stride, 32.
+
+    The backbone and the pyramid are those of the detector (models.pose), and its weights fit. Each
+    stage has a trunk of 3x3 convolutions, from which two outputs are read: J heat maps and J maps
+    of depth (CN 111260774 B).
+    """
+
+    backbone: Backbone
+    joints: int = 17
+    stages: int = 2
+    width: int = 96
+    layers: int = 2
+    pyramid: tuple[int, int, int, int] = (64, 96, 112, 96)
+    dtype: Any = jnp.float32
+
+    stride = 8
+
+    @property
+    def cell(self) -> int:
+        """Pixels of the largest stride."""
+        return max(self.backbone.strides)
+
+    @nn.compact
+    def __call__(self, pixels: Array, train: bool = False) -> DepthMaps:
+        merge = Pyramid(
+            self.stride, self.pyramid, 0, not self.backbone.normed, dtype=self.dtype,
+            name="pyramid",
+        )  # fmt: skip
+        features = merge(self.backbone(pixels, train), train)
+        x = features
+        heatmaps: list[Array] = []
+        depth: list[Array] = []
+        for stage in range(1, self.stages + 1):
+            for layer in range(1, self.layers + 1):
+                name = f"stage{stage}_conv{layer}"
+                x = conv(self.width, 3, dtype=self.dtype, name=name)(x)
+                x = nn.relu(Norm(dtype=self.dtype, name=f"{name}_bn")(x, train))
+            for what, maps in (("heatmaps", heatmaps), ("depth", depth)):
+                out = nn.Conv(
+                    self.joints, (1, 1), dtype=self.dtype, name=f"stage{stage}_{what}"
+                )(x)  # fmt: skip
+                maps.append(out.astype(jnp.float32))
+            x = jnp.concatenate(
+                [features, x, heatmaps[-1].astype(self.dtype), depth[-1].astype(self.dtype)], -1
+            )
+        return DepthMaps(jnp.stack(heatmaps), jnp.stack(depth))
 
 
 class JointLifter(nn.Module):

@@ -259,8 +259,8 @@ def picture(seed: int, size: tuple[int, int] = (192, 144), people: int = 1) -> d
     """One picture of `people` persons in random poses with exact labels.
 
     Returns image (H, W, 3) uint8, xy (P, 17, 2), visible (P, 17), xyz and h36m (P, 17, 3) mm in the
-    camera frame, depth (H, W) mm, joints as COCO17. People may be cut by the picture's edge and
-    hide each other. size is (W, H)."""
+    camera frame, depth (H, W) mm, camera (4,) focal lengths and principal point in pixels, joints
+    as COCO17. People may be cut by the picture's edge and hide each other. size is (W, H)."""
     if people < 1:
         raise ValueError(f"people must be at least 1, not {people}")
     around, who = generator(seed, "scene"), generator(seed, "body")
@@ -291,6 +291,7 @@ def picture(seed: int, size: tuple[int, int] = (192, 144), people: int = 1) -> d
         "xyz": made.xyz[0],
         "h36m": made.h36m[0],
         "depth": made.depth[0],
+        "camera": np.array([camera.focal, camera.focal, *camera.centre], np.float32),
     }
 
 

@@ -26,3 +26,6 @@ LENGTHS = tuple(
     for bone in BONES
 )
 """Mean length of each of BONES; only ratios within a group count."""
+
+TALL = 1700.0
+"""A person's height, mm: LENGTHS / TALL are shares of it, about the sides of a crop around them."""

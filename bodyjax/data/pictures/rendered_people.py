@@ -16,7 +16,7 @@ from bodyjax.data.pictures.coco_keypoints import coco as coco
 from bodyjax.data.pictures.images import read_image as read_image
 from bodyjax.data.pictures.lsp_arrays import lsp as lsp
 from bodyjax.errors import DataError
-from bodyjax.skeleton import COCO17
+from bodyjax.skeleton import COCO17, H36M17, Skeleton
 
 
 def people(
@@ -26,9 +26,11 @@ def people(
     least_area: float = 150.0,
     on_bad: str = "raise",
     check_pictures: bool = False,
+    joints: Skeleton = COCO17,
 ) -> labelled.Pictures:
     """Rendered people: PATH/labels.npz and PATH/images.zip in the layout of data/people, in COCO's
-    joints; with xyz and camera if the file has coco_3d (M, 17, 3) and image_K (N, 4).
+    joints or those of h36m17, which the file has apart (`joints`); with xyz and camera if the file
+    has coco_3d or h36m_3d (M, 17, 3) and image_K (N, 4).
 
     Half a pixel is subtracted from the stored joints and boxes (their first pixel's centre is 0.5).
     People with fewer than `least_area` visible pixels become `ignore` boxes. "valid" is a fixed
@@ -38,19 +40,27 @@ def people(
     picture once; otherwise a broken one raises when it is read.
     """
     folder = Path(path)
-    keys = ("image_name", "image_split", "person_image", "coco_2d", "coco_vis", "person_box")
+    named = {COCO17.name: "coco", H36M17.name: "h36m"}[joints.name]
+    keys = (
+        "image_name",
+        "image_split",
+        "person_image",
+        f"{named}_2d",
+        f"{named}_vis",
+        "person_box",
+    )
     table = labelled.read_arrays(folder / "labels.npz", (*keys, "person_area"))
     _check_shapes(table, folder / "labels.npz")
     files = labelled.open_files(folder)
     names = [str(name) for name in table["image_name"]]
     names = [name if name in files else f"{name}.webp" for name in names]
     heldout = table["image_split"] == "test"
-    visible = table["coco_vis"].astype(np.uint8)
+    visible = table[f"{named}_vis"].astype(np.uint8)
     there = visible[..., None] > 0
-    xy = np.where(there, table["coco_2d"].astype(np.float32) - np.float32(0.5), np.float32(0))
+    xy = np.where(there, table[f"{named}_2d"].astype(np.float32) - np.float32(0.5), np.float32(0))
     xyz = camera = None
-    if "coco_3d" in table and "image_K" in table:
-        xyz = table["coco_3d"].astype(np.float32)
+    if f"{named}_3d" in table and "image_K" in table:
+        xyz = table[f"{named}_3d"].astype(np.float32)
         camera = table["image_K"].astype(np.float32) - np.array([0, 0, 0.5, 0.5], np.float32)
     boxes = table["person_box"].astype(np.float32) - np.float32(0.5)
     seen = (table["person_area"] >= least_area) & (visible > 0).any(1)
@@ -72,7 +82,7 @@ def people(
         elif not np.isfinite(boxes[mine]).all():
             manifest.bad(names[row], "invalid bounding box")
         else:
-            yes, no, mask = mine & seen, mine & ~seen, np.ones(len(COCO17.joints), bool)
+            yes, no, mask = mine & seen, mine & ~seen, np.ones(len(joints.joints), bool)
             rows.append(row)
             people = labelled.People(xy[yes], visible[yes], boxes[yes], boxes[no], mask, True)
             if xyz is not None and camera is not None:
@@ -80,7 +90,7 @@ def people(
                 people = replace(people, xyz=xyz[yes], camera=each)
             labels.append(people)
     left = [names[row] for row in rows]
-    return manifest.source(files, left, _numbers_in(left), labels, heldout[rows], COCO17)
+    return manifest.source(files, left, _numbers_in(left), labels, heldout[rows], joints)
 
 
 def _check_shapes(table: dict[str, np.ndarray], file: Path) -> None:
@@ -93,6 +103,9 @@ def _check_shapes(table: dict[str, np.ndarray], file: Path) -> None:
         "person_box": (people, 4),
         "person_area": (people,),
         "coco_3d": (people, 17, 3),
+        "h36m_2d": (people, 17, 2),
+        "h36m_vis": (people, 17),
+        "h36m_3d": (people, 17, 3),
         "image_K": (pictures, 4),
     }
     for name, shape in shapes.items():
