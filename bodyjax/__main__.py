@@ -8,7 +8,7 @@ import sys
 from bodyjax import __version__
 from bodyjax.commands import flags
 
-COMMANDS = ("train", "evaluate", "recognize", "detect", "prepare", "benchmark")
+COMMANDS = ("train", "evaluate", "recognize", "detect", "lift", "prepare", "benchmark")
 
 
 def main() -> None:

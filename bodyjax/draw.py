@@ -110,6 +110,30 @@ def label(image: Picture, lines: Sequence[str]) -> Picture:
     return np.array(picture.convert("RGB"))
 
 
+def caption(image: Picture, lines: Sequence[str]) -> Picture:
+    """A copy of the picture with lines of text in the middle of a dark band along its bottom."""
+    text = "\n".join(lines)
+    if not text:
+        return image.copy()
+    height, width = image.shape[:2]
+    picture = Image.fromarray(image).convert("RGBA")
+    layer = Image.new("RGBA", picture.size)
+    pen = ImageDraw.Draw(layer)
+    size = max(8, height // 14)
+    while True:
+        font = ImageFont.load_default(size)
+        left, top, right, bottom = pen.multiline_textbbox((0, 0), text, font=font)
+        if right - left <= 0.96 * width or size <= 6:
+            break
+        size -= 1
+    tall = bottom - top + size
+    pen.rectangle((0, height - tall, width, height), fill=(0, 0, 0, 170))
+    place = ((width - right + left) / 2 - left, height - tall - top + size / 2)
+    pen.multiline_text(place, text, fill=(255, 230, 90, 255), font=font, align="center")
+    picture.alpha_composite(layer)
+    return np.array(picture.convert("RGB"))
+
+
 def attention(image: Picture, weights: ArrayLike, current: int | None = None) -> Picture:
     """A copy of the picture with a strip along the bottom: a bar for each of the T steps, as high
     as its weight (T,) relative to the largest; the bar of step `current` is bright."""

@@ -232,8 +232,8 @@ def _up(points: Array, up: ArrayLike | None) -> Array:
 def speeds(joints: ArrayLike, times: ArrayLike) -> Array:
     """(..., T, J, D) at times (T,) seconds, rising -> (..., T, J), units of the joints a second.
 
-    Over the two neighbouring frames; at the ends over one. NaN where a joint of them is NaN. One
-    frame has no speed: 0.
+    Over the two neighbouring frames, at the ends over one; NaN where the joint is NaN in one of
+    these. A single frame has speed 0.
     """
     points, seconds = jnp.asarray(joints), jnp.asarray(times)
     frames = np.arange(points.shape[-3])

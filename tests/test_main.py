@@ -37,7 +37,7 @@ def test_an_unknown_command_is_one_line(monkeypatch, capsys):
     with pytest.raises(SystemExit) as left:
         __main__.main()
     assert left.value.code == 2
-    line = "error: no command 'trian'; one of train, evaluate, recognize, detect, prepare"
+    line = "error: no command 'trian'; one of train, evaluate, recognize, detect, lift"
     assert capsys.readouterr().err.startswith(line)
 
 

@@ -1,0 +1,240 @@
+"""Lifts people in videos and pictures into space, and tells them what to change.
+
+bodyjax lift --checkpoint NAME --video FILE [--rules FILE] [--out overlay.mp4] [--json FILE]
+    [--bvh FILE | --trc FILE | --npz FILE] [--angles FILE.csv] [--height MM] [--on-bad skip]
+bodyjax lift --checkpoint NAME --input FILE|FOLDER [--json FILE] [--out OVERLAY]
+
+A video: people are followed, their 17 joints get places in mm, and a rule file (or a shipped set:
+squat, push_up, raise_arms) turns movement parameters into prompts. --out draws joints, a turning
+view in space and prompts; --angles writes the parameters over time, and a plot beside it
+(FILE.png). --bvh and --trc hold one person a file: with several people FILE_1.bvh, FILE_2.bvh and
+so on. Pictures: each person as launch.detect gives it, with xyz. Without --json the result is
+printed. Exit codes: 0 done; 1 some pictures could not be read; 2 a mistake in the input.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bodyjax import files
+from bodyjax.commands import detect as detecting
+from bodyjax.commands import flags
+from bodyjax.data.video.writing import WRITTEN
+from bodyjax.errors import ConfigError, DataError, UserError
+
+if TYPE_CHECKING:
+    from bodyjax.lift import Lifter
+    from bodyjax.lift.motions import Motion
+
+EXIT_SOME_BAD = 1
+OUTPUTS = ("out", "json", "bvh", "trc", "npz", "angles")
+OF_VIDEOS = ("rules", "bvh", "trc", "npz", "angles")
+
+
+def main(arguments: list[str]) -> int:
+    parser = flags.parser("lift", __doc__)
+    parser.add_argument("--checkpoint", default="lifter", help="a run's folder or shipped weights")
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--video", help="a video, or a folder of numbered frames")
+    what.add_argument("--input", help="a picture, a video, or a folder of pictures")
+    parser.add_argument("--rules", help="a rule file, or squat, push_up, raise_arms")
+    parser.add_argument("--out", help="overlay: a video, or for pictures a file or folder")
+    parser.add_argument("--json", help="file for the result")
+    parser.add_argument("--bvh", help="file for bones that turn, one person a file")
+    parser.add_argument("--trc", help="file for markers (OpenSim), one person a file")
+    parser.add_argument("--npz", help="file for all people as arrays")
+    parser.add_argument("--angles", help=".csv of movement parameters over time; FILE.png beside")
+    parser.add_argument("--height", help="of everyone, in mm (default: the mean adult's, 1700)")
+    parser.add_argument(
+        "--on-bad", choices=("raise", "skip"), default="raise",
+        help="skip: read what is whole of damaged videos",
+    )  # fmt: skip
+    flags.add_detector_flags(parser)
+    options = parser.parse_args(arguments)
+    for flag in ("checkpoint", "video", "input", "rules", *OUTPUTS):
+        if getattr(options, flag) == "":
+            raise ConfigError("is empty", place=f"--{flag}", hint="name a file")
+    settings = flags.detector_settings(options)
+    height = body_height(options.height)
+    source = Path(options.video or options.input)
+    if options.input and not files.is_video(source):
+        return _pictures(options, source, settings, height)
+    return _video(options, source, settings, height)
+
+
+def body_height(text: str | None) -> float | None:
+    """The value of --height in mm; ConfigError if it is no number."""
+    if text is None:
+        return None
+    try:
+        return float(text)
+    except ValueError:
+        hint = "give millimetres, such as 1680"
+        raise ConfigError(f"{text!r} is no number", place="--height", hint=hint) from None
+
+
+def _video(
+    options: argparse.Namespace, source: Path, settings: dict[str, Any], height: float | None
+) -> int:
+    endings = {"out": WRITTEN, "json": (".json",), "bvh": (".bvh",), "trc": (".trc",)}
+    endings |= {"npz": (".npz",), "angles": (".csv",)}
+    if not source.exists():
+        raise DataError("no such file or folder", file=source)
+    outputs = {f"--{flag}": getattr(options, flag) for flag in OUTPUTS}
+    for flag, known in endings.items():
+        name = outputs[f"--{flag}"]
+        if name and Path(name).suffix.lower() not in known:
+            raise UserError(f"does not end in {' or '.join(known)}", file=name, place=f"--{flag}")
+        flags.check_writable(name)
+    if options.angles:
+        outputs["the plot"] = Path(options.angles).with_suffix(".png")
+    flags.check_apart(outputs, {source: "the input"})
+
+    from bodyjax import lift
+    from bodyjax.lift import bvh, overlay, parameters, records, rules, trc
+    from bodyjax.lift.motions import video
+
+    chosen = rules.read(options.rules) if options.rules else []
+    lifter = lift.load(options.checkpoint, **settings)
+    clip = _opened(source, options.on_bad)
+    lifted = video(
+        lifter, source, height=height or lift.MEAN_HEIGHT, on_bad=options.on_bad, progress=_bar
+    )
+    values = [parameters.measure(motion) for motion in lifted.motions]
+    prompts = [
+        event
+        for motion, each in zip(lifted.motions, values, strict=True)
+        for event in rules.events(chosen, motion.identity + 1, motion.times, each)
+    ]
+    prompts.sort(key=lambda event: (event.start, event.person))
+    words = {
+        "scale": "given height" if height else "mean adult",
+        "camera_from": "assumed: 50 degrees across the longer side",
+    }
+    if options.out:
+        overlay.write(clip, options.out, lifted, prompts, _bar)
+    if options.npz:
+        records.write_npz(options.npz, lifted, prompts)
+    if options.angles:
+        parameters.write_csv(options.angles, lifted.motions, values)
+        if lifted.motions:
+            plot = Path(options.angles).with_suffix(".png")
+            parameters.plot(plot, lifted.motions[0], values[0])
+    for name, write in ((options.bvh, bvh.write), (options.trc, trc.write)):
+        for file, motion in person_files(name, lifted.motions) if name else []:
+            write(file, motion)
+            print(f"person {motion.identity + 1}: {file}", file=sys.stderr)
+    _say(options.json, records.video(clip, lifted, values, prompts, words))
+    count = len(lifted.motions)
+    print(f"{clip.frames} frames, {count} people, {len(prompts)} prompts", file=sys.stderr)
+    if not count:
+        print("no person is seen long enough; nothing to lift", file=sys.stderr)
+    return 0
+
+
+def _opened(source: Path, on_bad: str) -> Any:
+    from bodyjax.data.video.files import open_video
+
+    return open_video(source, on_bad)
+
+
+def person_files(name: str, motions: list[Motion]) -> list[tuple[Path, Motion]]:
+    """The file of each person: the name given for one, NAME_NUMBER for several."""
+    file = Path(name)
+    if len(motions) < 2:
+        return [(file, motion) for motion in motions]
+    return [(file.with_stem(f"{file.stem}_{m.identity + 1}"), m) for m in motions]
+
+
+def _pictures(
+    options: argparse.Namespace, source: Path, settings: dict[str, Any], height: float | None
+) -> int:
+    for flag in OF_VIDEOS:
+        if getattr(options, flag):
+            raise UserError("is for videos", place=f"--{flag}", hint="name a video by --video")
+    found = detecting.input_files(source)
+    pictures = [file for file in found.files if not files.is_video(file)]
+    if not pictures:
+        raise DataError("no pictures", file=source, hint="name one video by --video")
+    out = Path(options.out) if options.out else None
+    targets = detecting.overlay_files(source, pictures, out) if out else {}
+    flags.check_writable(options.json)
+    taken = dict.fromkeys(pictures, "an input") | dict.fromkeys(targets.values(), "an overlay")
+    flags.check_apart({"--json": options.json}, taken)
+
+    from bodyjax import lift
+
+    lifter = lift.load(options.checkpoint, **settings)
+    results: list[dict[str, Any]] = []
+    bad: list[str] = []
+    for number, file in enumerate(_bar(pictures, len(pictures))):
+        try:
+            people = lift.people(lifter, file, height=height, image_id=number)
+            if file in targets:
+                _draw_picture(lifter, file, targets[file], people)
+        except DataError as error:
+            bad.append(str(error))
+            continue
+        name = str(file.relative_to(source)) if source.is_dir() else file.name
+        results += [{**person, "file_name": name} for person in people]
+    _say(options.json, [_plain(person) for person in results])
+    passed = len(found.files) - len(pictures)
+    more = f", {passed} videos passed over (name one by --video)" if passed else ""
+    done = f"{len(pictures) - len(bad)} of {len(pictures)} pictures read, {len(results)} people"
+    print(done + more, file=sys.stderr)
+    for line in bad:
+        print(f"error: {line}", file=sys.stderr)
+    return flags.EXIT_USER_ERROR if len(bad) == len(pictures) else EXIT_SOME_BAD if bad else 0
+
+
+def _plain(person: dict[str, Any]) -> dict[str, Any]:
+    """A person for JSON: arrays as rounded lists."""
+    from bodyjax.lift.records import numbers
+
+    return {**person, "xyz": numbers(person["xyz"], 1)}
+
+
+def _draw_picture(lifter: Lifter, file: Path, target: Path, people: list[dict[str, Any]]) -> None:
+    """The picture with joints, and the people in space from the right beside it."""
+    import numpy as np
+
+    from bodyjax.data.pictures.images import any_picture
+    from bodyjax.detect.found import write_picture
+    from bodyjax.lift.motions import Motion, roots
+    from bodyjax.lift.overlay import drawn
+
+    table = np.array([person["keypoints"] for person in people]).reshape(-1, 17, 3)
+    sure = np.array([person["found"] for person in people], bool).reshape(-1, 17)
+    xyz = np.array([person["xyz"] for person in people]).reshape(-1, 17, 3)
+    score = np.where(sure, table[..., 2], 0.0)
+    camera = np.array(people[0]["camera"]) if people else np.ones(4)
+    root = roots(xyz, table[..., :2], score, camera) if people else np.zeros((0, 3))
+    now = np.array([1.0])
+    motions = [
+        Motion(i, np.array([0]), now, table[i : i + 1, :, :2], score[i : i + 1],
+               xyz[i : i + 1], root[i : i + 1])
+        for i in range(len(people))
+    ]  # fmt: skip
+    detecting.make_parent(target)
+    write_picture(next(drawn([any_picture(file)], now, motions, [])), target)
+
+
+def _say(file: str | None, result: Any) -> None:
+    text = json.dumps(result, allow_nan=False)
+    if file:
+        files.write_text(file, text + "\n")
+    else:
+        print(text)
+
+
+def _bar(items: Iterable[Any], count: int) -> Iterator[Any]:
+    """The items, with a progress bar on a terminal where there are several."""
+    from tqdm import tqdm
+
+    quiet = count < 2 or not sys.stderr.isatty()
+    yield from tqdm(items, total=count, unit="frame", disable=quiet)
