@@ -14,6 +14,7 @@ from bodyjax.detect.detector import on_canvas as on_canvas
 from bodyjax.detect.detector import people as people
 from bodyjax.detect.found import Found as Found
 from bodyjax.detect.results import PicturePeople as PicturePeople
+from bodyjax.detect.results import Results as Results
 from bodyjax.detect.results import as_skeleton as as_skeleton
 from bodyjax.detect.results import coco_results as coco_results
 from bodyjax.detect.settings import Settings as Settings

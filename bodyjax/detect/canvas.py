@@ -77,6 +77,9 @@ def predictor(system: MapNetwork, settings: Settings) -> Callable[[Variables, An
     """predict(variables, canvas (S, S, 3)) -> Detections, pure; S = settings.size."""
 
     def predict(variables: Variables, canvas: Array) -> Detections:
+        """The people of a canvas (S, S, 3), uint8 or float pixels 0 to 255, RGB, S = Detector.side:
+        `Detections` in its pixels, P = max_people slots, best first, person_score 0 in empty ones.
+        """
         maps = averaged_maps(system, variables, canvas, settings)
         return detections(maps, system.bones, system.model.stride, settings)
 
@@ -94,6 +97,9 @@ def second_predictor(
     """
 
     def predict(variables: Variables, canvas: Array) -> Detections:
+        """The people of a canvas (2 S, 2 S, 3), uint8 or float pixels 0 to 255, RGB, whose side is
+        Detector.side: `Detections` in its pixels, best first, person_score 0 in empty slots.
+        """
         levels = pyramid(canvas)
         maps = averaged_maps(system, variables["first"], levels[1], settings)
         first = detections(maps, system.bones, system.model.stride, settings)

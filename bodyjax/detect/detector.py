@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from os import PathLike
@@ -29,7 +29,7 @@ from bodyjax.detect import canvas, programs
 from bodyjax.detect import person_score as ranking
 from bodyjax.detect.canvas import Detections, MapNetwork, Settings, Variables, merged
 from bodyjax.detect.found import Found, checked_score
-from bodyjax.detect.results import PicturePeople, as_skeleton, coco_results
+from bodyjax.detect.results import PicturePeople, Results, as_skeleton, coco_results
 from bodyjax.engine import checkpoint as checkpoints
 from bodyjax.engine.checkpoint import Checkpoint
 from bodyjax.errors import ConfigError
@@ -43,7 +43,8 @@ TAKEN = ranking.SECOND.index("taken")
 @dataclass(frozen=True)
 class Detector:
     """A restored detector. `predict(variables, canvas (S, S, 3) uint8) -> Detections` is jitted and
-    pure: vmap it for batches, or call it inside another program. S is `side`.
+    pure: vmap it for batches, call it inside another program, or write it to a file with
+    jax.export (import bodyjax before reading the file). S is `side`.
 
     second: the detector that looks again; with it, `follow` looks where people were in the previous
     frame (canvas.follower), also jitted and pure.
@@ -230,10 +231,24 @@ def in_picture(out: Any, matrix: np.ndarray) -> PicturePeople:
     )
 
 
-def people(detector: Detector, image: Any, *, image_id: Any = 0) -> list[dict[str, Any]]:
-    """The people of one picture as COCO results, best first.
+@overload
+def people(detector: Detector, image: list[Any], *, image_id: Any = ...) -> list[Results]:
+    """Of several pictures."""
 
-    image: a file's name, its bytes, a PIL picture or an array (data.pictures.images.any_picture).
+
+@overload
+def people(detector: Detector, image: Any, *, image_id: Any = ...) -> Results:
+    """Of one picture."""
+
+
+def people(detector: Detector, image: Any, *, image_id: Any = None) -> Results | list[Results]:
+    """The people of one picture as COCO results, best first: a list that draws itself.
+
+    image: a file's name, its bytes, a PIL picture or an array (data.pictures.images.any_picture); a
+    list of them gives a list of lists. image_id: of the picture, by default 0; of a list, one for
+    each picture, by default its number. ConfigError if their counts differ, DataError for anything
+    that is not a picture.
+
     Each person: image_id, category_id 1, keypoints [x, y, score] * 17 in COCO's order and pixels of
     the given picture (a detector with a custom skeleton uses its own joints and order), score, and
     besides COCO's fields found [bool] * 17: whether grouping attached the joint. A joint that was
@@ -241,7 +256,20 @@ def people(detector: Detector, image: Any, *, image_id: Any = 0) -> list[dict[st
     that value as its score), or 0, 0, 0 if there is none. overflow: peaks and people of the picture
     beyond max_peaks and max_people, which are left out of the results.
     """
-    return coco_results(detect(detector, image), detector.skeleton, image_id)
+    several = isinstance(image, list | tuple)
+    pictures = image if several else [image]
+    names = image_id if several else [image_id]
+    if image_id is None:
+        names = range(len(pictures))
+    if not isinstance(names, Sequence) or isinstance(names, str) or len(names) != len(pictures):
+        what = f"{image_id!r} is not one name for each of {len(pictures)} pictures"
+        raise ConfigError(what, place="image_id")
+    joints, out = skeleton.reported(detector.skeleton), []
+    for i, (one, name) in enumerate(zip(pictures, names, strict=True)):
+        picture = any_picture(one, f"picture {i}" if several else "picture")
+        found = coco_results(detect(detector, picture), detector.skeleton, name)
+        out.append(Results(found, picture, joints))
+    return out if several else out[0]
 
 
 @overload

@@ -9,7 +9,6 @@ This module also removes weak people from the results of videos.
 from __future__ import annotations
 
 import dataclasses
-import io
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ import numpy as np
 from PIL import Image
 
 from bodyjax import draw, files
+from bodyjax.detect.results import png
 from bodyjax.errors import ConfigError, DataError, UserError
 from bodyjax.skeleton import COCO17, Skeleton, reported
 
@@ -105,9 +105,7 @@ class Found:
         return Image.fromarray(draw.skeletons(self.picture, self.xy, sure, self.skeleton))
 
     def _repr_png_(self) -> bytes:
-        stream = io.BytesIO()
-        self.plot().save(stream, "png")
-        return stream.getvalue()
+        return png(self.plot())
 
     def save(self, path: str | PathLike[str]) -> None:
         """Writes the overlay (.png, .jpg) or the COCO results (.json). UserError for another

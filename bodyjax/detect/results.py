@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import io
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
+from PIL import Image
 
-from bodyjax import skeleton
+from bodyjax import draw, skeleton
 from bodyjax.skeleton import Skeleton
 
 
@@ -27,6 +30,36 @@ class PicturePeople(NamedTuple):
     maxima_xy: np.ndarray
     maxima_score: np.ndarray
     evidence: np.ndarray = np.zeros((0, 0))
+
+
+class Results(list[dict[str, Any]]):
+    """The COCO results of one picture: a list like any other, which in a notebook shows the picture
+    with its people. picture (H, W, 3) uint8; skeleton: of the results' joints."""
+
+    def __init__(
+        self, people: Iterable[dict[str, Any]], picture: np.ndarray, skeleton: Skeleton
+    ) -> None:
+        super().__init__(people)
+        self.picture = picture
+        self.skeleton = skeleton
+
+    def plot(self) -> Image.Image:
+        """The picture with the joints that were found; guesses are not drawn."""
+        shape = (len(self), len(self.skeleton.joints), 3)
+        tables = np.array([one["keypoints"] for one in self]).reshape(shape)
+        flags = np.array([one["found"] for one in self], bool).reshape(tables.shape[:2])
+        sure = np.where(flags, tables[..., 2], 0.0)
+        return Image.fromarray(draw.skeletons(self.picture, tables[..., :2], sure, self.skeleton))
+
+    def _repr_png_(self) -> bytes:
+        return png(self.plot())
+
+
+def png(picture: Image.Image) -> bytes:
+    """The file of a picture, as notebooks show it."""
+    stream = io.BytesIO()
+    picture.save(stream, "png")
+    return stream.getvalue()
 
 
 def coco_results(found: PicturePeople, bones: Skeleton, image_id: Any = 0) -> list[dict[str, Any]]:

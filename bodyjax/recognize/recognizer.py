@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import export
 
 from bodyjax import files, systems
 from bodyjax.contract import Variables
@@ -60,6 +61,10 @@ class Result(NamedTuple):
     xy: Array
     score: Array
     strange: Array | float = 0.0
+
+
+# A program that returns them can be written to a file.
+export.register_namedtuple_serialization(Result, serialized_name="bodyjax.recognize.Result")
 
 
 @dataclass(frozen=True, eq=False)
@@ -173,6 +178,8 @@ def predictor(system: Any, samples: int = 1) -> Callable[[Variables, Any], Resul
     """
 
     def predict(variables: Variables, frames: Any) -> Result:
+        """The movement of a clip (N, H, W, 3), or of each of B clips (B, N, H, W, 3), uint8 RGB
+        frames in order, any N, H and W: `Result`. Pure: jit, vmap, jax.export."""
         frames = jnp.asarray(frames)
         if frames.ndim not in (4, 5) or frames.shape[-1] != 3 or frames.dtype != jnp.uint8:
             raise ValueError(

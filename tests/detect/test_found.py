@@ -260,3 +260,36 @@ def test_weak_people_leave_a_video_whole():
     assert found.frames_at_least(frames, 0) == (frames, 0)
     with pytest.raises(ConfigError, match="from 0 to 1"):
         found.frames_at_least(frames, 2)
+
+
+def test_people_take_pictures_of_every_kind_alone_and_in_lists(detector, tmp_path):
+    array = picture(2)
+    file = tmp_path / "two.png"
+    Image.fromarray(array).save(file)
+    expected = detect.people(detector, array)
+    assert [one["image_id"] for one in expected] == [0, 0]
+    kinds = [array, jnp.asarray(array), Image.fromarray(array), file, str(file), file.read_bytes()]
+    for kind in kinds:
+        assert detect.people(detector, kind) == expected
+    for number, results in enumerate(detect.people(detector, kinds)):
+        assert results == [one | {"image_id": number} for one in expected]
+    assert detect.people(detector, []) == []
+    named = detect.people(detector, (picture(1), picture(2)), image_id=["a", "b"])
+    assert [[one["image_id"] for one in results] for results in named] == [["a"], ["b", "b"]]
+    with pytest.raises(DataError, match="picture 1"):
+        detect.people(detector, [picture(1), 7])
+    for names in (["a"], "ab", 5):
+        with pytest.raises(ConfigError, match=r"is not one name for each of 2 pictures"):
+            detect.people(detector, [picture(1), picture(2)], image_id=names)
+
+
+def test_results_are_a_plain_list_that_draws_itself(detector, two):
+    results = detect.people(detector, picture(2), image_id=7)
+    assert isinstance(results, list)
+    assert json.loads(json.dumps(results)) == results
+    shown = Image.open(io.BytesIO(results._repr_png_()))
+    assert shown.size == (WIDTH, HEIGHT)
+    np.testing.assert_array_equal(np.asarray(shown), np.asarray(two.plot()))
+    nobody = detect.people(detector, picture(3))
+    np.testing.assert_array_equal(np.asarray(nobody.plot()), picture(3))
+    assert pickle.loads(pickle.dumps(results)) == copy.copy(results) == results

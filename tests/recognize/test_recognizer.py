@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax import export
 
 from bodyjax import recognize, systems
 from bodyjax.data import affine, augment, sampling
@@ -308,3 +309,16 @@ def test_a_model_that_gives_no_numbers_is_said(recognizer, folder):
 def test_missing_videos_are_video_errors(recognizer, tmp_path):
     with pytest.raises(VideoError, match="can't open"):
         recognize.recognize_video(recognizer, tmp_path / "missing.mp4")
+
+
+def test_predict_is_written_to_a_file_and_read_with_equal_outputs(recognizer, tmp_path):
+    frames = np.random.default_rng(1).integers(0, 256, (tiny.FRAMES, *tiny.SIZE, 3), np.uint8)
+    shape = jax.ShapeDtypeStruct(frames.shape, np.uint8)
+    program = export.export(recognizer.predict)(recognizer.variables, shape)
+    (tmp_path / "predict").write_bytes(program.serialize())
+    again = export.deserialize(bytearray((tmp_path / "predict").read_bytes()))
+    got = again.call(recognizer.variables, frames)
+    assert isinstance(got, recognize.Result)
+    wanted = recognizer.predict(recognizer.variables, frames)
+    jax.tree.map(np.testing.assert_array_equal, got, wanted)
+    assert "uint8 RGB" in recognizer.predict.__doc__
