@@ -20,7 +20,7 @@ import argparse
 import gc
 import json
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -79,7 +79,8 @@ def main(arguments: list[str]) -> int:
     found_files = input_files(root)
     ids = picture_ids(root, found_files.files, options.ids) if options.ids else {}
     inputs = list(ids) if options.ids else found_files.files
-    targets = check_outputs(options, inputs)
+    also = {Path(options.ids): "the file of ids"} if options.ids else {}
+    targets = check_outputs(options, inputs, also)
 
     gc.set_threshold(100_000, 20, 20)  # imports and tracing leave objects: a tenth of the start
     from bodyjax import detect
@@ -183,14 +184,14 @@ def picture_ids(root: Path, inputs: list[Path], labels: str) -> dict[Path, Any]:
     return {file: one for file, one in ids if one is not None}
 
 
-def check_outputs(options: argparse.Namespace, inputs: list[Path]) -> dict[Path, Path]:
+def check_outputs(
+    options: argparse.Namespace, inputs: list[Path], also: Mapping[Path, str]
+) -> dict[Path, Path]:
     """Where the overlay of each file goes. UserError unless these and the JSON can be written, away
-    from the input and the checkpoints."""
+    from the input, the checkpoints and what is read `also`."""
     root, out = Path(options.input), options.out
     reads = dict.fromkeys(inputs, "an input") | ({root: "the input"} if root.is_dir() else {})
-    reads |= outputs.of_checkpoint(options.checkpoint, options.second)
-    if options.ids:
-        reads[Path(options.ids)] = "the file of ids"
+    reads |= outputs.of_checkpoint(options.checkpoint, options.second) | also
     written = [Output("--json", options.json)]
     targets = {}
     if out is not None:

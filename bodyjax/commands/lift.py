@@ -23,7 +23,8 @@ from typing import TYPE_CHECKING, Any
 
 from bodyjax import files
 from bodyjax.commands import detect as detecting
-from bodyjax.commands import flags
+from bodyjax.commands import flags, outputs
+from bodyjax.commands.outputs import Output
 from bodyjax.data.video.writing import WRITTEN
 from bodyjax.errors import ConfigError, DataError, UserError
 
@@ -38,7 +39,7 @@ OF_VIDEOS = ("rules", "bvh", "trc", "npz", "angles")
 
 def main(arguments: list[str]) -> int:
     parser = flags.parser("lift", __doc__)
-    parser.add_argument("--checkpoint", default="lifter", help="a run's folder or shipped weights")
+    parser.add_argument("--checkpoint", required=True, help="a run's folder or shipped weights")
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--video", help="a video, or a folder of numbered frames")
     what.add_argument("--input", help="a picture, a video, or a folder of pictures")
@@ -56,7 +57,7 @@ def main(arguments: list[str]) -> int:
     )  # fmt: skip
     flags.add_detector_flags(parser)
     options = parser.parse_args(arguments)
-    for flag in ("checkpoint", "video", "input", "rules", *OUTPUTS):
+    for flag in ("checkpoint", "video", "input", "rules"):
         if getattr(options, flag) == "":
             raise ConfigError("is empty", place=f"--{flag}", hint="name a file")
     settings = flags.detector_settings(options)
@@ -85,15 +86,14 @@ def _video(
     endings |= {"npz": (".npz",), "angles": (".csv",)}
     if not source.exists():
         raise DataError("no such file or folder", file=source)
-    outputs = {f"--{flag}": getattr(options, flag) for flag in OUTPUTS}
-    for flag, known in endings.items():
-        name = outputs[f"--{flag}"]
+    written = [Output(f"--{flag}", getattr(options, flag)) for flag in OUTPUTS]
+    for flag, name, _ in written:
+        known = endings[flag.removeprefix("--")]
         if name and Path(name).suffix.lower() not in known:
-            raise UserError(f"does not end in {' or '.join(known)}", file=name, place=f"--{flag}")
-        flags.check_writable(name)
+            raise UserError(f"does not end in {' or '.join(known)}", file=name, place=flag)
     if options.angles:
-        outputs["the plot"] = Path(options.angles).with_suffix(".png")
-    flags.check_apart(outputs, {source: "the input"})
+        written.append(Output("the plot", Path(options.angles).with_suffix(".png")))
+    outputs.check(written, {source: "the input"} | outputs.of_checkpoint(options.checkpoint))
 
     from bodyjax import lift
     from bodyjax.lift import bvh, overlay, parameters, records, rules, trc
@@ -161,11 +161,7 @@ def _pictures(
     pictures = [file for file in found.files if not files.is_video(file)]
     if not pictures:
         raise DataError("no pictures", file=source, hint="name one video by --video")
-    out = Path(options.out) if options.out else None
-    targets = detecting.overlay_files(source, pictures, out) if out else {}
-    flags.check_writable(options.json)
-    taken = dict.fromkeys(pictures, "an input") | dict.fromkeys(targets.values(), "an overlay")
-    flags.check_apart({"--json": options.json}, taken)
+    targets = detecting.check_outputs(options, pictures, {})
 
     from bodyjax import lift
 
@@ -202,6 +198,7 @@ def _plain(person: dict[str, Any]) -> dict[str, Any]:
 def _draw_picture(lifter: Lifter, file: Path, target: Path, people: list[dict[str, Any]]) -> None:
     """The picture with joints, and the people in space from the right beside it."""
     import numpy as np
+    from PIL import Image
 
     from bodyjax.data.pictures.images import any_picture
     from bodyjax.detect.found import write_picture
@@ -220,8 +217,9 @@ def _draw_picture(lifter: Lifter, file: Path, target: Path, people: list[dict[st
                xyz[i : i + 1], root[i : i + 1])
         for i in range(len(people))
     ]  # fmt: skip
-    detecting.make_parent(target)
-    write_picture(next(drawn([any_picture(file)], now, motions, [])), target)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    picture = next(drawn([any_picture(file)], now, motions, []))
+    write_picture(Image.fromarray(picture), target)
 
 
 def _say(file: str | None, result: Any) -> None:

@@ -6,7 +6,6 @@ the short way from its rest position.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from os import PathLike
 
 import numpy as np
@@ -179,5 +178,5 @@ def _hierarchy(joint: str, length: dict[str, float], depth: int) -> list[str]:
 
 
 def _offset(joint: str, length: dict[str, float]) -> str:
-    place: Sequence[float] = _rest(joint) * length[joint] * CENTIMETRES
+    place = _rest(joint) * length[joint] * CENTIMETRES
     return " ".join(f"{value:.5f}" for value in place)

@@ -132,9 +132,12 @@ def write_csv(
     files.write_text(file, text.getvalue())
 
 
+FLEXIONS = tuple(f"{name}_flexion" for name in PAIRS)
+
+
 def plot(
     file: str | PathLike[str], motion: Motion, values: Mapping[str, np.ndarray],
-    names: Sequence[str] = tuple(f"{name}_flexion" for name in PAIRS),
+    names: Sequence[str] = FLEXIONS,
 ) -> None:  # fmt: skip
     """A picture of parameters of one person over time."""
     series = {name: (motion.times, values[name]) for name in names}

@@ -73,7 +73,9 @@ def person(motion: Motion, values: Mapping[str, np.ndarray]) -> dict[str, Any]:
 def numbers(array: np.ndarray, digits: int) -> Any:
     """Nested lists of rounded numbers, None where there is none: JSON has no NaN."""
     rounded = np.round(np.asarray(array, float), digits)
-    return np.where(np.isfinite(rounded), rounded.astype(object), None).tolist()
+    out = rounded.astype(object)
+    out[~np.isfinite(rounded)] = None
+    return out.tolist()
 
 
 def write_npz(file: str | PathLike[str], lifted: Lifted, prompts: Sequence[Event] = ()) -> None:

@@ -86,7 +86,7 @@ def test_other_code_versions_or_settings_of_jax_have_programs_of_their_own(tmp_p
     monkeypatch.setattr(programs, "_sources", lambda: "changed")
     functions = [Traced(), Traced(), Traced()]
     keep(tmp_path, functions[0])
-    monkeypatch.setattr(programs.checkpoint, "versions", lambda: {"jax": "0"})
+    monkeypatch.setattr(programs.run_folder, "versions", lambda: {"jax": "0"})
     keep(tmp_path, functions[1])
     precision = jax.config.values["jax_default_matmul_precision"]
     jax.config.update("jax_default_matmul_precision", "highest")
