@@ -191,7 +191,7 @@ def check_outputs(
     from the input, the checkpoints and what is read `also`."""
     root, out = Path(options.input), options.out
     reads = dict.fromkeys(inputs, "an input") | ({root: "the input"} if root.is_dir() else {})
-    reads |= outputs.of_checkpoint(options.checkpoint, options.second) | also
+    reads |= outputs.of_checkpoint(options.checkpoint, options.second) | dict(also)
     written = [Output("--json", options.json)]
     targets = {}
     if out is not None:
