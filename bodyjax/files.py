@@ -12,7 +12,8 @@ import shutil
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from os import PathLike
 from pathlib import Path
@@ -33,12 +34,19 @@ _OPENED = re.compile(r"/dev/(stdout|stderr|fd/\d+)$|/proc/[^/]+/fd/")
 
 class Listing(NamedTuple):
     """The files found in a folder, and how many are skipped: with other endings, hidden, and broken
-    links."""
+    links; skipped: (file, why) of each of them."""
 
     files: list[Path]
     others: int = 0
     hidden: int = 0
     broken: int = 0
+    skipped: tuple[tuple[Path, str], ...] = ()
+
+
+OTHER, HIDDEN, BROKEN = "files of other kinds", "hidden files", "links to nothing"
+"""Why files are skipped."""
+MOST_NAMES = 5
+"""The most names of skipped files that are said."""
 
 
 def listed(folder: str | PathLike[str], endings: Sequence[str]) -> Listing:
@@ -49,20 +57,36 @@ def listed(folder: str | PathLike[str], endings: Sequence[str]) -> Listing:
     links are skipped; those with the ending are counted.
     """
     root = Path(folder)
-    found, others, hidden, broken = [], 0, 0, 0
+    found, skipped = [], []
     for path in sorted(root.rglob("*")):
         if path.is_dir():
             continue
         fits = path.suffix.lower() in endings
         if any(part.startswith(".") for part in path.relative_to(root).parts):
-            hidden += fits
+            if fits:
+                skipped.append((path, HIDDEN))
         elif not fits:
-            others += path.is_file()
+            if path.is_file():
+                skipped.append((path, OTHER))
         elif path.is_file():
             found.append(path)
-        else:
-            broken += path.is_symlink()
-    return Listing(found, others, hidden, broken)
+        elif path.is_symlink():
+            skipped.append((path, BROKEN))
+    counts = Counter(why for _, why in skipped)
+    return Listing(found, counts[OTHER], counts[HIDDEN], counts[BROKEN], tuple(skipped))
+
+
+def skipped_counts(skipped: Iterable[tuple[Path, str]], root: Path) -> dict[str, int]:
+    """How many files are skipped, by reason and first names: {"hidden files (a/.x.mp4)": 1}."""
+    names: dict[str, list[str]] = {}
+    for path, why in skipped:
+        names.setdefault(why, []).append(path.relative_to(root).as_posix())
+    return {
+        f"{why} ({', '.join(some[:MOST_NAMES])}{', ...' if len(some) > MOST_NAMES else ''})": len(
+            some
+        )
+        for why, some in names.items()
+    }
 
 
 def is_video(file: str | PathLike[str]) -> bool:

@@ -234,10 +234,11 @@ def jhmdb_joints() -> dict[str, Any]:
 def tables() -> dict[str, Any]:
     """Your own joint tables (docs/DATA.md), CLASS/NAME.csv: --config.data=FOLDER. If a table has
     several people, the most certain one is kept and the others are counted. `data.fps` of their
-    videos is needed for windows. Visibility is not among the features: tables of every 6th frame
+    videos is needed for windows; `data.normalized` is the pictures' size, "1280x720", if places are
+    shares of it. Visibility is not among the features: tables of every 6th frame
     have gaps, videos none."""
     return {
-        "data": {"kind": "tables", "path": "joints", "fps": None},
+        "data": {"kind": "tables", "path": "joints", "fps": None, "normalized": None},
         "features": ("position", "velocity", "bone"),
         "folds": {"kind": ""},
     }

@@ -39,6 +39,10 @@ def main(arguments: list[str]) -> int:
         type=int,
         help="bootstrap samples of intervals; of movements: samplings of a clip",
     )
+    parser.add_argument(
+        "--normalized", metavar="WIDTHxHEIGHT",
+        help="x and y of joint tables are shares of pictures of this size",
+    )  # fmt: skip
     parser.add_argument("--results", help="file for the people found (COCO results, JSON)")
     parser.add_argument(
         "--against", metavar="RESULTS", help="another detector's COCO results, to compare with"
@@ -50,7 +54,7 @@ def main(arguments: list[str]) -> int:
     more = flags.detector_settings(options)
     if (least := flags.least_score(options.min_score)) is not None:
         more["min_person"] = least
-    for name in ("on_bad", "samples", "results", "against", "pictures"):
+    for name in ("on_bad", "samples", "normalized", "results", "against", "pictures"):
         if getattr(options, name) is not None:
             more[name] = getattr(options, name)
     check_outputs(options)

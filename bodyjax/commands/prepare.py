@@ -1,7 +1,8 @@
 """Makes a prepared set of clips, pictures or joints.
 
 bodyjax prepare --source PATH --out DIR [--name NAME] [--split-number 1] [--on-bad skip|raise]
-    [--label LABEL] [--joints JOINTS] [--count PICTURES] [--detect NAME] [--teacher NAME]
+    [--label LABEL] [--joints JOINTS] [--count PICTURES] [--normalized WIDTHxHEIGHT]
+    [--detect NAME] [--teacher NAME]
 
 PATH: folders of clips, pictures with labels, COCO folders, array sets, folders of joint tables; or
 the word simulated: drawn pictures of people, 1000 to train, 100 valid and 100 test (--count N: N
@@ -46,6 +47,10 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--label", help="which label, of array sets that have several")
     parser.add_argument("--joints", help="which joints, of array sets that have several")
     parser.add_argument("--count", type=int, help="simulated training pictures (1000)")
+    parser.add_argument(
+        "--normalized", metavar="WIDTHxHEIGHT",
+        help="x and y of joint tables are shares of pictures of this size",
+    )  # fmt: skip
     parser.add_argument("--detect", help="videos to joint tables by this detector first")
     parser.add_argument("--every", type=int, help="detect in every so many frames (6)")
     parser.add_argument("--rate", type=float, help="detect in so many frames a second")
@@ -71,6 +76,7 @@ def main(arguments: list[str]) -> int:
         raise DataError("no such file or folder", file=options.source)
     name, source = options.name or prepare.set_name(options.source), options.source
     every = 0
+    without: dict[str, int] = {}
     if options.detect:
         from bodyjax.detect import video_tables
 
@@ -79,7 +85,7 @@ def main(arguments: list[str]) -> int:
     check_outputs(options, name)
     if options.detect:
         source = options.out / "csv" / name
-        detect_joints(options, source, every, settings)
+        without = detect_joints(options, source, every, settings)
     extra = {key: getattr(options, key) for key in ("label", "joints") if getattr(options, key)}
     report = prepare.prepare(
         source,
@@ -89,12 +95,14 @@ def main(arguments: list[str]) -> int:
         number=options.split_number,
         options=extra,
         count=options.count,
+        normalized=options.normalized,
     )
     for line in report.bad:
         print(f"left out: {line}", file=sys.stderr)
     rows = ", ".join(f"{part} {count}" for part, count in report.rows.items())
     print(f"{report.kind}: {rows}")
-    left_out = "; ".join(f"{count} {reason}" for reason, count in report.left_out.items())
+    counts = {**without, **report.left_out}
+    left_out = "; ".join(f"{count} {reason}" for reason, count in counts.items())
     print(f"left out: {left_out or 'nothing'}")
     print(f"prepared: {report.folder}")
     return 0
@@ -110,7 +118,7 @@ def check_outputs(options: argparse.Namespace, name: str) -> None:
 
 def store_maps(options: argparse.Namespace, settings: dict[str, Any]) -> int:
     """Stores a teacher's maps and reports what was stored."""
-    others = ("detect", "every", "rate", "label", "joints", "count")
+    others = ("detect", "every", "rate", "label", "joints", "count", "normalized")
     given = [name for name in others if getattr(options, name) is not None]
     given += [name for name in settings if name not in ("size", "flip", "scales")]
     if given:
@@ -148,9 +156,9 @@ def check_same(file: Path, made_of: dict[str, Any]) -> None:
 
 def detect_joints(
     options: argparse.Namespace, out: Path, every: int, settings: dict[str, Any]
-) -> None:
+) -> dict[str, int]:
     """Writes the joint tables of every `every`-th frame of all videos and reports which have none;
-    settings: the detector's."""
+    settings: the detector's. Returns how many files gave no table, by reason."""
     from bodyjax import detect
     from bodyjax.detect import video_tables
 
@@ -178,3 +186,10 @@ def detect_joints(
     if not written:
         raise DataError(f"none of {missing} videos gave joints", file=options.source)
     print(f"joint tables: {written}, videos without: {missing}")
+    without = {"videos without joints": missing} if missing else {}
+    if options.source.is_dir():
+        skipped = files.listed(options.source, files.VIDEOS).skipped
+        without |= files.skipped_counts(
+            [one for one in skipped if one[1] != files.OTHER], options.source
+        )
+    return without

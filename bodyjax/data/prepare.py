@@ -19,9 +19,11 @@ from bodyjax import files
 from bodyjax.contract import Source
 from bodyjax.data import prepared, sets
 from bodyjax.data.clips.folder import PARTS
+from bodyjax.data.pictures.coco_files import json_files
 from bodyjax.data.pictures.labelled import FilePath, NoPictures, Pictures
 from bodyjax.data.pictures.simulated import SimulatedPictures
 from bodyjax.data.sequences.array_sets import FILES
+from bodyjax.data.sequences.settings import picture_size
 from bodyjax.data.sequences.table_folders import (
     JointClips,
     array_set,
@@ -103,13 +105,15 @@ def prepare(
     skeleton: Skeleton = COCO17,
     options: Mapping[str, str] | None = None,
     count: int | None = None,
+    normalized: str | None = None,
 ) -> Report:
     """Write the set at `path` below `out` as NAME/1.0.0 (default: named as its folder).
 
     Sets: folders of clips (with any joints beside them), pictures with labels, COCO folders, the
     array sets, folders of joint tables in `skeleton`, and "simulated" pictures: `count` (1000) to
     train, a tenth as many in valid and test. `number`: which of several official splits. `options`:
-    label, joints of an array set. Every picture and clip is opened once; what can't be used is left
+    label, joints of an array set. normalized: "1280x720" if x and y of joint tables are shares of
+    pictures of this size. Every picture and clip is opened once; what can't be used is left
     out and named, or ends the work with on_bad="raise". If no picture falls into the share for
     validation, there is no such part. DataError if no set is found.
     """
@@ -127,7 +131,7 @@ def prepare(
     elif count is not None:
         raise ConfigError(f"a count belongs to {SIMULATED} pictures", file=source)
     else:
-        kind, splits = open_parts(source, on_bad, number, skeleton, options or {})
+        kind, splits = open_parts(source, on_bad, number, skeleton, options or {}, normalized)
     folder = prepared.write(splits, out, name)
     first = next(iter(splits.values()))
     if isinstance(first, JointClips):
@@ -143,14 +147,22 @@ def set_name(path: Path) -> str:
 
 
 def open_parts(
-    path: Path, on_bad: str, number: str, skeleton: Skeleton, options: Mapping[str, str]
+    path: Path,
+    on_bad: str,
+    number: str,
+    skeleton: Skeleton,
+    options: Mapping[str, str],
+    normalized: str | None = None,
 ) -> tuple[str, Mapping[str, Any]]:
     """(kind, sources by part) of the set at a path."""
     kind = _kind(path)
     if kind == "prepared":
         raise DataError("is prepared already", file=path)
     if kind == "joint tables":
-        return kind, joint_tables(path, skeleton=skeleton, on_bad=on_bad)
+        size = picture_size(normalized, "--normalized") if normalized else None
+        return kind, joint_tables(path, skeleton=skeleton, on_bad=on_bad, normalized=size)
+    if normalized:
+        raise ConfigError("is for joint tables", file=path, place="--normalized")
     if kind in FILES.values():
         return kind, array_set(kind, path, number, **options)
     if options:
@@ -207,12 +219,27 @@ def _left_out(sources: Iterable[Source]) -> tuple[dict[str, int], tuple[str, ...
 
 
 def _kind(path: Path) -> str:
+    """The kind of set at a path. Several *.json side by side are joint tables unless they are
+    COCO's, whose file would have to be named."""
     try:
-        return sets.recognise(path)
+        kind = sets.recognise(path)
     except DataError:
         if path.is_dir() and table_files(path):
             return "joint tables"
         raise
+    flat = kind == "coco" and path.is_dir() and not (path / "annotations.json").exists()
+    return "joint tables" if flat and not _is_coco(path) else kind
+
+
+def _is_coco(folder: Path) -> bool:
+    """Whether the *.json of a folder are keypoint files and not joint tables: objects that begin
+    with other words than a frame of OpenPose, and no lists."""
+    there = json_files(folder)
+    heads = [file.open("rb").read(2000).decode("utf-8", "replace") for file in there]
+    tables = [
+        bool(re.match(r'\W*\[|\W*"(version|frames)"', head.lstrip("\ufeff{"))) for head in heads
+    ]
+    return not there or not all(tables)
 
 
 def _has_joints(path: Path) -> bool:

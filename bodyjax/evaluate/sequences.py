@@ -44,11 +44,17 @@ SIDES = {"train": TRAIN, "test": TEST}
 
 
 def evaluate(
-    checkpoint: Checkpoint, data: str | Path, split: str | None = None, *, samples: int = 500
+    checkpoint: Checkpoint,
+    data: str | Path,
+    split: str | None = None,
+    *,
+    samples: int = 500,
+    normalized: str | None = None,
 ) -> dict[str, Any]:
     """What the system's metrics measure, as during training but clip by clip, and for each
     condition and group separately.
 
+    normalized: "1280x720" if x and y of joint tables are shares of pictures of this size.
     data: a set's folder or file, joint tables by class, or "simulated:exercises", made here. split:
     "train" or "test" of an official split, "1:test" if a set has several; None: every clip, with
     the counts of each side. samples: resamples of the 80 % intervals (of groups if the set has
@@ -59,7 +65,7 @@ def evaluate(
     anything. DataError if the set does not fit the checkpoint.
     """
     system: Any = systems.build(checkpoint.config)
-    found = open_set(checkpoint.config, system, data)
+    found = open_set(checkpoint.config, system, data, normalized)
     rows = chosen_rows(found, split, data)
     predict = make_predictor(system, meshes.one_device())
     batches = batches_of(found.arrays(), rows, min(256, len(rows)))
@@ -86,8 +92,11 @@ def set_name(path: str | Path) -> str:
     return known[0]
 
 
-def open_set(config: Any, system: SequenceSystem, path: str | Path) -> Sequences:
+def open_set(
+    config: Any, system: SequenceSystem, path: str | Path, normalized: str | None = None
+) -> Sequences:
     """The set at a path, cut into sequences as the config says; DataError if it does not fit.
+    normalized: as data.normalized, instead of that of training.
 
     If the model was trained on the joints of several estimators, only those that the set itself
     stores count: joint tables belong to the clips they were made from (`notes` names them).
@@ -98,7 +107,8 @@ def open_set(config: Any, system: SequenceSystem, path: str | Path) -> Sequences
     notes: tuple[str, ...] = ()
     if name in array_sets.ESTIMATORS:
         options["joints"], notes = _stored(name, options.get("joints", ""), system.skeleton.name)
-    cut = {key: value for key, value in section.items() if key not in ("label", "joints")}
+    cut = {k: value for k, value in section.items() if k not in ("label", "joints", "normalized")}
+    cut["normalized"] = normalized
     found = source.from_config(cut | options | {"kind": name, "path": str(path)}, lambda line: None)
     found = replace(found, notes=(*notes, *found.notes))
     _check_fit(found, system, path)

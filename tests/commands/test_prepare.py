@@ -185,6 +185,33 @@ def test_folders_of_joint_tables_become_a_set(tmp_path, capsys):
     assert words["joints"] == list(COCO17.joints)
 
 
+def test_tables_of_other_programs_become_a_set(tmp_path, capsys):
+    source, out = tmp_path / "mine", tmp_path / "out"
+    landmarks = [{"x": 0.25 + k / 100, "y": 0.5, "visibility": 0.9} for k in range(33)]
+    for label in ("a", "b"):
+        (source / label).mkdir(parents=True)
+        (source / label / "m.json").write_text(json.dumps([landmarks, [], landmarks]))
+    (source / "b" / "read.me").write_text("")
+    words = ["--source", str(source), "--out", str(out)]
+    with pytest.raises(DataError, match="--normalized WIDTHxHEIGHT"):
+        prepare.main([*words, "--on-bad", "raise"])
+    assert prepare.main([*words, "--normalized", "200x100"]) == 0
+    said = capsys.readouterr().out
+    assert "joint tables: train 2" in said
+    assert "left out: 1 files of other kinds (b/read.me)" in said
+    stored = prepared.Prepared(out / "mine" / "1.0.0", "train")
+    np.testing.assert_allclose(stored[0]["xy"][0, 0, 0], (49.5, 49.5), atol=1e-4)
+    assert stored[0]["numbers"].tolist() == [0, 2]
+    with pytest.raises(ConfigError, match="is no size"):
+        prepare.main([*words, "--name", "again", "--normalized", "200"])
+    flat = tmp_path / "flat"
+    flat.mkdir()
+    for name in ("1.json", "2.json"):
+        shutil.copy(source / "a" / "m.json", flat / name)
+    assert prepare.main(["--source", str(flat), *words[2:], "--normalized", "200x100"]) == 0
+    assert "joint tables: train 2" in capsys.readouterr().out
+
+
 def test_tables_at_different_depths_are_refused(tmp_path):
     (tmp_path / "in" / "up").mkdir(parents=True)
     for name in ("up/one", "two"):

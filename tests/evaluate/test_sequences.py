@@ -1,6 +1,7 @@
 """Evaluation on joint sets: which set, which part, the measures, and what does not fit."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import jax
@@ -9,7 +10,7 @@ import pytest
 
 from bodyjax import systems
 from bodyjax.data.sequences import array_sets, source
-from bodyjax.data.sequences.joint_tables import JointTable, write_joint_csv
+from bodyjax.data.sequences.joint_tables import JointTable, read_joint_csv, write_joint_csv
 from bodyjax.engine import checkpoint as checkpoints
 from bodyjax.engine.checkpoint import Checkpoint
 from bodyjax.errors import DataError
@@ -163,6 +164,16 @@ def test_joint_tables_by_class_are_evaluated(tmp_path):
     assert found["n"] == 6
     assert found["labels"] == ["down", "up"]
     assert sum(map(sum, found["confusion"])) == 6
+    shares = tmp_path / "shares"
+    for file in sorted(tmp_path.glob("*/*.csv")):
+        table = read_joint_csv(file)
+        place = shares / file.relative_to(tmp_path)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        write_joint_csv(place, replace(table, xy=(table.xy + 0.5) / np.float32(100)))
+    with pytest.raises(DataError, match="--normalized"):
+        evaluate(tiny("tables", data), shares, samples=0)
+    again = evaluate(tiny("tables", data), shares, samples=0, normalized="100x100")
+    assert again["confusion"] == found["confusion"]
 
 
 def write_tables(folder, size):

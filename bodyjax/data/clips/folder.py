@@ -369,6 +369,7 @@ def _class_folders(folder: Path) -> tuple[str, ...]:
 def _files(folder: Path, classes: tuple[str, ...], manifest: Manifest) -> Found:
     """(CLASS/NAME, file) of all clips, sorted; DataError for a class without any."""
     found: Found = []
+    skipped: list[tuple[Path, str]] = []
     for label in classes:
         inside = files.listed(folder / label, files.VIDEOS)
         for file in inside.files:
@@ -377,10 +378,27 @@ def _files(folder: Path, classes: tuple[str, ...], manifest: Manifest) -> Found:
                 raise DataError("clips lie in CLASS/NAME.mp4, not deeper", file=deeper)
         if not inside.files:
             raise DataError("a class without clips", file=folder / label, hint="remove the folder")
-        manifest.left_out["hidden files"] += inside.hidden
-        manifest.left_out["links to nothing"] += inside.broken
+        skipped += [(file, why) for file, why in inside.skipped if not _beside(file, inside.files)]
         found += [(f"{label}/{file.stem}", file) for file in inside.files]
+    manifest.left_out.update(files.skipped_counts([*skipped, *_outside(folder)], folder))
     return found
+
+
+def _outside(folder: Path) -> list[tuple[Path, str]]:
+    """Clips beside the class folders, and in hidden ones."""
+    loose: list[tuple[Path, str]] = []
+    for path in sorted(folder.iterdir()):
+        hidden = path.name.startswith(".")
+        if path.is_dir() and hidden:
+            loose += [(file, files.HIDDEN) for file in files.listed(path, files.VIDEOS).files]
+        elif files.is_video(path) and not path.is_dir():
+            loose.append((path, files.HIDDEN if hidden else "clips in no class folder"))
+    return loose
+
+
+def _beside(file: Path, clips: list[Path]) -> bool:
+    """Whether a file holds the labels of a clip beside it (NAME.json)."""
+    return file.suffix == ".json" and any(clip.with_suffix(".json") == file for clip in clips)
 
 
 def _holds_clips(folder: Path) -> bool:

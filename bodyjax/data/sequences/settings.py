@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bodyjax import sections
+from bodyjax.errors import ConfigError
 from bodyjax.sections import check
 
 
@@ -19,7 +20,8 @@ class SequenceData:
     `source.windows` takes them; joint tables need fps, frames a second, for it). label, joints:
     which label and which stored joints, if the set has several. batch: rows per step. on_bad:
     "raise", or "skip": rows and tables that can't be used are left out, counted and named. None:
-    the default of the set or the function.
+    the default of the set or the function. normalized: "1280x720" if x and y of joint tables are
+    shares of pictures of this size.
     """
 
     kind: str = ""
@@ -38,6 +40,7 @@ class SequenceData:
     seed: int | None = None
     scatter: float | None = None
     on_bad: str | None = None
+    normalized: str | None = None
 
     def chosen(self, *names: str) -> dict[str, Any]:
         """The given fields, for functions with their own defaults."""
@@ -60,4 +63,14 @@ def read(section: Mapping[str, Any]) -> SequenceData:
     for name in ("rate", "fps"):
         value = getattr(data, name)
         check(value is None or value > 0, f"data.{name}", value, "above 0")
+    if data.normalized:
+        picture_size(data.normalized, "data.normalized")
     return data
+
+
+def picture_size(text: str, place: str) -> tuple[float, float]:
+    """Width and height of "1280x720"; ConfigError if it is none."""
+    sides = text.lower().split("x")
+    if len(sides) != 2 or not all(side.isdecimal() and int(side[:9]) > 0 for side in sides):
+        raise ConfigError(f"{text!r} is no size", place=place, hint="WIDTHxHEIGHT, like 1280x720")
+    return float(sides[0]), float(sides[1])

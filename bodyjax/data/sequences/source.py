@@ -172,6 +172,8 @@ def from_config(data: Mapping[str, Any], say: Callable[[str], None] = print) -> 
 def _opened(data: SequenceData) -> Sequences:
     """`from_config` without any output."""
     options = data.chosen("label", "joints")
+    if data.normalized and data.kind != "tables":
+        raise ConfigError("is for joint tables", place="data.normalized", hint="leave it out")
     if data.kind == "exercises":
         from bodyjax.data.sequences.exercises import simulated
 
@@ -183,8 +185,13 @@ def _opened(data: SequenceData) -> Sequences:
         if data.window and data.fps is None:
             what = "joint tables don't say how many frames a second their numbers count"
             raise ConfigError(what, place="data.fps", hint="give it, or window=None: whole clips")
-        on_bad = data.on_bad or "raise"
-        return _cut(table_sequences(data.path, fps=data.fps or 0.0, on_bad=on_bad), data)
+        size = None
+        if data.normalized:
+            size = settings.picture_size(data.normalized, "data.normalized")
+        found = table_sequences(
+            data.path, fps=data.fps or 0.0, on_bad=data.on_bad or "raise", normalized=size
+        )
+        return _cut(found, data)
     if data.kind not in SETS:
         known = ", ".join((*SETS, "tables", "exercises"))
         raise ConfigError(f"no joint set {data.kind!r}", place="data.kind", hint=f"known: {known}")

@@ -20,10 +20,16 @@ from bodyjax.data.clips.folder import PARTS
 from bodyjax.data.folds import TEST, TRAIN
 from bodyjax.data.pictures.labelled import FilePath, Manifest
 from bodyjax.data.sequences.array_sets import load
-from bodyjax.data.sequences.joint_tables import people_beside, read_joint_csv, surest_person
+from bodyjax.data.sequences.joint_tables import (
+    Size,
+    people_beside,
+    read_joints,
+    surest_person,
+    tables_in,
+)
 from bodyjax.data.sequences.ragged_clips import Clips
 from bodyjax.errors import ConfigError, DataError
-from bodyjax.files import listed
+from bodyjax.files import skipped_counts
 from bodyjax.skeleton import COCO17, SEEN, Skeleton
 
 Example = dict[str, np.ndarray]
@@ -79,20 +85,26 @@ class JointClips:
 
 def table_files(folder: FilePath) -> list[Path]:
     """The joint tables of a folder and the folders in it, sorted."""
-    return listed(folder, (".csv",)).files
+    return tables_in(folder).files
 
 
 def joint_tables(
-    path: FilePath, *, skeleton: Skeleton = COCO17, on_bad: str = "raise"
+    path: FilePath,
+    *,
+    skeleton: Skeleton = COCO17,
+    on_bad: str = "raise",
+    normalized: Size | None = None,
 ) -> dict[str, JointClips]:
-    """The joint tables (bodyjax.data.sequences.joint_tables) of a folder, one source per part.
+    """The joint tables (joint_tables.read_joints, `normalized` as there) of a folder, one source
+    per part.
 
     Layouts: NAME.csv (no labels); CLASS/NAME.csv; {train,valid,test}/CLASS/NAME.csv. Without parts
     everything is "train". With on_bad="skip", tables that can't be used are named and counted; with
     "raise", the first one is a DataError with file and line. A table of one frame can't be used.
     """
     root = Path(path)
-    files = table_files(root)
+    listing = tables_in(root)
+    files = listing.files
     if not files:
         raise DataError("no joint tables (NAME.csv)", file=root)
     parted = any((root / part).is_dir() for part in PARTS)
@@ -104,20 +116,28 @@ def joint_tables(
             hint = "use CLASS/NAME.csv, or {train,valid,test}/CLASS/NAME.csv"
             raise DataError("lies at another depth than the other tables", file=file, hint=hint)
     classes = tuple(sorted({row[0] for row in inner})) if len(inner[0]) == 2 else ()
-    found = {}
+    found: dict[str, JointClips] = {}
+    dims = 0
     for part in [part for part in PARTS if part in parts]:
         manifest = Manifest(root, on_bad)
+        if not found:  # once, of the whole folder
+            manifest.left_out.update(skipped_counts(listing.skipped, root))
         names, labels, examples = [], [], []
         for i in [i for i, other in enumerate(parts) if other == part]:
             try:
-                example = _of_table(files[i], skeleton)
+                example = _of_table(files[i], skeleton, normalized)
+                dims = dims or example["xy"].shape[-1]
+                if example["xy"].shape[-1] != dims:
+                    what = f"{example['xy'].shape[-1]} coordinates a joint, {dims} in other tables"
+                    raise DataError(what, file=files[i])
             except DataError as error:
                 if on_bad == "raise":
                     raise
                 where = f"{files[i]}: {error.place}" if error.place else str(files[i])
                 manifest.bad(where, error.message)
                 continue
-            names.append(files[i].relative_to(root).with_suffix("").as_posix())
+            named = files[i] if files[i].is_dir() else files[i].with_suffix("")
+            names.append(named.relative_to(root).as_posix())
             labels.append(classes.index(inner[i][0]) if classes else 0)
             examples.append(example)
         found[part] = JointClips(
@@ -134,12 +154,11 @@ def joint_tables(
     return found
 
 
-def _of_table(file: Path, skeleton: Skeleton) -> Example:
-    table = read_joint_csv(file, skeleton)
+def _of_table(file: Path, skeleton: Skeleton, normalized: Size | None) -> Example:
+    table = read_joints(file, skeleton, normalized=normalized)
     if len(table.frames) < 2:
-        raise DataError(
-            "has one frame alone", file=file, place="line 2", hint="a movement needs two"
-        )
+        place = "line 2" if file.suffix.lower() == ".csv" else None
+        raise DataError("has one frame alone", file=file, place=place, hint="a movement needs two")
     return {
         "xy": np.where(table.visible[..., None] > 0, table.xy, np.float32(0)),
         "visible": table.visible,
@@ -152,17 +171,22 @@ def _of_table(file: Path, skeleton: Skeleton) -> Example:
 
 
 def table_sequences(
-    path: FilePath, *, skeleton: Skeleton = COCO17, fps: float = 0.0, on_bad: str = "raise"
+    path: FilePath,
+    *,
+    skeleton: Skeleton = COCO17,
+    fps: float = 0.0,
+    on_bad: str = "raise",
+    normalized: Size | None = None,
 ) -> Clips:
     """The joint tables of a folder, CLASS/NAME.csv or {train,valid,test}/CLASS/NAME.csv, as clips
     of one person each: if there are several, the one with the highest sum of scores; `notes` counts
     the rest.
 
     A row is a frame; frames between those of a table are absent (every 6th is the paper's rate).
-    fps: the frame rate that the tables' numbers count in, 0 if not known. on_bad: as for
-    `joint_tables`. With a test part the split is "official": train and valid against test.
+    fps: the frame rate that the tables' numbers count in, 0 if not known. on_bad, normalized: as
+    for `joint_tables`. With a test part the split is "official": train and valid against test.
     """
-    parts = joint_tables(path, skeleton=skeleton, on_bad=on_bad)
+    parts = joint_tables(path, skeleton=skeleton, on_bad=on_bad, normalized=normalized)
     sources = list(parts.values())
     classes = sources[0].classes
     if not classes or any(source.classes != classes for source in sources):
@@ -179,7 +203,7 @@ def table_sequences(
         sizes.append(example["size"])
     side = np.repeat([TEST if part == "test" else TRAIN for part in parts], list(map(len, sources)))
     others = {
-        source.place / f"{name}.csv": example["xy"].shape[1] - 1
+        _file_of(source, name): example["xy"].shape[1] - 1
         for source in sources
         for name, example in zip(source.names, source.examples, strict=True)
     }
@@ -204,6 +228,12 @@ def table_sequences(
         left_out=dict(left_out),
         notes=(*bad, *people_beside(others, skeleton)),
     )
+
+
+def _file_of(source: JointClips, name: str) -> Path:
+    """The joint table of a clip as messages name it."""
+    table = source.place / f"{name}.csv"
+    return table if table.is_file() else source.place / name
 
 
 def array_set(
