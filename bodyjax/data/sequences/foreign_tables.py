@@ -141,8 +141,8 @@ def alphapose(content: Any, file: Path) -> Found:
         who = next((one[key] for key in ("idx", "track_id", "identity") if key in one), None)
         who = who[0] if isinstance(who, list) and who else who
         frame = _frame_number(one.get("frame", one.get("image_id")), file, place)
-        known_who = isinstance(who, int | float) and who >= 0
-        poses.append((frame, int(who) if known_who else None, pose[: len(COCO17.joints)]))
+        number_of = int(who) if isinstance(who, int | float) and who >= 0 else None
+        poses.append((frame, number_of, pose[: len(COCO17.joints)]))
     return Found(COCO17.joints, poses)
 
 

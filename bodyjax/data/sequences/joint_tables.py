@@ -117,7 +117,8 @@ def in_pixels(table: JointTable, normalized: Size | None, file: FilePath) -> Joi
         raise DataError("x and y are centred at 0: not places in a picture", file=file, hint=hint)
     size = table.size or normalized
     # the centre of the first pixel is half a pixel from the picture's edge
-    xy = np.where(table.visible[..., None] > 0, table.xy * np.float32(size) - np.float32(0.5), 0)
+    xy = table.xy * np.array(size, np.float32) - np.float32(0.5)
+    xy = np.where(table.visible[..., None] > 0, xy, 0)
     return replace(table, xy=xy.astype(np.float32), size=size)
 
 
