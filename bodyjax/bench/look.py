@@ -17,7 +17,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from os import PathLike
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -25,8 +24,8 @@ from PIL import Image
 from bodyjax import detect, draw
 from bodyjax.data import affine, sets
 from bodyjax.data.video.files import open_video
-from bodyjax.detect import found
 from bodyjax.detect.detector import Detector
+from bodyjax.detect.videos import without_weak
 from bodyjax.errors import UserError
 from bodyjax.skeleton import COCO17
 
@@ -72,19 +71,24 @@ def lots(
 
 def picture(detector: Detector, image: np.ndarray) -> np.ndarray:
     """A picture (H, W, 3) uint8 enlarged, without and with its people, side by side."""
-    people = detect.find(detector, image).coco()
-    return np.concatenate([enlarged(image, PICTURE), shown(image, people, PICTURE)], axis=1)
+    people = detect.find(detector, image)
+    sure = np.where(people.found, people.scores, 0.0)
+    drawn = shown(image, people.xy, sure, PICTURE)
+    return np.concatenate([enlarged(image, PICTURE), drawn], axis=1)
 
 
 def clip(detector: Detector, file: str | PathLike[str]) -> tuple[np.ndarray, np.ndarray]:
     """The sheets of a clip: SPREAD frames evenly spread, and all frames, with people's numbers."""
-    every = detect.video(detector, file)
-    frames, _ = found.frames_at_least(every, detector.settings.min_person)
-    images = list(open_video(file).iter_frames())
+    video = open_video(file)
+    frames, _ = without_weak(detect.in_video(detector, video), detector.settings.min_person)
+    images = list(video.iter_frames())
     rows = np.unique(np.round(np.linspace(0, len(images) - 1, SPREAD)).astype(int))
 
     def drawn(which: Sequence[int], side: int) -> list[np.ndarray]:
-        shots = [shown(images[i], frames[i], side) for i in which]
+        shots = [
+            shown(images[i], frames[i].xy, frames[i].shown, side, frames[i].identity.tolist())
+            for i in which
+        ]
         return [draw.label(shot, [str(i)]) for i, shot in zip(which, shots, strict=True)]
 
     return sheet(drawn(rows.tolist(), FRAME), 4), sheet(drawn(range(len(images)), SMALL), SPREAD)
@@ -98,17 +102,19 @@ def enlarged(image: np.ndarray, side: int) -> np.ndarray:
     return np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BICUBIC))
 
 
-def shown(image: np.ndarray, people: Sequence[Mapping[str, Any]], side: int) -> np.ndarray:
-    """The picture enlarged, its people (COCO results in its pixels) drawn as launch.detect does:
-    joints that were found or put in between two frames, and each one's number in a video."""
+def shown(
+    image: np.ndarray,
+    xy: np.ndarray,
+    score: np.ndarray,
+    side: int,
+    numbers: Sequence[int] | None = None,
+) -> np.ndarray:
+    """The picture enlarged, its people drawn as launch.detect does: xy (P, 17, 2) in its pixels,
+    score (P, 17), 0 for joints that are not drawn, and in a video each one's number."""
     large = enlarged(image, side)
-    table = np.array([person["keypoints"] for person in people], float).reshape(-1, 17, 3)
-    sure = [[flag or person.get("bridged", False) for flag in person["found"]] for person in people]
-    score = np.where(np.array(sure, bool).reshape(-1, 17), table[..., 2], 0.0)
     scale = np.array(large.shape[1::-1]) / np.array(image.shape[1::-1])
-    xy = (table[..., :2] + 0.5) * scale - 0.5  # pixels' centres are whole numbers
-    numbers = [person["identity"] for person in people if "identity" in person]
-    return draw.skeletons(large, xy, score, COCO17, numbers=numbers)
+    moved = (xy + 0.5) * scale - 0.5  # pixels' centres are whole numbers
+    return draw.skeletons(large, moved, score, COCO17, numbers=numbers)
 
 
 def sheet(tiles: Sequence[np.ndarray], columns: int) -> np.ndarray:

@@ -31,12 +31,19 @@ from bodyjax.data.video.writing import WRITTEN
 from bodyjax.errors import ConfigError, DataError, UserError
 
 if TYPE_CHECKING:
+    import numpy as np
+
+    from bodyjax.detect.videos import FramePeople
     from bodyjax.skeleton import Skeleton
 
 EXIT_SOME_BAD = 1
 
 MOST_PEOPLE = 200
 """The largest --max-people: time and memory of grouping grow with it."""
+
+
+MOST_EVERY = 1000
+"""The largest --every."""
 
 
 class Read(NamedTuple):
@@ -66,12 +73,20 @@ def main(arguments: list[str]) -> int:
         "--on-bad", choices=("raise", "skip"), default="raise",
         help="skip: read what is whole of damaged videos",
     )  # fmt: skip
+    parser.add_argument(
+        "--every",
+        help="the first network looks at one in so many frames of a video; in between, a second "
+        "look follows people, or joints are interpolated (default: 5 with --second, otherwise 1)",
+    )
     flags.add_detector_flags(parser)
     options = parser.parse_args(arguments)
     settings = flags.detector_settings(options)
     least = flags.least_score(options.min_score)
+    every = None
+    if options.every is not None:
+        every = flags.whole_number(options.every, "--every", MOST_EVERY)
     if options.max_people is not None:
-        settings["max_people"] = most_people(options.max_people)
+        settings["max_people"] = flags.whole_number(options.max_people, "--max-people", MOST_PEOPLE)
     for flag in ("input", "ids", "checkpoint", "second"):
         if getattr(options, flag) == "":  # "" would be the folder where one stands
             raise ConfigError("is empty", place=f"--{flag}", hint="name a file or folder")
@@ -100,7 +115,7 @@ def main(arguments: list[str]) -> int:
     for number, file in enumerate(_bar(inputs, len(inputs), "file")):
         try:
             if files.is_video(file):
-                found = _video(detector, file, targets.get(file), least, options.on_bad)
+                found = _video(detector, file, targets.get(file), least, options.on_bad, every)
             else:
                 found = _picture(detector, file, targets.get(file), least)
         except DataError as error:
@@ -125,14 +140,6 @@ def main(arguments: list[str]) -> int:
     for line in bad:
         print(f"error: {line}", file=sys.stderr)
     return flags.EXIT_USER_ERROR if len(bad) == len(inputs) else EXIT_SOME_BAD if bad else 0
-
-
-def most_people(text: str) -> int:
-    """The value of --max-people; ConfigError if it is not a whole number from 1 to MOST_PEOPLE."""
-    if not text.isdecimal() or not 1 <= int(text[:9]) <= MOST_PEOPLE:
-        hint = f"give a whole number from 1 to {MOST_PEOPLE}"
-        raise ConfigError(f"{text!r} people", place="--max-people", hint=hint)
-    return int(text)
 
 
 def summary(
@@ -232,41 +239,39 @@ def _picture(detector: Any, file: Path, target: Path | None, least: float) -> Re
     return Read(found.coco(), found.left_out, int(found.overflow > 0), has_several(file))
 
 
-def _video(detector: Any, file: Path, target: Path | None, least: float, on_bad: str) -> Read:
+def _video(
+    detector: Any, file: Path, target: Path | None, least: float, on_bad: str, every: int | None
+) -> Read:
     from bodyjax import detect, skeleton
     from bodyjax.data.video.files import open_video
     from bodyjax.data.video.writing import write_overlay
-    from bodyjax.detect import found
+    from bodyjax.detect import videos
 
-    frames = detect.video(
-        detector, file, on_bad=on_bad, progress=lambda it, count: _bar(it, count, "frame")
-    )
-    full = sum(any(person["overflow"] for person in people) for people in frames)
-    frames, left_out = found.frames_at_least(frames, least)
     clip = open_video(file, on_bad)
-    width, height = clip.size
-    bones = skeleton.reported(detector.skeleton)
+    frames = detect.in_video(
+        detector, clip, every=every, progress=lambda it, count: _bar(it, count, "frame")
+    )
+    full = sum(people.overflow > 0 for people in frames)
+    frames, left_out = videos.without_weak(frames, least)
     if target is not None:
+        bones = skeleton.reported(detector.skeleton)
         pairs = zip(clip.iter_frames(), frames, strict=True)
         write_overlay(target, (drawn(image, people, bones) for image, people in pairs), clip)
-    people = [person for people in frames for person in people]
-    boxed = found.with_boxes(people, (height, width))
-    return Read(boxed, left_out, full, damaged=clip.left_out)
+    results = [
+        person
+        for number, (time, people) in enumerate(zip(clip.times, frames, strict=True))
+        for person in videos.coco_frame(people, number, float(time), clip.size)
+    ]
+    return Read(results, left_out, full, damaged=clip.left_out)
 
 
-def drawn(image: Any, people: list[dict[str, Any]], bones: Skeleton) -> Any:
+def drawn(image: np.ndarray, people: FramePeople, bones: Skeleton) -> np.ndarray:
     """A frame with the joints that were found (guesses are in the JSON only) and each person's
     number."""
-    import numpy as np
-
     from bodyjax import draw
 
-    joints = len(bones.joints)
-    table = np.array([person["keypoints"] for person in people]).reshape(-1, joints, 3)
-    sure = [[flag or person["bridged"] for flag in person["found"]] for person in people]
-    score = np.where(np.array(sure, bool).reshape(-1, joints), table[..., 2], 0.0)
-    numbers = [person["identity"] for person in people]
-    return draw.skeletons(image, table[..., :2], score, bones, numbers=numbers)
+    numbers = people.identity.tolist()
+    return draw.skeletons(image, people.xy, people.shown, bones, numbers=numbers)
 
 
 def _bar(items: Iterable[Any], count: int, unit: str) -> Iterator[Any]:

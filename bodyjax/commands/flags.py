@@ -306,3 +306,11 @@ def least_score(text: str | None) -> float | None:
         hint = "give a number from 0 to 1"
         raise ConfigError(f"{text!r} is no number", place="--min-score", hint=hint) from None
     return checked_score(value, "--min-score")
+
+
+def whole_number(text: str, flag: str, most: int) -> int:
+    """The value of a flag; ConfigError if it is not a whole number from 1 to `most`."""
+    if not text.isdecimal() or not 1 <= int(text[:9]) <= most:
+        hint = f"give a whole number from 1 to {most}"
+        raise ConfigError(f"{text!r} is none", place=flag, hint=hint)
+    return int(text)

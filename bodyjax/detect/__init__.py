@@ -22,5 +22,6 @@ from bodyjax.detect.settings import merged as merged
 from bodyjax.detect.videos import EVERY as EVERY
 from bodyjax.detect.videos import FramePeople as FramePeople
 from bodyjax.detect.videos import followed as followed
+from bodyjax.detect.videos import in_video as in_video
 from bodyjax.detect.videos import tracked as tracked
 from bodyjax.detect.videos import video as video

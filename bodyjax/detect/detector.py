@@ -32,7 +32,7 @@ from bodyjax.detect.found import Found, checked_score
 from bodyjax.detect.results import PicturePeople, Results, as_skeleton, coco_results
 from bodyjax.engine import checkpoint as checkpoints
 from bodyjax.engine.checkpoint import Checkpoint
-from bodyjax.errors import ConfigError
+from bodyjax.errors import CheckpointError, ConfigError
 from bodyjax.models.pose import CenterPose
 from bodyjax.skeleton import Skeleton
 
@@ -80,7 +80,7 @@ def load(
     for impossible settings.
     """
     if second is not None and not isinstance(second, Detector):
-        second = load(second)
+        second = load(_second(second))
     restored = _restored(checkpoint)
     _check(*restored)
     return _joined(*restored, second, settings)
@@ -101,7 +101,7 @@ def load_kept(
     those of `load`, but don't support vmap or grad.
     """
     restored = _restored(checkpoint)
-    other = None if second is None else _restored(second)
+    other = None if second is None else _restored(_second(second))
     every = [restored] if other is None else [restored, other]
     detector = _joined(*restored, _joined(*other, None, {}) if other else None, settings)
     configs = [json.dumps(one.config.to_dict(), sort_keys=True) for one, _ in every]
@@ -135,6 +135,16 @@ def _restored(checkpoint: str | PathLike[str] | Checkpoint) -> tuple[Checkpoint,
     if not isinstance(checkpoint, Checkpoint):
         checkpoint = checkpoints.load(checkpoint, system="pose")
     return checkpoint, systems.build(checkpoint.config)
+
+
+def _second(checkpoint: str | PathLike[str] | Checkpoint) -> Checkpoint:
+    """The checkpoint of a second look; its errors say that they are about that one."""
+    try:
+        return _restored(checkpoint)[0]
+    except CheckpointError as error:
+        raise CheckpointError(
+            error.message, file=error.file, place="--second", hint=error.hint
+        ) from None
 
 
 def _check(checkpoint: Checkpoint, system: Any) -> None:
@@ -217,13 +227,13 @@ def in_picture(out: Any, matrix: np.ndarray) -> PicturePeople:
     it."""
     filled = out.person_score > 0
     back = affine.inverse(matrix)
-    score = out.score[filled]
+    score = np.minimum(out.score[filled], 1.0)  # of sharpened maps, a joint's may be above
     xy = np.where(score[..., None] > 0, affine.move(out.xy[filled], back), np.nan)
     return PicturePeople(
         xy,
         score,
         out.found[filled],
-        out.person_score[filled],
+        np.minimum(out.person_score[filled], 1.0),
         int(out.overflow),
         affine.move(out.maxima_xy, back),
         out.maxima_score,

@@ -1,16 +1,13 @@
 """What was found in a picture: people with joints, scores and boxes; it draws and saves itself.
 
-    found = detect.find(detect.load("small"), "photo.jpg")
-    found.save("overlay.png")
-
-This module also removes weak people from the results of videos.
+found = detect.find(detect.load("small"), "photo.jpg")
+found.save("overlay.png")
 """
 
 from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from numbers import Real
 from os import PathLike
@@ -180,38 +177,9 @@ def bbox(box: np.ndarray) -> list[float]:
     return [round(value, 2) for value in (x0, y0, x1 - x0, y1 - y0)]
 
 
-def with_boxes(people: list[dict[str, Any]], size: tuple[int, int]) -> list[dict[str, Any]]:
-    """COCO results of a picture of (height, width) `size`, each with its bbox."""
-    if not people:
-        return []
-    tables = np.array([person["keypoints"] for person in people], float)
-    tables = tables.reshape(len(people), -1, 3)
-    xy = np.where(tables[..., 2:] > 0, tables[..., :2], np.nan)
-    flags = np.array([person["found"] for person in people], bool)
-    around = boxes(xy, flags, size)
-    return [person | {"bbox": bbox(box)} for person, box in zip(people, around, strict=True)]
-
-
 def checked_score(score: float, place: str = "score") -> float:
     """The score; ConfigError if it is not a number in [0, 1]."""
     if not (isinstance(score, Real) and 0 <= score <= 1):  # nan is not
         told = f"{score:g}" if isinstance(score, Real) else repr(score)
         raise ConfigError(f"{told} is no score", place=place, hint="give a number from 0 to 1")
     return score
-
-
-def frames_at_least(
-    frames: Sequence[list[dict[str, Any]]], score: float
-) -> tuple[list[list[dict[str, Any]]], int]:
-    """The people of a video's frames (detect.video) without those whose score, the mean over the
-    frames in which they were seen, is below `score`; and how many were removed. A person stays in
-    all of their frames or leaves all of them: no flicker."""
-    checked_score(score)
-    seen: dict[int, list[float]] = {}
-    for people in frames:
-        for person in people:
-            if not person["bridged"]:
-                seen.setdefault(person["identity"], []).append(person["score"])
-    weak = {identity for identity, scores in seen.items() if np.mean(scores) < score}
-    kept = [[one for one in people if one["identity"] not in weak] for people in frames]
-    return kept, len(weak)

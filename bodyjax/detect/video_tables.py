@@ -70,7 +70,7 @@ def joint_table(
             yield from video.read(numbers[first : first + READ_AT_ONCE], threads=1)
 
     step = int(np.median(np.diff(numbers))) if len(numbers) > 1 else 1
-    looks = max(1, videos.EVERY // step)
+    looks = 1 if detector.follow is None else max(1, videos.EVERY // step)
     tracked = videos.tracked(detector, taken_ahead(frames()), video.times[numbers], every=looks)
     people = np.unique(np.concatenate([frame.identity for frame in tracked]))
     if not len(people):

@@ -12,10 +12,14 @@ import numpy as np
 from bodyjax import skeleton
 from bodyjax.data.pictures.images import any_picture
 from bodyjax.data.read_ahead import taken_ahead
+from bodyjax.data.video.files import Video, open_video
 from bodyjax.detect import track
 from bodyjax.detect.detector import TAKEN, Detector, Image, detect, in_picture, on_canvas
+from bodyjax.detect.found import bbox, boxes, checked_score
 from bodyjax.detect.results import PicturePeople, as_skeleton, coco_result
 from bodyjax.skeleton import Skeleton
+
+Progress = Callable[[Iterable[Image], int], Iterable[Image]]
 
 EVERY = 5
 """With a second look, the first network sees one in this many frames of a video."""
@@ -44,20 +48,27 @@ class FramePeople(NamedTuple):
     bridged: np.ndarray
     overflow: int
 
+    @property
+    def shown(self) -> np.ndarray:
+        """(P, J) the scores of the joints that overlays show, 0 for guesses: found in this frame or
+        put in between two."""
+        return np.where(self.found | self.bridged[:, None], self.score, 0.0)
+
 
 def followed(
-    detector: Detector, frames: Iterable[Any], every: int = EVERY
+    detector: Detector, frames: Iterable[Any], every: int | None = None
 ) -> Iterator[PicturePeople]:
-    """The people of consecutive pictures, in the formats of `detect`.
+    """The people of consecutive pictures, in the formats of `detect`; as lazy as `frames`.
 
-    With a second look, the first network sees every `every`-th frame, and the frames in which
-    somebody with a score of at least `settings.min_person` and FAINT is lost (canvas.follower). In
-    between, the second one looks where people were in the previous frame, so newcomers are found up
-    to every - 1 frames late. Without a second look, or with every = 1, the first network sees every
-    whole frame.
+    every: by default EVERY with a second look, otherwise 1. With a second look, the first network
+    sees every `every`-th frame, and the frames in which somebody with a score of at least
+    `settings.min_person` and FAINT is lost (canvas.follower). In between, the second one looks
+    where people were in the previous frame, so newcomers are found up to every - 1 frames late.
+    Without a second look, nobody is in the frames in between: `track` fills them.
     """
+    every = every or (1 if detector.follow is None else EVERY)
     if detector.follow is None or every == 1:
-        yield from (detect(detector, frame) for frame in frames)
+        yield from _one_in(detector, frames, every)
         return
     least = max(detector.settings.min_person, FAINT)
     out: Any = None
@@ -83,6 +94,25 @@ def followed(
         yield in_picture(out, matrix)
 
 
+def _one_in(detector: Detector, frames: Iterable[Any], every: int) -> Iterator[PicturePeople]:
+    """The people of one in `every` frames and of the last one; nobody in those in between."""
+    nobody: Any = None
+    waiting = None  # is looked at only if it is the last one
+    for number, frame in enumerate(frames):
+        if waiting is not None:
+            yield nobody
+        waiting = frame if number % every else None
+        if waiting is None:
+            found = detect(detector, frame)
+            nobody = found._replace(
+                xy=found.xy[:0], score=found.score[:0], found=found.found[:0],
+                person_score=found.person_score[:0], overflow=0, evidence=found.evidence[:0],
+            )  # fmt: skip
+            yield found
+    if waiting is not None:
+        yield detect(detector, waiting)
+
+
 def tracked(
     detector: Detector,
     frames: Iterable[Any],
@@ -90,15 +120,18 @@ def tracked(
     joints: Skeleton | None = None,
     *,
     tracking: track.Settings | None = None,
-    every: int = EVERY,
+    every: int | None = None,
 ) -> list[FramePeople]:
     """The people of consecutive frames, by identity, in the joints of a skeleton, by default the
     one used in reports (skeleton.reported).
 
-    times: seconds of the frames, rising. every: with a second look, how often the first network
-    looks (`followed`). tracking: track.Settings, how long identities last and how joints are
-    smoothed.
+    times: seconds of the frames, rising. every: how often the first network looks (`followed`).
+    tracking: track.Settings, how long identities last, by default at least one and a half times as
+    long as that network does not look, and how joints are smoothed.
     """
+    if tracking is None and every is not None and len(times) > 1:
+        step = float(np.median(np.diff(times)))
+        tracking = track.Settings(max_gap=max(track.Settings.max_gap, 1.5 * every * step))
     people = list(followed(detector, frames, every))
     joints = joints or skeleton.reported(detector.skeleton)
     each = [as_skeleton(found, detector.skeleton, joints) for found in people]
@@ -129,47 +162,76 @@ def _frame(
     )  # fmt: skip
 
 
+def in_video(
+    detector: Detector,
+    clip: Video,
+    *,
+    tracking: track.Settings | None = None,
+    every: int | None = None,
+    progress: Progress = lambda frames, count: frames,
+) -> list[FramePeople]:
+    """The people of every frame of an open video, in the joints of reports (`tracked`). `progress`
+    wraps the frames, with their number. VideoError if the file can't be read to its end."""
+    images = progress(taken_ahead(clip.iter_frames()), clip.frames)
+    return tracked(detector, images, clip.times, tracking=tracking, every=every)
+
+
+def without_weak(frames: Sequence[FramePeople], least: float) -> tuple[list[FramePeople], int]:
+    """The people of a video's frames without those whose score, the mean over the frames in which
+    they were seen, is below `least`; and how many were removed. A person stays in all of their
+    frames or leaves all of them: no flicker."""
+    checked_score(least)
+    seen: dict[int, list[float]] = {}
+    for frame in frames:
+        there = ~frame.bridged
+        for identity, score in zip(frame.identity[there], frame.person_score[there], strict=True):
+            seen.setdefault(int(identity), []).append(float(score))
+    weak = [identity for identity, scores in seen.items() if np.mean(scores) < least]
+    return [_rows(frame, ~np.isin(frame.identity, weak)) for frame in frames], len(weak)
+
+
+def _rows(frame: FramePeople, rows: np.ndarray) -> FramePeople:
+    chosen = {name: values[rows] for name, values in frame._asdict().items() if name != "overflow"}
+    return frame._replace(**chosen)
+
+
 def video(
     detector: Detector,
     path: str | PathLike[str],
     *,
     tracking: track.Settings | None = None,
-    every: int = EVERY,
+    every: int | None = None,
     on_bad: str = "raise",
-    progress: Callable[[Iterable[Image], int], Iterable[Image]] = lambda frames, count: frames,
+    progress: Progress = lambda frames, count: frames,
 ) -> list[list[dict[str, Any]]]:
     """The people of every frame of a video, as `people` gives them, image_id = frame number.
 
-    Also: frame, time (seconds), identity (the same number is the same person, from 0 on) and
+    Also: bbox, frame, time (seconds), identity (the same number is the same person, from 0 on) and
     bridged (True: not found in this frame, but before and after it; the joints are interpolated).
-    Joints are smoothed by `track`. every: with a second look, how often the first network looks
-    (`followed`). Raises VideoError if the file can't be read to its end; on_bad="skip" salvages the
-    undamaged part of a damaged one (open_video). `progress` wraps the frames, with their number.
+    Joints are smoothed by `track`. every: how often the first network looks (`followed`). Raises
+    VideoError if the file can't be read to its end; on_bad="skip" salvages the undamaged part of a
+    damaged one (open_video). `progress` wraps the frames, with their number.
     """
-    from bodyjax.data.video.files import open_video
-
     clip = open_video(path, on_bad)
-    images = progress(taken_ahead(clip.iter_frames()), clip.frames)
-    frames = tracked(detector, images, clip.times, tracking=tracking, every=every)
+    frames = in_video(detector, clip, tracking=tracking, every=every, progress=progress)
     return [
-        _coco_frame(people, number, float(time))
+        coco_frame(people, number, float(time), clip.size)
         for number, (time, people) in enumerate(zip(clip.times, frames, strict=True))
     ]
 
 
-def _coco_frame(people: FramePeople, number: int, time: float) -> list[dict[str, Any]]:
-    """The people of a frame as COCO results with frame, time, identity and bridged."""
+def coco_frame(
+    people: FramePeople, number: int, time: float, size: tuple[int, int]
+) -> list[dict[str, Any]]:
+    """The people of frame `number` of a video of (width, height) `size`, as `video` gives them."""
+    there = np.where(people.score[..., None] > 0, people.xy, np.nan)
+    around = boxes(there, people.found, size[::-1])
     return [
         coco_result(xy, score, found, float(person), people.overflow, number)
-        | {"frame": number, "time": round(time, 4), "identity": int(identity)}
-        | {"bridged": bool(bridged)}
-        for identity, xy, score, found, person, bridged in zip(
-            people.identity,
-            people.xy,
-            people.score,
-            people.found,
-            people.person_score,
-            people.bridged,
-            strict=True,
+        | {"bbox": bbox(box), "frame": number, "time": round(time, 4)}
+        | {"identity": int(identity), "bridged": bool(bridged)}
+        for identity, xy, score, found, person, bridged, box in zip(
+            people.identity, people.xy, people.score, people.found, people.person_score,
+            people.bridged, around, strict=True,
         )
-    ]
+    ]  # fmt: skip

@@ -13,7 +13,7 @@ from bodyjax.data.read_ahead import taken_ahead
 from bodyjax.data.video.files import Video, open_video
 from bodyjax.data.video.writing import write_overlay
 from bodyjax.detect.detector import Detector
-from bodyjax.detect.videos import FramePeople
+from bodyjax.detect.videos import FramePeople, without_weak
 from bodyjax.recognize.recognizer import FilePath
 from bodyjax.skeleton import COCO17
 
@@ -37,7 +37,7 @@ def write(
     video = open_video(path, on_bad)
     detector = detector or shipped_detector()
     people = detect.tracked(detector, taken_ahead(video.iter_frames()), video.times)
-    kept = without_weak(people, detector.settings.min_person)
+    kept, _ = without_weak(people, detector.settings.min_person)
     write_overlay(out, drawn(video, kept, result), video)
 
 
@@ -45,25 +45,6 @@ def write(
 def shipped_detector() -> Detector:
     """The detector "small", restored once for all videos of a folder."""
     return detect.load("small")
-
-
-def without_weak(frames: Sequence[FramePeople], least: float) -> list[FramePeople]:
-    """The people of a video's frames without those whose score, the mean over the frames in which
-    they were seen, is below `least`."""
-    seen: dict[int, list[float]] = {}
-    for frame in frames:
-        for identity, score, bridged in zip(
-            frame.identity, frame.person_score, frame.bridged, strict=True
-        ):
-            if not bridged:
-                seen.setdefault(int(identity), []).append(float(score))
-    strong = [identity for identity, scores in seen.items() if np.mean(scores) >= least]
-    return [_rows(frame, np.isin(frame.identity, strong)) for frame in frames]
-
-
-def _rows(frame: FramePeople, rows: np.ndarray) -> FramePeople:
-    chosen = {name: values[rows] for name, values in frame._asdict().items() if name != "overflow"}
-    return frame._replace(**chosen)
 
 
 def drawn(
@@ -75,9 +56,7 @@ def drawn(
     middles = np.array([(window["start"] + window["stop"]) / 2 for window in shown])
     for frame, found, time in zip(video.iter_frames(), people, video.times, strict=True):
         window = shown[int(np.abs(middles - time).argmin())]
-        sure = found.found | found.bridged[:, None]
-        score = np.where(sure, found.score, 0.0)
-        yield draw.label(draw.skeletons(frame, found.xy, score, COCO17), lines(window))
+        yield draw.label(draw.skeletons(frame, found.xy, found.shown, COCO17), lines(window))
 
 
 def lines(window: Mapping[str, Any]) -> list[str]:

@@ -59,16 +59,14 @@ def test_lots_are_numpy_s_and_depend_on_names_and_seed_alone():
 
 def test_people_are_drawn_where_they_are_on_the_enlarged_picture():
     image = np.zeros((40, 50, 3), np.uint8)
-    person = {"keypoints": TABLE.ravel().tolist(), "found": [True] * 16 + [False]}
-    large = look.shown(image, [person], 500)
+    xy, score = TABLE[None, :, :2], np.ones((1, 17))
+    large = look.shown(image, xy, score, 500)
     assert large.shape == (400, 500, 3)
     for x, y, _ in TABLE[[0, 9, 10]]:  # nose, left and right wrist
         u, v = round(10 * x + 4.5), round(10 * y + 4.5)
         assert large[v, u].max() > 200
-    guessed = person | {"found": [False] * 17}
-    assert not look.shown(image, [guessed], 500).any()
-    bridged = guessed | {"bridged": True, "identity": 3}
-    assert look.shown(image, [bridged], 500).any()
+    assert not look.shown(image, xy, 0 * score, 500).any()
+    assert (look.shown(image, xy, score, 500, [3]) != large).any()  # the number
 
 
 def test_the_files_show_pictures_without_and_with_people(data, tmp_path, capsys):

@@ -245,23 +245,6 @@ def test_other_joints(detector):
         lsp.coco()
 
 
-def test_weak_people_leave_a_video_whole():
-    def person(identity, score, bridged=False):
-        return {"identity": identity, "score": score, "bridged": bridged}
-
-    frames = [
-        [person(0, 0.9), person(1, 0.6)],
-        [person(0, 0.3), person(1, 0.9, bridged=True)],
-        [person(0, 0.9), person(1, 0.3), person(2, 0.5)],
-    ]
-    kept, left_out = found.frames_at_least(frames, 0.5)
-    assert [[one["identity"] for one in people] for people in kept] == [[0], [0], [0, 2]]
-    assert left_out == 1
-    assert found.frames_at_least(frames, 0) == (frames, 0)
-    with pytest.raises(ConfigError, match="from 0 to 1"):
-        found.frames_at_least(frames, 2)
-
-
 def test_people_take_pictures_of_every_kind_alone_and_in_lists(detector, tmp_path):
     array = picture(2)
     file = tmp_path / "two.png"
