@@ -21,12 +21,15 @@ from typing import Any, NamedTuple
 
 from bodyjax.errors import DataError
 
-PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif")
+PICTURES = (
+    *(".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif"),
+    *(".avif", ".heic", ".heif"),
+)
 VIDEOS = (
     *(".mp4", ".avi", ".webm", ".mkv", ".mov", ".m4v", ".3gp"),
-    *(".mts", ".m2ts", ".ts", ".mpg", ".mpeg", ".wmv", ".flv"),
+    *(".mts", ".m2ts", ".ts", ".mpg", ".mpeg", ".wmv", ".flv", ".gif"),
 )
-"""Endings of pictures and videos that are read."""
+"""Endings of pictures and videos that are read; a .gif is either (`is_video`)."""
 
 
 _OPENED = re.compile(r"/dev/(stdout|stderr|fd/\d+)$|/proc/[^/]+/fd/")
@@ -90,8 +93,19 @@ def skipped_counts(skipped: Iterable[tuple[Path, str]], root: Path) -> dict[str,
 
 
 def is_video(file: str | PathLike[str]) -> bool:
-    """Whether the ending is one of a video."""
-    return Path(file).suffix.lower() in VIDEOS
+    """Whether the ending is one of a video; a .gif is one if it has several frames."""
+    ending = Path(file).suffix.lower()
+    return _moves(file) if ending == ".gif" else ending in VIDEOS
+
+
+def _moves(file: str | PathLike[str]) -> bool:
+    from PIL import Image
+
+    try:
+        with Image.open(file) as picture:
+            return bool(getattr(picture, "is_animated", False))
+    except (OSError, SyntaxError, ValueError):  # whoever reads it says what is wrong
+        return False
 
 
 @contextmanager

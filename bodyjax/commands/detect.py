@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bodyjax import files
-from bodyjax.commands import flags, outputs
+from bodyjax.commands import flags, gallery, outputs
 from bodyjax.commands.outputs import Output
 from bodyjax.data.video.writing import WRITTEN
 from bodyjax.errors import ConfigError, DataError, UserError
@@ -44,6 +44,10 @@ MOST_PEOPLE = 200
 
 MOST_EVERY = 1000
 """The largest --every."""
+
+
+PICTURES_WRITTEN = tuple(e for e in files.PICTURES if e not in (".heic", ".heif"))
+"""Endings that an overlay of a picture may have."""
 
 
 class Read(NamedTuple):
@@ -65,6 +69,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--out", help="overlay: a file, or a folder for a folder")
     parser.add_argument("--json", help="file for the result")
     parser.add_argument("--ids", help="COCO file whose picture ids the result gets")
+    parser.add_argument("--gallery", help="an HTML page of all overlays, which --out writes")
     parser.add_argument(
         "--min-score", help="leave out people below this score, 0 to 1 (default: the detector's)"
     )
@@ -133,6 +138,9 @@ def main(arguments: list[str]) -> int:
         files.write_text(options.json, text + "\n")
     else:
         print(text)
+    if options.gallery:
+        shown = {file: target for file, target in targets.items() if target.exists()}
+        gallery.write(Path(options.gallery), root, shown, people)
     unlisted = len(found_files.files) - len(inputs)
     if unlisted:
         print(f"{unlisted} files that {options.ids} does not list passed over", file=sys.stderr)
@@ -147,22 +155,24 @@ def summary(
 ) -> None:
     """One line on stderr: what was read and what was not."""
     count = len(found.files)
-    parts = [f"{count - bad} of {count} files read", f"{people} results"]
-    if weak:
-        parts.append(f"{weak} people below the least score left out")
-    if found.others:
-        parts.append(f"{found.others} files that are no pictures or videos")
-    if found.hidden:
-        parts.append(f"{found.hidden} hidden files passed over")
-    if found.broken:
-        parts.append(f"{found.broken} links to nothing")
-    if several:
-        parts.append(f"{several} pictures of several frames or pages, only the first read")
-    if damaged:
-        parts.append(f"{damaged} damaged pictures of videos left out")
-    if full:
-        parts.append(f"{full} pictures with more people or peaks than are kept")
+    parts = [f"{count - bad} of {counted(count, 'file')} read", counted(people, "result")]
+    for number, one, many in (
+        (weak, "person below the least score left out", "people below the least score left out"),
+        (found.others, "file that is no picture or video", "files that are no pictures or videos"),
+        (found.hidden, "hidden file passed over", "hidden files passed over"),
+        (found.broken, "link to nothing", "links to nothing"),
+        (several, "picture of several frames or pages, only the first read", ""),
+        (damaged, "damaged picture of videos left out", ""),
+        (full, "picture with more people or peaks than are kept", ""),
+    ):
+        if number:
+            parts.append(counted(number, one, many or one.replace("picture", "pictures", 1)))
     print(", ".join(parts), file=sys.stderr)
+
+
+def counted(number: int, one: str, many: str = "") -> str:
+    """1 person, 2 people."""
+    return f"{number} {one if number == 1 else many or one + 's'}"
 
 
 def input_files(root: Path) -> files.Listing:
@@ -208,6 +218,10 @@ def check_outputs(
         if out:
             targets = overlay_files(root, inputs, Path(out), several)
             written += [Output("--out", target) for target in targets.values()]
+    if options.gallery is not None:
+        if out is None:
+            raise ConfigError("--gallery shows overlays", hint="say where they go: --out FOLDER")
+        written.append(Output("--gallery", options.gallery))
     outputs.check(written, reads)
     return targets
 
@@ -216,14 +230,14 @@ def overlay_files(root: Path, inputs: list[Path], out: Path, several: bool) -> d
     """Where the overlay of each file goes: OUT itself, or in a folder OUT the file's full name and
     .png, for videos .mp4, so that no two files share an overlay."""
     if not several:
-        known = WRITTEN if files.is_video(root) else files.PICTURES
+        known = WRITTEN if files.is_video(root) else PICTURES_WRITTEN
         if out.suffix.lower() not in known:
             hint = f"use {' '.join(known)}"
             raise UserError("the ending does not fit the overlay", file=out, hint=hint)
         return {root: out}
     base = root if root.is_dir() else root.parent
     return {
-        file: out / f"{file.relative_to(base)}{'.mp4' if files.is_video(file) else '.png'}"
+        file: outputs.overlay(out, file.relative_to(base), video=files.is_video(file))
         for file in inputs
     }
 

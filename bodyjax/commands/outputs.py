@@ -65,6 +65,12 @@ def keep_apart(outputs: Sequence[Output], reads: Mapping[Path, str]) -> None:
         taken[key] = flag
 
 
+def overlay(folder: Path, name: Path, *, video: bool) -> Path:
+    """Where the overlay of a file goes in a folder: its full name, then .png or .mp4. So no two
+    files share one, and a name says what it is drawn over."""
+    return folder / f"{name}{'.mp4' if video else '.png'}"
+
+
 def of_checkpoint(*names: str | Path | None) -> dict[Path, str]:
     """The files and folders of these checkpoints, for `check`: results may lie beside them."""
     out = {}

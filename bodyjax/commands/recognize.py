@@ -80,9 +80,7 @@ def folder(task: Opened, videos: Path, out: Path | None) -> Result:
         results.append(result)
         print(f"{file}: {task.line(result)}", file=sys.stderr)
         if out is not None:
-            drawn = out / file.relative_to(videos)
-            if drawn.suffix.lower() != ".mp4":
-                drawn = drawn.with_name(drawn.name + ".mp4")
+            drawn = outputs.overlay(out, file.relative_to(videos), video=True)
             drawn.parent.mkdir(parents=True, exist_ok=True)
             try:
                 task.draw(file, drawn, result)

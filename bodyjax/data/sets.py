@@ -112,4 +112,5 @@ def validation_split(
 def _holds_clips(path: Path) -> bool:
     """Whether there are videos one or two folders down (CLASS/NAME.mp4, train/CLASS/NAME.mp4)."""
     found = files.listed(path, files.VIDEOS).files if path.is_dir() else []
-    return any(len(file.relative_to(path).parts) in (2, 3) for file in found)
+    deep = [file for file in found if len(file.relative_to(path).parts) in (2, 3)]
+    return any(files.is_video(file) for file in deep)

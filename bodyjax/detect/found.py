@@ -81,7 +81,8 @@ class Found:
             for value, what in ((self.left_out, "left out"), (self.overflow, "overflow"))
             if value
         )
-        return f"<Found: {len(self)} people in a picture of {width} x {height}{more}>"
+        people = "1 person" if len(self) == 1 else f"{len(self)} people"
+        return f"<Found: {people} in a picture of {width} x {height}{more}>"
 
     def at_least(self, score: float) -> Found:
         """Without the people whose score is below `score`, in [0, 1]; `left_out` counts them."""

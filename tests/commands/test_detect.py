@@ -3,9 +3,11 @@
 import dataclasses
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
+from urllib.parse import unquote
 
 import numpy as np
 import pytest
@@ -49,7 +51,7 @@ def test_a_folder_gives_every_good_file_and_names_the_bad_one(folder, tmp_path, 
     assert detect.main(words) == 1
     said = capsys.readouterr().err
     assert "3 of 4 files read" in said
-    assert "1 files that are no pictures" in said
+    assert "1 file that is no picture or video" in said
     assert "broken.jpg: not a readable picture" in said
     people = json.loads(result.read_text())
     names = [person["file_name"] for person in people]
@@ -167,7 +169,7 @@ def test_people_below_the_least_score_are_left_out_and_counted(folder, tmp_path,
     said = capsys.readouterr()
     (person,) = json.loads(said.out)
     assert person["score"] == 1.0
-    assert said.err == "1 of 1 files read, 1 results, 1 people below the least score left out\n"
+    assert said.err == "1 of 1 file read, 1 result, 1 person below the least score left out\n"
     with Image.open(out) as drawn:
         changed = (np.asarray(drawn) != colour(2)).any(-1)
     assert changed[:, :25].any()
@@ -183,7 +185,7 @@ def test_a_weak_person_leaves_a_whole_video(folder, capsys):
     people = json.loads(said.out)
     assert [person["frame"] for person in people] == list(range(5))
     assert len({person["identity"] for person in people}) == 1
-    assert "5 results, 1 people below the least score left out" in said.err
+    assert "5 results, 1 person below the least score left out" in said.err
 
 
 def test_nobody_is_no_results_and_the_picture_as_it_is(folder, tmp_path, capsys):
@@ -194,7 +196,7 @@ def test_nobody_is_no_results_and_the_picture_as_it_is(folder, tmp_path, capsys)
     assert detect.main(words) == 0
     said = capsys.readouterr()
     assert json.loads(said.out) == []
-    assert said.err == "1 of 1 files read, 0 results\n"
+    assert said.err == "1 of 1 file read, 0 results\n"
     with Image.open(tmp_path / "o.png") as drawn:
         assert (np.asarray(drawn) == picture).all()
 
@@ -216,7 +218,7 @@ def test_more_people_than_are_kept_are_said(folder, monkeypatch, capsys):
     said = capsys.readouterr()
     assert given == {"max_people": 7}
     assert json.loads(said.out)[0]["overflow"] == 2
-    assert "1 pictures with more people or peaks than are kept" in said.err
+    assert "1 picture with more people or peaks than are kept" in said.err
     assert detect.main([*words, "30"]) == 0
     assert given == {"max_people": 30, "max_peaks": 30}
 
@@ -321,7 +323,7 @@ def test_names_with_spaces_and_umlauts_and_upper_case_endings(folder, tmp_path, 
     assert [file.name for file in out.iterdir()] == [f"{name}.png"]
 
 
-@pytest.mark.parametrize("ending", ["gif", "webp", "tif", "png"])
+@pytest.mark.parametrize("ending", ["webp", "tif", "png"])
 def test_of_several_frames_the_first_is_read_and_this_is_said(folder, tmp_path, capsys, ending):
     first = Image.fromarray(np.full((40, 50, 3), colour(1), np.uint8))
     other = Image.fromarray(np.full((40, 50, 3), colour(2), np.uint8))
@@ -331,4 +333,52 @@ def test_of_several_frames_the_first_is_read_and_this_is_said(folder, tmp_path, 
     assert detect.main(["--input", str(file)]) == 0
     said = capsys.readouterr()
     assert len(json.loads(said.out)) == 1
-    assert "1 pictures of several frames or pages, only the first read" in said.err
+    assert "1 picture of several frames or pages, only the first read" in said.err
+
+
+def test_a_gif_that_moves_is_a_video_and_a_still_one_a_picture(folder, tmp_path, capsys):
+    frame = Image.fromarray(np.full((40, 50, 3), colour(1), np.uint8))
+    other = Image.fromarray(np.full((40, 50, 3), colour(2), np.uint8))
+    for file in (folder / "still.GIF", tmp_path / "still.gif"):
+        frame.save(file, "GIF")
+    for file in (folder / "moves.gif", tmp_path / "moves.gif"):
+        frame.save(file, save_all=True, append_images=[other, frame], duration=100)
+    (folder / "broken.jpg").unlink()
+    out = tmp_path / "over"
+    assert detect.main(["--input", str(folder), "--out", str(out)]) == 0
+    people = json.loads(capsys.readouterr().out)
+    frames = [one["frame"] for one in people if one["file_name"] == "moves.gif"]
+    assert sorted(frames) == [0, 1, 1, 2]
+    assert open_video(out / "moves.gif.mp4").frames == 3
+    assert (out / "still.GIF.png").is_file()
+    alone = ["--out", str(tmp_path / "o.mp4")]
+    assert detect.main(["--input", str(tmp_path / "moves.gif"), *alone]) == 0
+    assert detect.main(["--input", str(tmp_path / "still.gif")]) == 0
+    assert "several frames" not in capsys.readouterr().err
+
+
+def test_the_gallery_links_every_overlay(folder, tmp_path, capsys):
+    (folder / "deep" / "a.png").rename(folder / "deep" / "<b> & c.png")
+    page, out = tmp_path / "page" / "g.html", tmp_path / "over"
+    words = ["--input", str(folder), "--gallery", str(page)]
+    with pytest.raises(ConfigError, match=r"--gallery shows overlays; .* --out FOLDER"):
+        detect.main(words)
+    with pytest.raises(UserError, match="--gallery lies in the input"):
+        detect.main([*words[:-1], str(folder / "g.html"), "--out", str(out)])
+    assert detect.main([*words, "--out", str(out)]) == 1
+    text = page.read_text()
+    links = [unquote(link) for link in re.findall(r'href="([^"]+)"', text)]
+    assert len(links) == 3  # the broken one has none
+    assert all((page.parent / link).is_file() for link in links)
+    assert '<video src="../over/v.mp4.mp4"' in text
+    assert "deep/&lt;b&gt; &amp; c.png: 2 people<" in text
+    assert "a.png: 1 person<" in text
+    assert "v.mp4: 2 people<" in text
+
+
+def test_frames_between_two_looks_are_interpolated(folder, capsys):
+    assert detect.main(["--input", str(folder / "v.mp4"), "--every", "4"]) == 0
+    people = json.loads(capsys.readouterr().out)
+    assert [one["frame"] for one in people if one["bridged"]] == [1, 1, 2, 2, 3, 3]
+    with pytest.raises(ConfigError, match="--every: '0' is none; give a whole number"):
+        detect.main(["--input", str(folder / "v.mp4"), "--every", "0"])

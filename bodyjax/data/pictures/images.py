@@ -13,9 +13,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
 from bodyjax.errors import DataError
+
+BRANDS = {
+    **dict.fromkeys((b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1"), "HEIC"),
+    **dict.fromkeys((b"avif", b"avis"), "AVIF"),
+}
+NEEDS = {"HEIC": 'pip install "bodyjax[heic]", or save as JPEG', "AVIF": "install Pillow >= 11.3"}
 
 _LOCAL_HEADER = struct.Struct("<4sHHHHHIIIHH")
 
@@ -31,7 +37,7 @@ def read_image(source: str | PathLike[str] | bytes, name: str | None = None) -> 
     """
     label = name if name is not None else ("picture" if isinstance(source, bytes) else str(source))
     try:
-        with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as picture:
+        with opened(source) as picture:
             deep = picture.mode.startswith("RGB") and "16" in str(picture.tile)
             picture.load()
             pixels = _rgb(ImageOps.exif_transpose(picture), label)
@@ -42,18 +48,53 @@ def read_image(source: str | PathLike[str] | bytes, name: str | None = None) -> 
     except FileNotFoundError:
         raise DataError("no such picture", file=label) from None
     except UnidentifiedImageError:
-        empty = not (source if isinstance(source, bytes) else Path(source).stat().st_size)
-        what = "it is empty" if empty else "no known format"
+        begin = _beginning(source)
+        if (name := _brand(begin)) is not None:
+            raise DataError(f"{name} can't be read here", file=label, hint=NEEDS[name]) from None
+        what = "no known format" if begin else "it is empty"
         raise DataError(f"not a readable picture ({what})", file=label) from None
     except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
         why = getattr(error, "strerror", None) or error  # not the file's name twice
         raise DataError(f"not a readable picture ({why})", file=label) from None
 
 
+def opened(source: str | PathLike[str] | bytes) -> ImageFile.ImageFile:
+    """A picture opened by Pillow, HEIC by pillow-heif if that is installed. Raises what Pillow
+    raises."""
+    file = io.BytesIO(source) if isinstance(source, bytes) else source
+    try:
+        return Image.open(file)
+    except UnidentifiedImageError:
+        if _brand(_beginning(source)) != "HEIC":
+            raise
+        try:
+            import pillow_heif
+        except ImportError:
+            pass
+        else:
+            pillow_heif.register_heif_opener()
+            return Image.open(file)
+        raise
+
+
+def _beginning(source: str | PathLike[str] | bytes) -> bytes:
+    if isinstance(source, bytes):
+        return source[:12]
+    with open(source, "rb") as file:
+        return file.read(12)
+
+
+def _brand(begin: bytes) -> str | None:
+    """The name of a format that needs more than Pillow alone, from a file's first 12 bytes."""
+    if begin[4:8] != b"ftyp":
+        return None
+    return BRANDS.get(begin[8:12])
+
+
 def has_several(file: str | PathLike[str]) -> bool:
     """Whether a readable picture's file holds several frames or pages; the extra pictures that
     phones store beside a photo (MPO) don't count."""
-    with Image.open(file) as picture:
+    with opened(file) as picture:
         return picture.format != "MPO" and bool(getattr(picture, "is_animated", False))
 
 

@@ -97,7 +97,7 @@ def open_folder(folder: Path) -> FrameFolder:
 def is_one_video(folder: Path) -> bool:
     """Whether a folder holds the frames of one video: it contains pictures, and no video in it or
     below."""
-    if files.listed(folder, files.VIDEOS).files:
+    if any(files.is_video(file) for file in files.listed(folder, files.VIDEOS).files):
         return False
     seen = (file for file in folder.iterdir() if not file.name.startswith("."))
     return any(file.suffix.lower() in FRAME_ENDINGS for file in seen)

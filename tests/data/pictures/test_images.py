@@ -2,13 +2,15 @@
 
 import io
 import struct
+import sys
 import zipfile
 import zlib
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, features
 
+from bodyjax.data.pictures import images
 from bodyjax.data.pictures.images import Archive, Folder, any_picture, read_image
 from bodyjax.errors import DataError
 
@@ -182,3 +184,39 @@ def test_folders_refuse_names_that_lead_out(tmp_path):
         folder.read("../secret")
     with pytest.raises(DataError, match="no such file"):
         folder.read("other")
+
+
+# ---- formats of phones ----
+
+
+def test_avif_is_read(tmp_path):
+    if not features.check("avif"):
+        pytest.skip("this Pillow was built without AVIF")
+    picture = np.full((40, 50, 3), (200, 100, 30), np.uint8)
+    picture[:, 25:] = (20, 90, 220)
+    Image.fromarray(picture).save(tmp_path / "a.avif", quality=95)
+    read = images.read_image(tmp_path / "a.avif")
+    assert read.shape == picture.shape
+    assert np.abs(read.astype(int) - picture).mean() < 6
+    assert not images.has_several(tmp_path / "a.avif")
+
+
+def test_heic_is_read_with_the_extra(tmp_path):
+    heif = pytest.importorskip("pillow_heif", reason="the extra heic is not installed")
+    picture = np.full((64, 80, 3), (200, 100, 30), np.uint8)
+    picture[:, 40:] = (20, 90, 220)
+    heif.from_pillow(Image.fromarray(picture)).save(tmp_path / "a.heic", quality=95)
+    for source in (tmp_path / "a.heic", (tmp_path / "a.heic").read_bytes()):
+        read = images.read_image(source)
+        assert read.shape == picture.shape
+        assert np.abs(read.astype(int) - picture).mean() < 6
+    assert not images.has_several(tmp_path / "a.heic")
+
+
+def test_heic_without_the_extra_says_what_to_install(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    file = tmp_path / "a.heic"
+    file.write_bytes(b"\0\0\0\x18ftypheic" + bytes(100))
+    with pytest.raises(DataError) as caught:
+        images.read_image(file)
+    assert str(caught.value).startswith(f"{file}: HEIC can't be read here; pip install")
