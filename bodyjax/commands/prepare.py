@@ -2,7 +2,7 @@
 
 bodyjax prepare --source PATH --out DIR [--name NAME] [--split-number 1] [--on-bad skip|raise]
     [--label LABEL] [--joints JOINTS] [--count PICTURES] [--normalized WIDTHxHEIGHT]
-    [--detect NAME] [--teacher NAME]
+    [--detect NAME] [--crop N] [--teacher NAME]
 
 PATH: folders of clips, pictures with labels, COCO folders, array sets, folders of joint tables; or
 the word simulated: drawn pictures of people, 1000 to train, 100 valid and 100 test (--count N: N
@@ -12,8 +12,10 @@ DIR/NAME/1.0.0. Whatever is left out is counted and named.
 --detect NAME (shipped weights, or a run's folder): PATH holds videos; the detector's joints of
 every 6th frame (--every FRAMES, or --rate PER_SECOND) are written as joint tables below
 DIR/csv/NAME, and the set is made from them. --second NAME and the other detector flags of bodyjax
-detect work here too. The same command resumes where it stopped; tables of another source, detector,
-setting or rate are refused.
+detect work here too. --crop N looks again at the main person alone, cut out of the pictures by one
+box a video, as in the paper of system D, and at N random crops of each video that is not held out
+(NAME_crop1 ...); coordinates are the cut-out's. The same command resumes where it stopped; tables
+of another source, detector, setting or rate are refused.
 
 --teacher NAME (shipped weights, or a detector's run): its maps of every picture of a set (--split,
 default train) are stored in DIR/NAME, for config.distill.stored = DIR of a training. The detector
@@ -54,6 +56,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--detect", help="videos to joint tables by this detector first")
     parser.add_argument("--every", type=int, help="detect in every so many frames (6)")
     parser.add_argument("--rate", type=float, help="detect in so many frames a second")
+    parser.add_argument("--crop", type=int, help="cut the main person out; so many random crops")
     parser.add_argument("--teacher", help="store this detector's maps of a set of pictures")
     parser.add_argument("--split", help="the part of the set that a teacher sees (train)")
     flags.add_detector_flags(parser)
@@ -67,6 +70,8 @@ def main(arguments: list[str]) -> int:
         raise ConfigError("give --every or --rate, not both")
     if not options.detect and (options.every is not None or options.rate is not None):
         raise ConfigError("--every and --rate belong to --detect")
+    if not options.detect and options.crop is not None:
+        raise ConfigError("--crop belongs to --detect")
     if not options.detect and settings:
         raise ConfigError(f"--{next(iter(settings)).replace('_', '-')} belongs to --detect")
     from bodyjax.data import prepare
@@ -118,7 +123,7 @@ def check_outputs(options: argparse.Namespace, name: str) -> None:
 
 def store_maps(options: argparse.Namespace, settings: dict[str, Any]) -> int:
     """Stores a teacher's maps and reports what was stored."""
-    others = ("detect", "every", "rate", "label", "joints", "count", "normalized")
+    others = ("detect", "every", "rate", "crop", "label", "joints", "count", "normalized")
     given = [name for name in others if getattr(options, name) is not None]
     given += [name for name in settings if name not in ("size", "flip", "scales")]
     if given:
@@ -163,18 +168,20 @@ def detect_joints(
     from bodyjax.detect import video_tables
 
     detector = detect.load(options.detect, **settings)
+    video_tables.check_crops(options.crop, options.source)
     check_same(
         out.with_name(f"{out.name}.json"),
         {
             "source": str(options.source.resolve()), "detector": options.detect, "every": every,
-            "rate": options.rate, "split_number": options.split_number,
+            "rate": options.rate, "crop": options.crop, "split_number": options.split_number,
             **{name: settings[name] for name in sorted(settings)},
         },
     )  # fmt: skip
     written, missing = 0, 0
     for outcome in video_tables.write_tables(
-        detector, options.source, out, every=every, rate=options.rate, number=options.split_number
-    ):
+        detector, options.source, out, every=every, rate=options.rate, crop=options.crop,
+        number=options.split_number,
+    ):  # fmt: skip
         if outcome.table is None:
             missing += 1
             print(f"left out: {outcome.video}: {outcome.problem}", file=sys.stderr)

@@ -144,6 +144,17 @@ def tracked(
     ]
 
 
+def main_person(frames: Iterable[FramePeople]) -> int:
+    """The identity whose person scores have the highest sum over the frames; -1 of nobody. Frames
+    in which somebody was not found don't count for them."""
+    total: dict[int, float] = {}
+    for frame in frames:
+        gained = np.where(frame.bridged, 0.0, frame.person_score)
+        for identity, more in zip(frame.identity, gained, strict=True):
+            total[int(identity)] = total.get(int(identity), 0.0) + float(more)
+    return max(total, key=lambda identity: total[identity], default=-1)
+
+
 def _frame(
     found: PicturePeople, xy: np.ndarray, score: np.ndarray, flags: np.ndarray, one: track.Tracked
 ) -> FramePeople:

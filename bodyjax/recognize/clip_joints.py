@@ -20,7 +20,7 @@ from bodyjax.contract import Variables
 from bodyjax.data import affine
 from bodyjax.data.clips import feed, folder, stored
 from bodyjax.data.clips.feed import Clips, StoredJoints
-from bodyjax.detect import track
+from bodyjax.detect import track, videos
 from bodyjax.detect.detector import Detector, Image
 from bodyjax.engine.digest import digest
 from bodyjax.files import default_cache, remove_leftovers
@@ -50,14 +50,9 @@ def of_frames(detector: Detector, frames: Iterable[Image]) -> tuple[np.ndarray, 
     plain = track.Settings(min_cutoff=0.0)
     times = STEP * np.arange(len(frames))
     followed = detect.tracked(detector, frames, times, BODY18, tracking=plain)
-    total: dict[int, float] = {}
-    for frame in followed:
-        gained = np.where(frame.bridged, 0.0, frame.person_score)
-        for identity, more in zip(frame.identity, gained, strict=True):
-            total[int(identity)] = total.get(int(identity), 0.0) + float(more)
     xy = np.zeros((len(followed), len(BODY18.joints), 2), np.float32)
     score = np.zeros(xy.shape[:2], np.float32)
-    best = max(total, key=lambda identity: total[identity], default=-1)
+    best = videos.main_person(followed)
     for number, frame in enumerate(followed):
         for row in np.flatnonzero(frame.identity == best):
             there = np.isfinite(frame.xy[row]).all(-1)

@@ -15,6 +15,7 @@ from bodyjax.data.pictures.simulated import SimulatedPictures
 from bodyjax.data.sequences.joint_tables import JointTable, read_joint_csv, write_joint_csv
 from bodyjax.data.video.files import open_video, write_video
 from bodyjax.detect import video_tables, videos
+from bodyjax.detect.results import PicturePeople
 from bodyjax.errors import ConfigError, DataError, UserError, VideoError
 from bodyjax.skeleton import COCO17
 from tests.data import make_videos
@@ -268,8 +269,6 @@ class FoundPeople:
         self.people = people
 
     def __call__(self, detector, image):
-        from bodyjax.detect.results import PicturePeople
-
         number = make_videos.frame_number(image)
         base = np.stack([np.linspace(40, 60, 17), np.linspace(20, 80, 17)], -1)
         xy = np.stack([base + np.array([number + 60 * p, 0]) for p in range(self.people)] or [base])
@@ -277,6 +276,102 @@ class FoundPeople:
         xy[:, 3] = np.nan
         score[:, 3] = 0
         return PicturePeople(xy, score, score > 0, np.ones(self.people), 0, base, np.ones(17))
+
+
+@pytest.fixture
+def marked_person(monkeypatch):
+    """A detector of somebody whose joints are 17 white dots on black, in any cut-out."""
+
+    def detected(detector, image):
+        y, x = np.nonzero(np.asarray(image)[..., 0] > 127)
+        corners = [[x.min(), y.min()], [x.max(), y.max()]] if len(x) else []
+        xy = np.linspace(*corners, 17)[None] if corners else np.zeros((0, 17, 2))
+        score = np.full(xy.shape[:2], 0.9)
+        return PicturePeople(
+            xy, score, score > 0, np.ones(len(xy)), 0, np.zeros((17, 2)), np.ones(17)
+        )
+
+    monkeypatch.setattr(detect, "load", lambda name, **settings: FoundPeople(1))
+    monkeypatch.setattr(videos, "detect", detected)
+
+
+def person_film(file, rising):
+    """A white square of 40 pixels that rises or sinks by two pixels a frame, in 160 x 120."""
+    frames = np.zeros((12, 120, 160, 3), np.uint8)
+    for number, frame in enumerate(frames):
+        top = 60 - 2 * number if rising else 20 + 2 * number
+        frame[top : top + 40, 60:100] = 255
+    file.parent.mkdir(parents=True, exist_ok=True)
+    write_video(file, frames, 12.0)
+
+
+def test_the_main_person_is_cut_out_and_training_clips_get_random_crops(
+    tmp_path, capsys, marked_person
+):
+    for part, label in (("train", "up"), ("train", "down"), ("test", "up"), ("test", "down")):
+        person_film(tmp_path / "v" / part / label / "clip.mp4", label == "up")
+    arguments = ["--source", str(tmp_path / "v"), "--detect", "small", "--every", "3", "--out"]
+    assert prepare.main([*arguments, str(tmp_path / "whole")]) == 0
+    assert prepare.main([*arguments, str(tmp_path / "out"), "--crop", "2"]) == 0
+    assert "joint tables: 8, videos without: 0" in capsys.readouterr().out
+    root, tables = tmp_path / "out" / "csv" / "v", {}
+    for file in sorted(root.rglob("*.csv")):
+        tables[file.relative_to(root).as_posix()] = read_joint_csv(file)
+    crops = [f"train/{label}/clip_crop{k}.csv" for label in ("down", "up") for k in (1, 2)]
+    plain = [f"{part}/{label}/clip.csv" for part in ("test", "train") for label in ("down", "up")]
+    assert sorted(tables) == sorted(crops + plain)
+    whole = read_joint_csv(tmp_path / "whole" / "csv" / "v" / "train" / "up" / "clip.csv")
+    assert whole.size == (160, 120)
+    sizes = set()
+    for name, table in tables.items():
+        assert table.people.tolist() == [0]
+        assert table.frames.tolist() == [0, 3, 6, 9]
+        assert max(table.size) < 90  # joints reach over 40 x 58 pixels; 8 % of 58 around them
+        sizes.add(table.size)
+        if "up" in name and name in plain:
+            # One box for the whole video: the same movement, less the box's corner.
+            corner = (whole.xy - table.xy).reshape(-1, 2)
+            np.testing.assert_allclose(corner, np.broadcast_to(corner[:1], corner.shape), atol=1)
+    assert len(sizes) >= 4  # crops differ from each other and from the whole person
+    assert len(prepared.Prepared(tmp_path / "out" / "v" / "1.0.0", "train")) == 6
+    assert len(prepared.Prepared(tmp_path / "out" / "v" / "1.0.0", "test")) == 2
+
+    # the same again makes a missing crop as it was; another number is another set of tables
+    file = root / crops[0]
+    content = file.read_bytes()
+    file.unlink()
+    shutil.rmtree(tmp_path / "out" / "v")
+    prepare.main([*arguments, str(tmp_path / "out"), "--crop", "2"])
+    assert file.read_bytes() == content
+    with pytest.raises(ConfigError, match="crop: 2 -> 1"):
+        prepare.main([*arguments, str(tmp_path / "out"), "--crop", "1"])
+
+
+def test_crops_that_make_no_sense_are_refused(tmp_path, marked_person):
+    person_film(tmp_path / "v" / "up" / "clip.mp4", True)
+    person_film(tmp_path / "v" / "up" / "clip_crop1.mp4", True)
+    arguments = ["--source", str(tmp_path / "v"), "--out", str(tmp_path / "out")]
+    with pytest.raises(ConfigError, match="--crop belongs to --detect"):
+        prepare.main([*arguments, "--crop", "1"])
+    with pytest.raises(ConfigError, match="-1 is below 0"):
+        prepare.main([*arguments, "--detect", "small", "--crop", "-1"])
+    assert not (tmp_path / "out").exists()
+    with pytest.raises(DataError, match="clip_crop1 has the name of a crop"):
+        prepare.main([*arguments, "--detect", "small", "--crop", "1"])
+    (tmp_path / "videos").mkdir()
+    np.savez(tmp_path / "joints.npz", clip=np.array(["p000"]))
+    with pytest.raises(ConfigError, match="pushfit is split by folds later"):
+        video_tables.check_crops(1, tmp_path)
+    video_tables.check_crops(0, tmp_path)
+
+
+def test_nobody_in_a_video_gives_no_cut_out(tmp_path, capsys, marked_person):
+    (tmp_path / "v").mkdir()
+    write_video(tmp_path / "v" / "black.mp4", np.zeros((6, 64, 64, 3), np.uint8), 12.0)
+    arguments = ["--source", str(tmp_path / "v"), "--out", str(tmp_path / "out")]
+    with pytest.raises(DataError, match="none of 1 videos gave joints"):
+        prepare.main([*arguments, "--detect", "small", "--crop", "0"])
+    assert "nobody is found" in capsys.readouterr().err
 
 
 def test_videos_become_tables_and_a_set(tmp_path, capsys, monkeypatch):
