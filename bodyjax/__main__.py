@@ -8,7 +8,9 @@ import sys
 from bodyjax import __version__
 from bodyjax.commands import flags
 
-COMMANDS = ("train", "evaluate", "recognize", "detect", "lift", "prepare", "benchmark")
+COMMANDS = (
+    "train", "evaluate", "recognize", "detect", "lift", "prepare", "archive", "benchmark",
+)  # fmt: skip
 
 
 def main() -> None:

@@ -8,7 +8,6 @@ programs, anyone who can write to the folder decides what runs.
 
 from __future__ import annotations
 
-import functools
 import hashlib
 from collections.abc import Callable
 from contextlib import suppress
@@ -18,7 +17,7 @@ from typing import Any
 import jax
 from jax import export
 
-import bodyjax
+from bodyjax.engine import digest as digests
 from bodyjax.engine import run_folder
 from bodyjax.files import remove_leftovers, whole
 
@@ -69,25 +68,13 @@ def _key(name: str, arguments: tuple[Any, ...], decides: object) -> str:
         str(tree),
         [(leaf.shape, str(leaf.dtype)) for leaf in leaves],
         decides,
-        _sources(),
+        digests.code(),
         run_folder.versions(),
         jax.default_backend(),
         jax.devices()[0].device_kind,
         sorted(jax.config.values.items()),  # some decide what is traced: all count
     )
     return hashlib.sha256(repr(words).encode()).hexdigest()[:32]
-
-
-@functools.cache
-def _sources() -> str:
-    """SHA-256 of this package's code: it takes 3 ms, and nobody has to list what depends on
-    what."""
-    root, total = Path(bodyjax.__file__).parent, hashlib.sha256()
-    for file in sorted(root.rglob("*.py")):
-        code = file.read_bytes()
-        total.update(f"{file.relative_to(root).as_posix()} {len(code)}\n".encode())
-        total.update(code)
-    return total.hexdigest()
 
 
 def _read(file: Path, key: str) -> bytes | None:

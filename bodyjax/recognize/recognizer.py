@@ -278,7 +278,11 @@ def _sampled(recognizer: Recognizer, count: int) -> np.ndarray:
 
 def of_clip(recognizer: Recognizer, clip: Clip) -> dict[str, Any]:
     """The result of `recognize_video` for a video that has been read."""
-    found = recognizer.predict(recognizer.variables, clip.frames)
+    return clip_result(recognizer, clip, recognizer.predict(recognizer.variables, clip.frames))
+
+
+def clip_result(recognizer: Recognizer, clip: Clip, found: Result) -> dict[str, Any]:
+    """A clip's prediction as the result of `recognize_video`."""
     described = _described(
         recognizer, np.asarray(found.probability), familiar.unrecognised(found.score, found.strange)
     )

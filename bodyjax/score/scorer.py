@@ -7,7 +7,7 @@ probability of every person and window, the attention over frames, and each join
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from os import PathLike
@@ -187,10 +187,20 @@ def missing_joints(system: SequenceSystem) -> list[str]:
 # ---- a video to people ----
 
 
-def tracks(scorer: Scorer, path: FilePath, on_bad: str = "raise") -> list[Track]:
-    """The people of a video in the model's joints, by identity; on_bad: as for open_video."""
+def tracks(
+    scorer: Scorer, path: FilePath, on_bad: str = "raise", beat: Callable[[], None] | None = None
+) -> list[Track]:
+    """The people of a video in the model's joints, by identity; on_bad: as for open_video; beat:
+    called before every frame."""
     clip = open_video(path, on_bad)
-    frames = detect.tracked(scorer.detector, taken_ahead(clip.iter_frames()), clip.times)
+
+    def images() -> Iterator[np.ndarray]:
+        for image in taken_ahead(clip.iter_frames()):
+            if beat is not None:
+                beat()
+            yield image
+
+    frames = detect.tracked(scorer.detector, images(), clip.times)
     identities = np.unique(np.concatenate([frame.identity for frame in frames]))
     return [_track(scorer, int(identity), frames, clip.times) for identity in identities]
 

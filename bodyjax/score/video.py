@@ -9,7 +9,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from os import PathLike
 from typing import Any
 
@@ -44,9 +44,11 @@ BARS = 120
 # ---- the result ----
 
 
-def recognize(scorer: Scorer, path: FilePath, on_bad: str = "raise") -> Result:
+def recognize(
+    scorer: Scorer, path: FilePath, on_bad: str = "raise", beat: Callable[[], None] | None = None
+) -> Result:
     """What everyone in a video does, for JSON. VideoError if it can't be read; on_bad="skip"
-    salvages the undamaged part of a damaged one (open_video).
+    salvages the undamaged part of a damaged one (open_video). beat: called before every frame.
 
     video, duration, length (frames), fps, size; labels; people: see `person`; events: repetitions
     and stretches of one label, with person, start and stop in seconds, in the order of their
@@ -55,7 +57,7 @@ def recognize(scorer: Scorer, path: FilePath, on_bad: str = "raise") -> Result:
     was scored, if nobody was.
     """
     video = open_video(path, on_bad)
-    return result(scorer, video, tracks(scorer, path, on_bad))
+    return result(scorer, video, tracks(scorer, path, on_bad, beat))
 
 
 def result(scorer: Scorer, video: Video, everyone: list[Track]) -> Result:

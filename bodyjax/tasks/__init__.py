@@ -9,6 +9,7 @@ report that they are missing.
     evaluate(checkpoint, data, split, ...)         what bodyjax evaluate measures; its further
                                                    parameters are the options that it takes
     open(checkpoint, ...) -> Opened                what bodyjax recognize does with a video
+    archive(checkpoint, ...) -> archive.Work       what bodyjax archive does with each clip
     deployed(config) -> Deployed                   the function that users call: picture or frames
                                                    to result; without it the system's predict
     measure(name, config, variants, platform)      the parts that bodyjax benchmark times

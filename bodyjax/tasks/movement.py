@@ -13,6 +13,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from bodyjax import draw, files, recognize, systems
+from bodyjax.archive import Answer, Beat, Work
 from bodyjax.contract import Prepared, Source, System, Variables
 from bodyjax.data import feeds, part_checks
 from bodyjax.data.clips import feed as clip_feed
@@ -21,11 +22,12 @@ from bodyjax.data.clips.folder import ClipFolder
 from bodyjax.data.stream import whole
 from bodyjax.engine import checkpoint
 from bodyjax.engine.checkpoint import Checkpoint
-from bodyjax.errors import ConfigError
+from bodyjax.errors import ConfigError, DataError
 from bodyjax.evaluate import movements
 from bodyjax.evaluate.movements import evaluate as evaluate
 from bodyjax.metrics import intervals
-from bodyjax.recognize import clip_joints, familiar, overlay, sliding_windows
+from bodyjax.recognize import batches, clip_joints, familiar, overlay, sliding_windows
+from bodyjax.recognize.recognizer import Clip, read_clip
 from bodyjax.systems import movement_settings
 from bodyjax.systems.movement import Movement
 from bodyjax.systems.teaching import of_network
@@ -284,6 +286,35 @@ def open(found: Checkpoint, *, window: float | None = None, on_bad: str = "raise
         lambda video, out, result: overlay.write(video, out, result, on_bad=on_bad),
         said,
     )
+
+
+BATCH = 8
+"""Clips of an archive that are computed at once."""
+
+
+def archive(found: Checkpoint, *, on_bad: str = "raise") -> Work:
+    """The movement in each clip; its `sure` is the probability."""
+    loaded = recognize.load(found)
+
+    def run(clips: list[Clip], beat: Beat) -> list[Answer | DataError]:
+        beat()
+        return [
+            Answer(result["movement"], result["probability"], without_path(result))
+            for result in batches.of_clips(loaded, clips, BATCH)
+        ]
+
+    def read(file: Path, beat: Beat) -> Clip:
+        return read_clip(loaded, file, on_bad)
+
+    parts = [loaded.variables]
+    if found.config["second"]:  # which is not part of the classifier
+        parts.append(clip_joints.detector_of(found.config).variables)
+    return Work(read, run, BATCH, files.VIDEOS, parts)
+
+
+def without_path(result: Mapping[str, Any]) -> dict[str, Any]:
+    """A result that does not say where the video lies."""
+    return {name: value for name, value in result.items() if name != "video"}
 
 
 def deployed(config: Any) -> Deployed:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +12,17 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from bodyjax import detect, files, skeleton, systems
+from bodyjax.archive import Answer, Beat, Work
 from bodyjax.contract import Prepared, Variables
 from bodyjax.data import feeds, own_pictures
+from bodyjax.data.pictures.images import read_image
+from bodyjax.data.video.files import open_video
 from bodyjax.detect import teacher_maps
+from bodyjax.detect.detector import Detector
+from bodyjax.detect.found import frames_at_least, with_boxes
 from bodyjax.engine import checkpoint
-from bodyjax.errors import ConfigError
+from bodyjax.engine.checkpoint import Checkpoint
+from bodyjax.errors import ConfigError, DataError
 from bodyjax.evaluate import fine_tuning
 from bodyjax.evaluate.pictures import evaluate as evaluate
 from bodyjax.systems import pose_settings
@@ -101,6 +107,69 @@ def deployed(config: Any) -> Deployed:
     detector = detect.make(system, {}, settings)
     canvas = jax.ShapeDtypeStruct((detector.side, detector.side, 3), np.uint8)
     return Deployed(detector.predict, (canvas,))
+
+
+MANY = 5
+"""From so many people on, an archive's class is "5 or more people"."""
+
+
+def archive(found: Checkpoint, *, on_bad: str = "raise", **settings: Any) -> Work:
+    """The people of each picture and video, one after the other. The class is how many are seen (at
+    once, in a video), `sure` the mean of their scores. settings: as detect.load takes them."""
+    detector = detect.load(found, **settings)
+
+    def read(file: Path, beat: Beat) -> np.ndarray | Path:
+        if file.suffix.lower() in files.PICTURES and not files.is_video(file):
+            return read_image(file)
+        open_video(
+            file, on_bad
+        )  # remembers the index; its frames are decoded while people are found
+        return file
+
+    def run(clips: list[Any], beat: Beat) -> list[Answer | DataError]:
+        return [
+            of_picture(detector, clip)
+            if isinstance(clip, np.ndarray)
+            else of_video(detector, clip, on_bad, beat)
+            for clip in clips
+        ]
+
+    # With a second look, the variables hold both networks.
+    return Work(read, run, 1, files.PICTURES + files.VIDEOS, detector.variables)
+
+
+def of_picture(detector: Detector, picture: np.ndarray) -> Answer:
+    """The people of a picture, for an archive."""
+    people = detect.find(detector, picture)
+    size = list(people.size[::-1])
+    told = {"size": size, "people": people.coco(), "left_out": people.left_out}
+    return counted(len(people), told)
+
+
+def of_video(detector: Detector, file: Path, on_bad: str, beat: Beat) -> Answer:
+    """The people of a video by frame, for an archive."""
+
+    def lively(frames: Iterable[Any], count: int) -> Iterator[Any]:
+        for frame in frames:
+            beat()
+            yield frame
+
+    each = detect.video(detector, file, on_bad=on_bad, progress=lively)
+    frames, left_out = frames_at_least(each, detector.settings.min_person)
+    clip = open_video(file, on_bad)
+    people = with_boxes([one for frame in frames for one in frame], clip.size[::-1])
+    about = {"size": list(clip.size), "length": clip.frames, "duration": round(clip.duration, 6)}
+    told = {**about, "damaged": clip.left_out, "people": people, "left_out": left_out}
+    return counted(max((len(frame) for frame in frames), default=0), told)
+
+
+def counted(most: int, told: dict[str, Any]) -> Answer:
+    """How many people are seen, as a class; nobody to be sure of gives no `sure`."""
+    scores = [float(person["score"]) for person in told["people"]]
+    label = "nobody" if not most else "1 person" if most == 1 else f"{most} people"
+    if most >= MANY:
+        label = f"{MANY} or more people"
+    return Answer(label, float(np.mean(scores)) if scores else None, told)
 
 
 def measure(

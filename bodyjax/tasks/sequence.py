@@ -9,16 +9,18 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 
-from bodyjax import config_history, recognize, score, systems
+from bodyjax import config_history, files, recognize, score, systems
+from bodyjax.archive import Answer, Beat, Work
 from bodyjax.contract import Prepared
 from bodyjax.data import folds, part_checks
 from bodyjax.data.folds import Fold
 from bodyjax.data.sequences import source as sequences
 from bodyjax.data.sequences.source import Sequences
 from bodyjax.data.stream import Stream
+from bodyjax.data.video.files import open_video
 from bodyjax.engine import settings
 from bodyjax.engine.checkpoint import Checkpoint
-from bodyjax.errors import ConfigError, VideoError
+from bodyjax.errors import ConfigError, DataError, VideoError
 from bodyjax.evaluate.sequences import evaluate as evaluate
 from bodyjax.score import scorer
 from bodyjax.tasks import Opened, prediction
@@ -106,6 +108,34 @@ def open(
         lambda video, out, result: score.overlay(scorer, video, out, result, on_bad),
         lambda result: f"{len(result['people'])} people",
     )
+
+
+def archive(
+    found: Checkpoint, *, exercise: str | None = None, on_bad: str = "raise", **settings: Any
+) -> Work:
+    """Each clip scored, one after the other; label and `sure` are those of the person who is seen
+    longest. The parameters are those of `open`."""
+    scorer = score.load(found, condition=exercise, settings=settings)
+
+    def read(file: Path, beat: Beat) -> Path:
+        open_video(
+            file, on_bad
+        )  # remembers the index; its frames are decoded while people are found
+        return file
+
+    def run(videos: list[Path], beat: Beat) -> list[Answer | DataError]:
+        return [answer(score.recognize(scorer, video, on_bad, beat)) for video in videos]
+
+    return Work(read, run, 1, files.VIDEOS, [scorer.variables, scorer.detector.variables])
+
+
+def answer(result: dict[str, Any]) -> Answer:
+    """The result of a video as an archive has it."""
+    told = {name: value for name, value in result.items() if name != "video"}
+    if not told["people"]:
+        return Answer(None, None, told)
+    longest = max(told["people"], key=lambda one: one["stop"] - one["start"])
+    return Answer(longest["label"], longest["probability"], told)
 
 
 def measure(

@@ -83,7 +83,7 @@ def test_whatever_differs_has_a_program_of_its_own(tmp_path, change):
 
 def test_other_code_versions_or_settings_of_jax_have_programs_of_their_own(tmp_path, monkeypatch):
     keep(tmp_path, Traced())
-    monkeypatch.setattr(programs, "_sources", lambda: "changed")
+    monkeypatch.setattr(programs.digests, "code", lambda: "changed")
     functions = [Traced(), Traced(), Traced()]
     keep(tmp_path, functions[0])
     monkeypatch.setattr(programs.run_folder, "versions", lambda: {"jax": "0"})
@@ -103,14 +103,14 @@ def test_a_change_of_any_file_of_the_package_changes_the_digest(tmp_path, monkey
     (package / "models").mkdir(parents=True)
     for name in ("__init__.py", "canvas.py", "models/pose.py"):
         (package / name).write_text("a = 1\n")
-    monkeypatch.setattr(programs.bodyjax, "__file__", str(package / "__init__.py"))
-    seen = {programs._sources.__wrapped__()}
+    monkeypatch.setattr(programs.digests.bodyjax, "__file__", str(package / "__init__.py"))
+    seen = {programs.digests.code.__wrapped__()}
     (package / "models" / "pose.py").write_text("a = 2\n")
-    seen.add(programs._sources.__wrapped__())
+    seen.add(programs.digests.code.__wrapped__())
     (package / "canvas.py").rename(package / "canvases.py")
-    seen.add(programs._sources.__wrapped__())
+    seen.add(programs.digests.code.__wrapped__())
     (package / "notes.txt").write_text("no code")
-    assert len(seen | {programs._sources.__wrapped__()}) == 3
+    assert len(seen | {programs.digests.code.__wrapped__()}) == 3
 
 
 def cut(file):

@@ -1,0 +1,193 @@
+"""A shard from its list to its file, and what is in the archive's folder."""
+
+import json
+
+import numpy as np
+import pytest
+
+from bodyjax.archive import do_shard, marks, results
+from bodyjax.archive import manifest as manifests
+from bodyjax.errors import ConfigError, DataError
+from tests.archive import jobs
+from tests.archive.conftest import BAD, GOOD
+
+
+def done(clips, out, kind="jsonl", batch=4):
+    """All shards in this process, in a plain loop."""
+    manifest, root = jobs.begin(clips, out, kind, batch)
+    work = jobs.opened(batch)
+    return manifest, [do_shard(out, k, manifest, root, work) for k in manifest.shard_keys()]
+
+
+def test_every_clip_has_a_result_or_a_dead_letter(clips, tmp_path):
+    manifest, counts = done(clips, tmp_path / "out")
+    assert manifest.clips == GOOD + BAD
+    assert manifest.shards == 3
+    assert sum(one.clips for one in counts) == GOOD
+    assert sum(one.dead for one in counts) == BAD
+    shards = list(results.checked(tmp_path / "out", manifest))
+    rows = [row for shard in shards for row in shard.results]
+    assert {row["id"] for row in rows} == {
+        f"inner/{i}.mp4" if i % 2 else f"{i}.mp4" for i in range(GOOD)
+    }
+    assert all(row["result"]["mean"] / 255 == row["sure"] for row in rows)
+    again = [do_shard(tmp_path / "out", k, manifest, clips, None) for k in manifest.shard_keys()]
+    assert all(one.skipped for one in again)
+
+
+def test_parquet_holds_the_same_rows(clips, tmp_path):
+    pytest.importorskip("pyarrow", reason="the extra parquet is not installed")
+    lines, _ = done(clips, tmp_path / "lines")
+    table, _ = done(clips, tmp_path / "table", "parquet")
+    digests = [results.digest(tmp_path / "lines", lines), results.digest(tmp_path / "table", table)]
+    assert digests[0] == digests[1]
+    import pyarrow.parquet
+
+    whole = pyarrow.parquet.read_table(tmp_path / "table" / "results")
+    assert whole.column_names == ["id", "label", "sure", "result"]
+    assert whole.num_rows == GOOD
+
+
+def test_parquet_without_pyarrow_is_one_line(monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "pyarrow.parquet", None)
+    with pytest.raises(Exception, match=r"--format parquet: pyarrow is not installed; pip inst"):
+        results.check_kind("parquet")
+
+
+def test_batches_are_full_but_for_the_last_and_in_order(clips, tmp_path):
+    out, seen = tmp_path / "out", []
+    manifest, root = jobs.begin(clips, out, batch=12)
+    work = jobs.opened(5)
+
+    def run(batch, beat):
+        seen.append([name for name, _ in batch])
+        return work.run(batch, beat)
+
+    do_shard(out, "00000", manifest, root, work._replace(run=run))
+    assert [len(names) for names in seen] == [5, 4]
+    rows = manifests.shard(out, "00000")
+    order = [row.id.rpartition("/")[2] for row in rows]
+    read = [name for names in seen for name in names]
+    assert read == [name for name in order if name in read]
+
+
+def test_after_a_crash_nothing_is_read_ahead_and_the_bytes_are_the_same(clips, tmp_path):
+    first, _ = done(clips, tmp_path / "first")
+    out = tmp_path / "out"
+    manifest, root = jobs.begin(clips, out)
+    work, alive = jobs.opened(), []
+
+    def read(file, beat):
+        alive.append(marks.left(out, key))
+        return work.read(file, beat)
+
+    for key in manifest.shard_keys():
+        marks.Hand(out, key)
+        marks.blame(out, key, "SIGSEGV")
+        do_shard(out, key, manifest, root, work._replace(read=read))
+    assert all(len(hand) == 1 for hand in alive)
+    assert results.digest(out, manifest) == results.digest(tmp_path / "first", first)
+
+
+def test_blame_falls_on_all_that_were_in_hand_or_on_nobody(tmp_path):
+    (tmp_path / "work").mkdir()
+    assert marks.left(tmp_path, "0") is None
+    hand = marks.Hand(tmp_path, "0")
+    for clip in ("a", "b"):
+        hand.take(clip)
+    hand.drop("a")
+    hand.take("c")
+    assert marks.blame(tmp_path, "0", "SIGKILL") == {"b": ["SIGKILL"], "c": ["SIGKILL"]}
+    marks.Hand(tmp_path, "0")
+    assert marks.blame(tmp_path, "0", "SIGBUS")[marks.NOBODY] == ["SIGBUS"]
+    marks.forget(tmp_path, "0")
+    assert list((tmp_path / "work").iterdir()) == []
+
+
+def test_what_writes_nothing_new_is_refused(clips, tmp_path, more):
+    out = tmp_path / "out"
+    jobs.begin(clips, out)
+    before = (out / manifests.FILE).read_bytes()
+    rows = manifests.listed(clips, jobs.VIDEOS).rows
+    made_of = jobs.MADE_OF | {"source": manifests.fingerprint(rows)}
+    assert manifests.begin(out, rows, made_of, {}, "jsonl", 4) == manifests.read(out)
+    for name in made_of:
+        with pytest.raises(ConfigError, match=f"was begun with something else .*{name}"):
+            manifests.begin(out, rows, {**made_of, name: "x"}, {}, "jsonl", 4)
+    with pytest.raises(ConfigError, match="format: jsonl, now parquet"):
+        manifests.begin(out, rows, made_of, {}, "parquet", 4)
+    assert (out / manifests.FILE).read_bytes() == before
+    other = manifests.listed(more("new.mp4"), jobs.VIDEOS).rows
+    assert manifests.fingerprint(other) != made_of["source"]
+    (tmp_path / "used").mkdir()
+    (tmp_path / "used" / "thesis.txt").write_text("mine")
+    with pytest.raises(DataError, match="holds other files"):
+        manifests.begin(tmp_path / "used", rows, made_of, {}, "jsonl", 4)
+
+
+def test_a_manifest_whose_writing_was_killed_is_written_anew(clips, tmp_path):
+    out = tmp_path / "out"
+    manifest, _ = jobs.begin(clips, out)
+    (out / manifests.FILE).unlink()
+    (out / "clips" / "00001.jsonl").unlink()
+    assert jobs.begin(clips, out)[0] == manifest
+    assert len(manifests.shard(out, "00001")) == 4
+
+
+def test_a_list_gives_what_its_folder_gives(clips, tmp_path):
+    folder = manifests.listed(clips, jobs.VIDEOS)
+    names = [row.id for row in folder.rows]
+    names.sort()
+    (tmp_path / "list.txt").write_text("\n".join([*(str(clips / n) for n in names), "", "no.mp4"]))
+    found = manifests.listed(tmp_path / "list.txt", jobs.VIDEOS)
+    missing = [row for row in found.rows if row.bytes < 0]
+    assert [row.id for row in missing] == ["no.mp4"]
+    assert len(found.rows) == len(folder.rows) + 1
+    assert folder.passed_over == "1 files with other endings, 1 hidden files"
+    (tmp_path / "list.txt").write_text("a.mp4\nb.mp4\na.mp4\n")
+    with pytest.raises(DataError, match=r"line 3: a\.mp4 stands in line 1 too"):
+        manifests.listed(tmp_path / "list.txt", jobs.VIDEOS)
+    (tmp_path / "list.txt").write_text("\n")
+    with pytest.raises(DataError, match="no clips"):
+        manifests.listed(tmp_path / "list.txt", jobs.VIDEOS)
+    with pytest.raises(DataError, match="is a clip"):
+        manifests.listed(clips / "0.mp4", jobs.VIDEOS)
+
+
+def test_results_that_do_not_match_the_manifest_are_told(clips, tmp_path):
+    out = tmp_path / "out"
+    manifest, _ = done(clips, out)
+    file = results.file_of(out, "00001", "jsonl")
+    whole = file.read_text().splitlines()
+    for lines, what in ((whole[1:], "are not the clips"), ([*whole, "{"], "can't be read")):
+        file.write_text("\n".join(lines) + "\n")
+        with pytest.raises(DataError, match=what):
+            results.totals(out, manifest)
+
+
+def test_shards_of_a_million_clips_are_few_and_whole_batches(tmp_path):
+    rows = [manifests.Row(f"{i}.mp4", 1, 0.0) for i in range(2000)]
+    found = manifests.begin(tmp_path / "out", rows, jobs.MADE_OF, {}, "jsonl", 8)
+    assert found.shards == 63
+    sizes = [len(manifests.shard(tmp_path / "out", k)) for k in found.shard_keys()]
+    assert sizes == [32] * 62 + [16]
+
+
+def test_a_full_disk_is_one_line_and_leaves_no_result(clips, tmp_path):
+    out = tmp_path / "out"
+    manifest, root = jobs.begin(clips, out)
+    (out / "dead").rmdir()
+    with pytest.raises(DataError, match="can't be written"):
+        do_shard(out, "00000", manifest, root, jobs.opened())
+    assert list((out / "results").iterdir()) == []
+
+
+def test_names_that_are_not_utf8_go_through(clips, tmp_path):
+    source, out = tmp_path / "clips", tmp_path / "out"
+    source.mkdir()
+    name = b"caf\xe9.mp4"
+    (source / name.decode("utf-8", "surrogateescape")).write_bytes((clips / "0.mp4").read_bytes())
+    manifest, counts = done(source, out)
+    assert counts[0].clips == 1
+    assert json.loads((out / "results" / "00000.jsonl").read_text())["id"] == "caf\udce9.mp4"
+    assert np.isfinite(results.totals(out, manifest).clips)
