@@ -23,7 +23,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bodyjax.commands import flags
+from bodyjax.commands import flags, outputs
+from bodyjax.commands.outputs import Output
 from bodyjax.errors import ConfigError, UserError
 
 if TYPE_CHECKING:
@@ -91,11 +92,13 @@ def check(options: Any, beam_options: list[str]) -> None:
                 raise ConfigError(f"{flag} belong to --engine beam")
     if not options.source.exists():
         raise UserError("no such folder or list", file=options.source, place="--source")
-    flags.check_writable(options.out, folder=True)
-    if options.source.is_dir() and options.out.resolve().is_relative_to(options.source.resolve()):
-        hint = "choose another folder"
-        raise ConfigError("--out lies in the source", file=options.out, hint=hint)
+    outputs.keep_apart([Output("--out", options.out, folder=True)], reads(options))
     results.check_kind(options.format)
+
+
+def reads(options: Any) -> dict[Path, str]:
+    """What the command reads, for the check of its outputs."""
+    return {options.source: "the source"} | outputs.of_checkpoint(options.checkpoint)
 
 
 def beam_engine(runner: str, options: list[str], allow_ports: bool) -> Callable[..., None]:
@@ -122,6 +125,7 @@ def archive(options: Any, given: Mapping[str, Any], engine: Callable[..., None])
     about = {"source": f"{len(source.rows)} clips of {options.source}", **about}
     if source.passed_over:
         print(f"passed over: {source.passed_over}", file=sys.stderr)
+    outputs.check([Output("--out", out, folder=True)], reads(options))
     with manifests.locked(out):
         manifest = manifests.begin(out, source.rows, made_of, about, options.format, work.batch)
         del work, source.rows[:]  # the workers have their own

@@ -87,6 +87,7 @@ def main(arguments: list[str]) -> int:
 
         every = video_tables.EVERY if options.every is None else options.every
         video_tables.check_rate(every, options.rate)
+        video_tables.check_crops(options.crop, options.source)
     check_outputs(options, name)
     if options.detect:
         source = options.out / "csv" / name
@@ -168,7 +169,6 @@ def detect_joints(
     from bodyjax.detect import video_tables
 
     detector = detect.load(options.detect, **settings)
-    video_tables.check_crops(options.crop, options.source)
     check_same(
         out.with_name(f"{out.name}.json"),
         {

@@ -17,9 +17,8 @@ from bodyjax.contract import Prepared, Variables
 from bodyjax.data import feeds, own_pictures
 from bodyjax.data.pictures.images import read_image
 from bodyjax.data.video.files import open_video
-from bodyjax.detect import teacher_maps
+from bodyjax.detect import teacher_maps, videos
 from bodyjax.detect.detector import Detector
-from bodyjax.detect.found import frames_at_least, with_boxes
 from bodyjax.engine import checkpoint
 from bodyjax.engine.checkpoint import Checkpoint
 from bodyjax.errors import ConfigError, DataError
@@ -154,13 +153,18 @@ def of_video(detector: Detector, file: Path, on_bad: str, beat: Beat) -> Answer:
             beat()
             yield frame
 
-    each = detect.video(detector, file, on_bad=on_bad, progress=lively)
-    frames, left_out = frames_at_least(each, detector.settings.min_person)
     clip = open_video(file, on_bad)
-    people = with_boxes([one for frame in frames for one in frame], clip.size[::-1])
+    frames, left_out = videos.without_weak(
+        detect.in_video(detector, clip, progress=lively), detector.settings.min_person
+    )
+    people = [
+        person
+        for number, (time, found) in enumerate(zip(clip.times, frames, strict=True))
+        for person in videos.coco_frame(found, number, float(time), clip.size)
+    ]
     about = {"size": list(clip.size), "length": clip.frames, "duration": round(clip.duration, 6)}
     told = {**about, "damaged": clip.left_out, "people": people, "left_out": left_out}
-    return counted(max((len(frame) for frame in frames), default=0), told)
+    return counted(max((len(found.identity) for found in frames), default=0), told)
 
 
 def counted(most: int, told: dict[str, Any]) -> Answer:
