@@ -27,6 +27,7 @@ from bodyjax.detect.detector import Detector
 from bodyjax.engine import checkpoint as checkpoints
 from bodyjax.engine.checkpoint import Checkpoint
 from bodyjax.errors import CheckpointError, ConfigError
+from bodyjax.score import exercise
 from bodyjax.skeleton import COCO17
 from bodyjax.systems.sequence import SequenceSystem, joint_share
 
@@ -49,7 +50,8 @@ class Scorer:
     predict(variables, batch) and share(variables, batch) are jitted. good: index of the label that
     says "as it should be", None if labels are movements. window, hop (frames), rate (frames a
     second), every (if no rate is known): how training cut clips into windows; window 0: whole
-    clips, here `seconds` at a time. condition: the known side input.
+    clips, here `seconds` at a time. condition: the known side input. exercise: weights of
+    score.exercise, () if everything is scored.
     """
 
     system: SequenceSystem
@@ -64,6 +66,7 @@ class Scorer:
     every: int = 6
     seconds: float = SECONDS
     condition: int = 0
+    exercise: tuple[float, ...] = ()
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -83,13 +86,20 @@ class Track(NamedTuple):
 
 class Scored(NamedTuple):
     """W windows of a track: at (W, S), the rows of the track that the model saw; probability (W,
-    C); attention (W, T) and its rows attended (W, T); share (W, J)."""
+    C); attention (W, T) and its rows attended (W, T); share (W, J); reasons (W,) why a window has
+    no verdict, "" if it has one (score.exercise)."""
 
     at: np.ndarray
     probability: np.ndarray
     attention: np.ndarray
     attended: np.ndarray
     share: np.ndarray
+    reasons: tuple[str, ...]
+
+    def told(self) -> Scored:
+        """The windows that have a verdict, perhaps none."""
+        rows = [row for row, reason in enumerate(self.reasons) if not reason]
+        return Scored(*(part[rows] for part in self[:-1]), ("",) * len(rows))
 
 
 def load(
@@ -137,23 +147,27 @@ def load(
         **data.chosen("window", "hop", "rate", "every"),
         seconds=chosen.seconds,
         condition=number,
+        exercise=chosen.exercise,
     )
 
 
 @dataclass(frozen=True)
 class ScoreSettings:
     """`config.score`, which may be left out: the detector that feeds the classifier in videos, how
-    many seconds it sees at a time, and the exercise if it is an input."""
+    many seconds it sees at a time, the exercise if it is an input, and the weights that tell the
+    exercise from other movements (score.exercise; none: everything is scored)."""
 
     detector: str = "small"
     seconds: float = SECONDS
     condition: Any = None
+    exercise: tuple[float, ...] = ()
 
 
 def score_settings(config: Mapping[str, Any]) -> ScoreSettings:
-    """`config.score`; ConfigError for invalid seconds."""
+    """`config.score`; ConfigError for invalid seconds or weights."""
     found = sections.read(ScoreSettings, config.get("score", {}), "score")
     sections.check(found.seconds > 0, "score.seconds", found.seconds, "above 0")
+    exercise.check(found.exercise)
     return found
 
 
@@ -288,17 +302,20 @@ def score_track(scorer: Scorer, track: Track, size: tuple[int, int]) -> Scored:
     steps = attention.shape[1]
     shares = np.array(even_times(steps)) if system.steps else np.linspace(0, 1, steps)
     attended = np.stack([np.interp(shares, np.linspace(0, 1, len(rows)), rows) for rows in at])
-    return Scored(at, probability, attention, attended, share[: len(at)])
+    reasons = exercise.reasons(scorer.exercise, *arrays, system.skeleton)
+    return Scored(at, probability, attention, attended, share[: len(at)], reasons)
 
 
 def frame_probability(scored: Scored, count: int) -> np.ndarray:
-    """(count, C): each frame's mean over the windows that hold it; a frame in no window takes the
-    window whose middle is nearest."""
+    """(count, C): each frame's mean over the windows with a verdict that hold it, NaN if there are
+    none; a frame in no window takes the window whose middle is nearest."""
     rows = np.arange(count)[:, None]
     inside = (rows >= scored.at[:, 0]) & (rows <= scored.at[:, -1])
     nearest = np.abs(rows - scored.at.mean(axis=1)).argmin(axis=1)
     inside[np.arange(count), nearest] |= ~inside.any(axis=1)
-    return inside @ scored.probability / inside.sum(axis=1, keepdims=True)
+    inside &= [not reason for reason in scored.reasons]
+    total = inside.sum(axis=1, keepdims=True)
+    return np.where(total > 0, inside @ scored.probability / np.maximum(total, 1), np.nan)
 
 
 def frame_attention(scored: Scored, count: int) -> np.ndarray:

@@ -54,7 +54,7 @@ def recognize(
     and stretches of one label, with person, start and stop in seconds, in the order of their
     starts; left_out: people seen for less than SHORTEST seconds, and pictures that can't be
     decoded, if any; joints_missing: joints of the model that the detector lacks; note: why nobody
-    was scored, if nobody was.
+    has a verdict, if nobody has.
     """
     video = open_video(path, on_bad)
     return result(scorer, video, tracks(scorer, path, on_bad, beat))
@@ -80,8 +80,10 @@ def result(scorer: Scorer, video: Video, everyone: list[Track]) -> Result:
         | ({"damaged pictures": video.left_out} if video.left_out else {}),
         "joints_missing": missing_joints(scorer.system),
     }
-    if not people:
+    if not any(one["label"] for one in people):
         reason = f"seen for less than {SHORTEST} s" if everyone else "no person was found"
+        if people:
+            reason = ", ".join(sorted({one["reason"] for one in people}))
         described["note"] = f"nothing to score: {reason}"
     return described
 
@@ -94,29 +96,44 @@ def long_enough(track: Track) -> bool:
 def person(scorer: Scorer, track: Track, size: tuple[int, int]) -> Result:
     """One person, for JSON.
 
-    person: its number; start, stop; label and probability (of `label`; mean over windows);
-    probabilities of all labels; windows: start, stop, label, probabilities; joints: share of each
-    in the decision (against the good label, if there is one), largest first; attention: frames and
-    weights, the ten largest first; repetitions: count, and start, stop, label, probabilities.
+    person: its number; start, stop; label and probability (of `label`; mean over the windows with a
+    verdict); probabilities of all labels; reason: why there is no verdict, otherwise None; windows:
+    start, stop, label, probabilities, reason; joints: share of each in the decision (against the
+    good label, if there is one), largest first; attention: frames and weights, the ten largest
+    first; repetitions: count, and start, stop, label, probabilities. Only what has a verdict counts
+    as a repetition. Without a verdict label and probability are None, the rest is empty.
     """
     scored = score_track(scorer, track, size)
+    windows = [
+        _stretch(*np.interp(rows[[0, -1]], np.arange(len(track.times)), track.times))
+        | (unjudged(reason) if reason else verdict(scorer, probability))
+        for rows, probability, reason in zip(
+            scored.at, scored.probability, scored.reasons, strict=True
+        )
+    ]
+    about = {
+        "person": track.identity + 1,
+        **_stretch(float(track.times[0]), float(track.times[-1])),
+    }
+    told = scored.told()
+    if not len(told.at):
+        reason = max(scored.reasons, key=scored.reasons.count)
+        nothing = {"joints": {}, "attention": [], "repetitions": {"count": 0, "each": []}}
+        return about | unjudged(reason) | {"windows": windows} | nothing
     count = len(track.times)
-    by_frame, weights = frame_probability(scored, count), frame_attention(scored, count)
-    share = scored.share.mean(axis=0)
+    by_frame, weights = frame_probability(scored, count), frame_attention(told, count)
+    share = told.share.mean(axis=0)
     done = []
     for one in repetitions(track.times, track.xy, scorer.system.skeleton):
         inside = (track.times >= one.start) & (track.times <= one.stop)
         inside[np.abs(track.times - one.top).argmin()] = True
-        done.append(_stretch(one.start, one.stop) | verdict(scorer, by_frame[inside].mean(axis=0)))
-    at = np.arange(count)
+        judged = by_frame[inside & np.isfinite(by_frame).all(axis=-1)]
+        if len(judged):
+            done.append(_stretch(one.start, one.stop) | verdict(scorer, judged.mean(axis=0)))
     return {
-        "person": track.identity + 1,
-        **_stretch(float(track.times[0]), float(track.times[-1])),
-        **verdict(scorer, scored.probability.mean(axis=0)),
-        "windows": [
-            _stretch(*np.interp(rows[[0, -1]], at, track.times)) | verdict(scorer, probability)
-            for rows, probability in zip(scored.at, scored.probability, strict=True)
-        ],
+        **about,
+        **verdict(scorer, told.probability.mean(axis=0)),
+        "windows": windows,
         "joints": {
             scorer.system.skeleton.joints[j]: round(float(share[j]), 4)
             for j in np.argsort(-share, kind="stable")
@@ -130,17 +147,24 @@ def person(scorer: Scorer, track: Track, size: tuple[int, int]) -> Result:
 
 
 def verdict(scorer: Scorer, probability: np.ndarray) -> Result:
-    """label, its probability, and those of all labels. Above 0.5 is good, as in the paper."""
+    """label, its probability, and those of all labels; no reason against it. Above 0.5 is good, as
+    in the paper."""
     best = int(probability.argmax())
     if scorer.good is not None:
         best = scorer.good if probability[scorer.good] > 0.5 else 1 - scorer.good
     every = {name: _s(p) for name, p in zip(scorer.labels, probability, strict=True)}
     label = scorer.labels[best]
-    return {"label": label, "probability": every[label], "probabilities": every}
+    return {"label": label, "probability": every[label], "probabilities": every, "reason": None}
+
+
+def unjudged(reason: str) -> Result:
+    """The fields of `verdict` if there is none."""
+    return {"label": None, "probability": None, "probabilities": {}, "reason": reason}
 
 
 def events(scorer: Scorer, one: Result) -> list[Result]:
-    """A person's repetitions, and the stretches in which consecutive windows agree."""
+    """A person's repetitions, and the stretches in which consecutive windows with a verdict
+    agree."""
     found = [
         {"event": "repetition", "person": one["person"], "number": i + 1}
         | {name: done[name] for name in ("start", "stop", "label", "probability")}
@@ -153,6 +177,8 @@ def events(scorer: Scorer, one: Result) -> list[Result]:
         else:
             runs.append([window])
     for run in runs:
+        if run[0]["label"] is None:
+            continue
         mean = float(np.mean([window["probability"] for window in run]))
         found.append(
             {"event": run[0]["label"], "person": one["person"]}
@@ -198,7 +224,9 @@ def drawn(
     strip = np.zeros(0)
     if kept:
         weights = np.zeros(video.frames)
-        weights[kept[longest].frames] = frame_attention(scored[longest], len(kept[longest].frames))
+        weights[kept[longest].frames] = frame_attention(
+            scored[longest].told(), len(kept[longest].frames)
+        )
         strip = np.array([part.sum() for part in np.array_split(weights, min(video.frames, BARS))])
     places = np.array_split(np.arange(video.frames), max(len(strip), 1))
     bar = {int(frame): i for i, part in enumerate(places) for frame in part}
@@ -232,7 +260,9 @@ def drawn(
 
 def line(scorer: Scorer, probability: np.ndarray, done: int) -> str:
     """The text about a person: the good label's probability, or the best label's, and the number of
-    repetitions so far."""
+    repetitions so far. probability (C,): NaN if there is no verdict."""
+    if not np.isfinite(probability).all():
+        return "not scored"
     best = int(probability.argmax()) if scorer.good is None else scorer.good
     count = f"  x{done}" if done else ""
     return f"{scorer.labels[best]} {probability[best]:.2f}{count}"

@@ -2,6 +2,7 @@
 video; videos without people."""
 
 import json
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -17,14 +18,18 @@ from bodyjax.data.video.files import open_video
 from bodyjax.data.video.writing import write_video
 from bodyjax.engine.checkpoint import Checkpoint
 from bodyjax.errors import CheckpointError, ConfigError
+from bodyjax.models.pose import Maps
+from bodyjax.score.exercise import HARDLY_SEEN, UNLIKE
 from bodyjax.score.scorer import (
     Scored,
     Track,
     frame_attention,
     frame_probability,
+    score_settings,
     score_track,
     window_rows,
 )
+from bodyjax.score.video import person
 from bodyjax.skeleton import BODY18, COCO17
 from configs.sequence import get_config
 
@@ -43,9 +48,7 @@ def dots(variables: Any, image: Any) -> Any:
     colour = jnp.maximum(cells - others, 0)
     heat = jnp.zeros((*cells.shape[:3], 18)).at[..., jnp.array(ARM)].set(colour)
     heat = jnp.concatenate([heat, codec.background(heat)], axis=-1)
-    return SimpleNamespace(
-        heatmaps=heat[None], pafs=jnp.broadcast_to(variables, (1, *cells.shape[:3], 38))
-    )
+    return Maps(heat[None], jnp.broadcast_to(variables, (1, *cells.shape[:3], 38)))
 
 
 @pytest.fixture(scope="module")
@@ -154,7 +157,11 @@ def test_frames_take_the_mean_of_their_windows():
     at = np.array([[0.0, 2, 4], [3, 5, 7]])
     probability = np.array([[1.0, 0.0], [0.2, 0.8]])
     attention = np.array([[0.5, 0.25, 0.25], [0.0, 0.0, 1.0]])
-    scored = Scored(at, probability, attention, at, np.zeros((2, 17)))
+    scored = Scored(at, probability, attention, at, np.zeros((2, 17)), ("", ""))
+    part = scored._replace(reasons=("", UNLIKE))
+    expected = [1, 1, 1, 1, 1, np.nan, np.nan, np.nan, np.nan, np.nan]
+    np.testing.assert_allclose(frame_probability(part, 10)[:, 0], expected)
+    np.testing.assert_array_equal(part.told().probability, [[1.0, 0.0]])
     curve = frame_probability(scored, 10)
     np.testing.assert_allclose(curve[:, 0], [1, 1, 1, 0.6, 0.6, 0.2, 0.2, 0.2, 0.2, 0.2])
     np.testing.assert_allclose(curve.sum(-1), 1)
@@ -191,6 +198,51 @@ def test_people_events_and_what_is_left_out(scorer, video):
     kinds = {event["event"] for event in found["events"]}
     assert "repetition" in kinds
     assert kinds & set(scorer.labels)
+
+
+def test_people_who_do_something_else_get_no_verdict(scorer, video, tmp_path):
+    weights = score_settings(get_config("pushup")).exercise
+    judge = replace(scorer, exercise=weights)
+    other = exercise_track("squat", 3)
+    found = score.result(judge, open_video(video), [exercise_track("push_up", 7), other])
+    json.dumps(found, allow_nan=False)
+    one, two = found["people"]
+    assert one["label"] in scorer.labels
+    assert one["reason"] is None
+    assert one["repetitions"]["count"] > 0
+    assert (two["label"], two["probability"], two["reason"]) == (None, None, UNLIKE)
+    assert (two["repetitions"]["count"], two["joints"]) == (0, {})
+    assert {window["reason"] for window in two["windows"]} == {UNLIKE}
+    assert {event["person"] for event in found["events"]} == {one["person"]}
+    assert "note" not in found
+    nothing = score.result(judge, open_video(video), [other])
+    assert nothing["note"] == f"nothing to score: {UNLIKE}"
+    assert nothing["events"] == []
+    hidden = other._replace(score=np.full(other.score.shape, 0.1))
+    (one,) = score.result(judge, open_video(video), [hidden])["people"]
+    assert one["reason"] == HARDLY_SEEN
+
+    out = tmp_path / "drawn.mp4"
+    score.overlay(judge, video, out, score.recognize(judge, video))  # an arm alone
+    drawn, original = open_video(out), open_video(video)
+    gap = np.abs(drawn.read([40]).astype(int) - original.read([40]))[0].max(-1)
+    assert (gap[: SIZE // 12, : SIZE // 2] > 60).any()  # "not scored"
+
+
+def test_a_person_who_stands_up_is_judged_by_the_push_ups_alone(scorer):
+    """Ten seconds of push-ups, then ten of squats, in windows of four seconds."""
+    judge = replace(scorer, exercise=score_settings(get_config("pushup")).exercise)
+    parts = [exercise_track(name, 3).xy for name in ("push_up", "squat")]
+    xy = np.concatenate([np.resize(part, (150, *part.shape[1:])) for part in parts])
+    track = Track(0, np.arange(300), np.arange(300) / 15, xy, np.ones(xy.shape[:2]))
+    found = person(judge, track, (192, 144))
+    labels = [window["label"] for window in found["windows"]]
+    assert all(labels[:3])
+    assert labels[-3:] == [None] * 3
+    told = [w["probabilities"]["standard"] for w in found["windows"] if w["label"]]
+    assert found["probabilities"]["standard"] == pytest.approx(np.mean(told), abs=1e-3)
+    last = max(w["stop"] for w in found["windows"] if w["label"])
+    assert all(done["start"] < last for done in found["repetitions"]["each"])
 
 
 def test_a_video_is_scored_and_drawn(scorer, video, tmp_path):
