@@ -38,6 +38,10 @@ def maps() -> dict[str, Any]:
             "step": 2,
             "workers": 0,
             "part": "train",
+            "noise": {
+                "sure": 0.012, "unsure": 0.06, "bad": 0.15, "lost": 0.08, "far": 0.18,
+                "drop": 0.05, "faceless": 0.1,
+            },
         },
         "optimizer": {
             "name": "adamw",
@@ -71,8 +75,8 @@ def pictures() -> dict[str, Any]:
             "width": 96,
             "layers": 2,
             "pyramid": (64, 96, 112, 96),
-            "size": 192,
-            "sigma": 8.0,
+            "size": 128,
+            "sigma": 6.0,
             "read": "bilinear",  # or "mean": by the heat map's weight
             "detector": "small",  # what finds the people at use
             "second": "",
@@ -118,9 +122,9 @@ def mixed() -> dict[str, Any]:
         data={
             "valid": "people",
             "sets": {"lspet": 0.25, "multi": 0.15},
-            "deep": {"people": 0.5, "simulated": 0.1},
+            "deep": {"people": 0.6},
         },
-        train={"steps": 2500},
+        train={"steps": 3200},
     )
 
 

@@ -53,8 +53,8 @@ class PicturesModel:
     width: int = 96
     layers: int = 2
     pyramid: tuple[int, ...] = (64, 96, 112, 96)
-    size: int = 192
-    sigma: float = 8.0
+    size: int = 128
+    sigma: float = 6.0
     read: str = "bilinear"
     detector: str = "small"
     second: str = ""

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from bodyjax import sections
+from bodyjax.data.poses3d import human36m
 from bodyjax.data.poses3d.mocap import POINTS, mocap
 from bodyjax.data.poses3d.rendered import rendered
 from bodyjax.data.stream import Mixture, Stream
@@ -44,7 +46,8 @@ class Noise:
 
     sure, unsure: standard deviations of joints found well and badly; bad: share of the joints of a
     person that are unsure, 0 to twice that; lost: share of people with errors of `far`; drop: share
-    of joints that are not given.
+    of joints that are not given; faceless: share of people of whose face only the head's middle is
+    given, as in data sets without a face.
     """
 
     sure: float = 0.012
@@ -53,13 +56,14 @@ class Noise:
     lost: float = 0.08
     far: float = 0.18
     drop: float = 0.05
+    faceless: float = 0.1
 
 
 @dataclass(frozen=True)
 class PoseData:
-    """`config.data` of kind poses3d. mocap: an .npz in the layout of data/mocap; people: a folder
-    in that of data/people, "" for none, joints: what a detector found there; shares: of both in
-    a batch; views: cameras for each pose; batch: poses a step; step: every step-th frame of mocap.
+    """`config.data` of kind poses3d. mocap: an .npz in the layout of data/mocap, or the folder of
+    data/real3d, whose training subjects of Human3.6M are taken; people: a folder in the layout of
+    data/people, "" for none, joints: what a detector found there; shares: of both in a batch; views: cameras for each pose; batch: poses a step; step: every step-th frame of mocap.
     """
 
     kind: str
@@ -166,7 +170,7 @@ def disturbed(
     moved = xy + rng.normal(size=xy.shape) * (sigma * unit[:, None])[..., None]
     score = 0.85 - 6.0 * np.minimum(sigma, 0.09) + rng.normal(0, 0.12, sigma.shape)
     given = rng.random((count, joints)) >= noise.drop * rng.uniform(0, 2, (count, 1))
-    face = rng.random(count) < 0.1  # data sets without a face: all of it but the head's middle
+    face = rng.random(count) < noise.faceless
     given[face, 12:15] = False
     return moved, np.where(given, np.clip(score, 0.05, 1.0), 0.0)
 
@@ -210,8 +214,9 @@ def feed(config: Mapping[str, Any], *, host: tuple[int, int] = (0, 1)) -> Stream
         raise ConfigError("no set of poses", place="data", hint="data.mocap or data.people")
     parts, held, found = [], None, None
     if data.mocap:
-        parts.append(mocap(data.mocap, data.part, step=data.step))
-        held = mocap(data.mocap, "valid", step=10)
+        read = human36m.train_side if Path(data.mocap).is_dir() else mocap
+        parts.append(read(data.mocap, data.part, step=data.step))
+        held = read(data.mocap, "valid", step=10)
     if data.people:
         parts.append(rendered(data.people, data.part, data.joints or None))
         if data.joints:
