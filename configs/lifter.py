@@ -39,8 +39,13 @@ def maps() -> dict[str, Any]:
             "workers": 0,
             "part": "train",
             "noise": {
-                "sure": 0.012, "unsure": 0.06, "bad": 0.15, "lost": 0.08, "far": 0.18,
-                "drop": 0.05, "faceless": 0.1,
+                "sure": 0.012,
+                "unsure": 0.06,
+                "bad": 0.15,
+                "lost": 0.08,
+                "far": 0.18,
+                "drop": 0.05,
+                "faceless": 0.1,
             },
         },
         "optimizer": {

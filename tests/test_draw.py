@@ -81,6 +81,18 @@ def test_label_is_in_the_corner_and_fits_the_width():
     assert (draw.label(image, []) == image).all()
 
 
+def test_a_caption_is_a_band_along_the_bottom_that_fits():
+    image = np.full((240, 320, 3), 200, np.uint8)
+    out = draw.caption(image, ["a rather long line of text for a picture of this width", "second"])
+    rows = np.flatnonzero((out != image).any((1, 2)))
+    assert rows.max() == 239
+    assert 100 < rows.min() < 215
+    assert (out[rows.min(), 0] < 90).all()
+    assert out[..., 0].max() > 240
+    assert (draw.caption(image, []) == image).all()
+    assert (image == 200).all()
+
+
 def test_attention_bars_are_as_high_as_their_weights():
     image = np.full((240, 100, 3), 255, np.uint8)
     out = draw.attention(image, [0.1, 0.4, 0.2, 0.0], current=1)

@@ -29,7 +29,6 @@ from bodyjax.data.video.writing import WRITTEN
 from bodyjax.errors import ConfigError, DataError, UserError
 
 if TYPE_CHECKING:
-    from bodyjax.lift import Lifter
     from bodyjax.lift.motions import Motion
 
 EXIT_SOME_BAD = 1
@@ -96,6 +95,7 @@ def _video(
     outputs.check(written, {source: "the input"} | outputs.of_checkpoint(options.checkpoint))
 
     from bodyjax import lift
+    from bodyjax.camera import FIELD_OF_VIEW
     from bodyjax.lift import bvh, overlay, parameters, records, rules, trc
     from bodyjax.lift.motions import video
 
@@ -114,7 +114,7 @@ def _video(
     prompts.sort(key=lambda event: (event.start, event.person))
     words = {
         "scale": "given height" if height else "mean adult",
-        "camera_from": "assumed: 50 degrees across the longer side",
+        "camera_from": f"assumed: {FIELD_OF_VIEW:g} degrees",
     }
     if options.out:
         overlay.write(clip, options.out, lifted, prompts, _bar)
@@ -172,7 +172,7 @@ def _pictures(
         try:
             people = lift.people(lifter, file, height=height, image_id=number)
             if file in targets:
-                _draw_picture(lifter, file, targets[file], people)
+                _draw_picture(file, targets[file], people)
         except DataError as error:
             bad.append(str(error))
             continue
@@ -195,31 +195,15 @@ def _plain(person: dict[str, Any]) -> dict[str, Any]:
     return {**person, "xyz": numbers(person["xyz"], 1)}
 
 
-def _draw_picture(lifter: Lifter, file: Path, target: Path, people: list[dict[str, Any]]) -> None:
-    """The picture with joints, and the people in space from the right beside it."""
-    import numpy as np
+def _draw_picture(file: Path, target: Path, people: list[dict[str, Any]]) -> None:
     from PIL import Image
 
     from bodyjax.data.pictures.images import any_picture
     from bodyjax.detect.found import write_picture
-    from bodyjax.lift.motions import Motion, roots
-    from bodyjax.lift.overlay import drawn
+    from bodyjax.lift.overlay import picture
 
-    table = np.array([person["keypoints"] for person in people]).reshape(-1, 17, 3)
-    sure = np.array([person["found"] for person in people], bool).reshape(-1, 17)
-    xyz = np.array([person["xyz"] for person in people]).reshape(-1, 17, 3)
-    score = np.where(sure, table[..., 2], 0.0)
-    camera = np.array(people[0]["camera"]) if people else np.ones(4)
-    root = roots(xyz, table[..., :2], score, camera) if people else np.zeros((0, 3))
-    now = np.array([1.0])
-    motions = [
-        Motion(i, np.array([0]), now, table[i : i + 1, :, :2], score[i : i + 1],
-               xyz[i : i + 1], root[i : i + 1])
-        for i in range(len(people))
-    ]  # fmt: skip
     target.parent.mkdir(parents=True, exist_ok=True)
-    picture = next(drawn([any_picture(file)], now, motions, []))
-    write_picture(Image.fromarray(picture), target)
+    write_picture(Image.fromarray(picture(any_picture(file), people)), target)
 
 
 def _say(file: str | None, result: Any) -> None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from os import PathLike
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -12,14 +12,12 @@ from bodyjax import draw
 from bodyjax.data.video.files import Video
 from bodyjax.data.video.writing import write_overlay
 from bodyjax.lift import turning_view
-from bodyjax.lift.motions import Lifted, Motion
+from bodyjax.lift.motions import Lifted, Motion, roots
 from bodyjax.lift.rules import Event
 from bodyjax.skeleton import COCO17
 
 READABLE = 1.5
 """Seconds for which a prompt is shown at least."""
-RADIUS = 1100.0
-"""mm about one person that the view in space shows."""
 
 
 def write(
@@ -42,45 +40,59 @@ def drawn(
     prompts: Sequence[Event],
 ) -> Iterator[np.ndarray]:
     """The frames of `write`, (height, width + width of the view, 3) uint8, one at a time."""
-    radius = view_radius(motions)
-    for number, (frame, time) in enumerate(zip(frames, times, strict=True)):
-        here = [
-            (motion, int(row))
-            for motion in motions
-            for row in np.flatnonzero(motion.frames == number)
-        ]
-        several = len(motions) > 1
-        image, people = frame, np.zeros((0, 17, 3))
-        if here:
-            xy = np.stack([motion.xy[row] for motion, row in here])
-            score = np.stack([motion.score[row] for motion, row in here])
-            numbers = [motion.identity + 1 for motion, _ in here] if several else None
-            image = draw.skeletons(frame, xy, score, COCO17, numbers=numbers)
-            xyz = np.stack([motion.xyz[row] for motion, row in here])
-            root = np.stack([motion.root[row] for motion, row in here])
-            people = turning_view.together(xyz, root, xy)
+    several = len(motions) > 1
+    shown = [here(motions, number) for number in range(len(times))]
+    spaces = [turning_view.together(one.xyz, one.root, one.xy) for one in shown]
+    reach = turning_view.extent(spaces)
+    for frame, time, one, people in zip(frames, times, shown, spaces, strict=True):
+        numbers = [int(i) + 1 for i in one.identity] if several else None
+        image = draw.skeletons(frame, one.xy, one.score, COCO17, numbers=numbers)
         image = draw.caption(image, captions(prompts, float(time), several))
         height, width = image.shape[:2]
         size = (round(min(height, 0.75 * max(width, height))), height)
         angle = turning_view.TURN * float(time)
-        yield np.concatenate([image, turning_view.panel(people, size, angle, radius)], axis=1)
+        yield np.concatenate([image, turning_view.panel(people, size, angle, reach)], axis=1)
 
 
-def view_radius(motions: Sequence[Motion]) -> float:
-    """mm that the view must show about the middle of everyone, the same over the whole video."""
-    frames = sorted({int(frame) for motion in motions for frame in motion.frames})
-    reach = RADIUS
-    for number in frames:
-        at = [(motion, np.flatnonzero(motion.frames == number)) for motion in motions]
-        here = [(motion, rows[0]) for motion, rows in at if len(rows)]
-        if len(here) > 1:
-            people = turning_view.together(
-                *(np.stack([getattr(m, name)[row] for m, row in here])
-                  for name in ("xyz", "root", "xy"))
-            )  # fmt: skip
-            low, high = np.nanmin(people, axis=(0, 1)), np.nanmax(people, axis=(0, 1))
-            reach = max(reach, float(np.linalg.norm((high - low)[[0, 2]])) / 2)
-    return reach
+def picture(image: np.ndarray, people: Sequence[Mapping[str, Any]]) -> np.ndarray:
+    """A picture (H, W, 3) uint8 with its people, as lift.people gives them, and beside it the view
+    of them in space from 45 degrees to the right."""
+    table = np.array([person["keypoints"] for person in people]).reshape(-1, 17, 3)
+    sure = np.array([person["found"] for person in people], bool).reshape(-1, 17)
+    xyz = np.array([person["xyz"] for person in people]).reshape(-1, 17, 3)
+    xy, score = table[..., :2], np.where(sure, table[..., 2], 0.0)
+    root = np.zeros((0, 3))
+    if people:
+        root = roots(xyz, xy, score, np.array(people[0]["camera"]))
+    motions = [
+        Motion(i, np.zeros(1, int), np.zeros(1), xy[[i]], score[[i]], xyz[[i]], root[[i]])
+        for i in range(len(people))
+    ]
+    return next(drawn([image], np.array([45.0 / turning_view.TURN]), motions, []))
+
+
+class Shown(NamedTuple):
+    """The people of a frame: identity (P,), xy (P, 17, 2), score (P, 17), xyz (P, 17, 3), root (P,
+    3)."""
+
+    identity: np.ndarray
+    xy: np.ndarray
+    score: np.ndarray
+    xyz: np.ndarray
+    root: np.ndarray
+
+
+def here(motions: Sequence[Motion], number: int) -> Shown:
+    """Who is seen in a frame."""
+    rows = [(motion, number - int(motion.frames[0])) for motion in motions]
+    kept = [(motion, row) for motion, row in rows if 0 <= row < len(motion.frames)]
+    return Shown(
+        np.array([motion.identity for motion, _ in kept], int),
+        np.array([motion.xy[row] for motion, row in kept]).reshape(-1, 17, 2),
+        np.array([motion.score[row] for motion, row in kept]).reshape(-1, 17),
+        np.array([motion.xyz[row] for motion, row in kept]).reshape(-1, 17, 3),
+        np.array([motion.root[row] for motion, row in kept]).reshape(-1, 3),
+    )
 
 
 def captions(prompts: Sequence[Event], time: float, several: bool) -> list[str]:

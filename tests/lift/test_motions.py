@@ -1,0 +1,78 @@
+"""People of frames become motions: who is kept, where they stand, gaps, and constant rates."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from bodyjax.detect.videos import FramePeople
+from bodyjax.lift import motions
+from tests.lift.simulated_motion import simulated
+
+
+def frame(identities, score=0.9, bridged=False, value=10.0):
+    count = len(identities)
+    xy, ones = np.full((count, 17, 2), value), np.ones((count, 17))
+    return FramePeople(
+        np.array(identities, int), xy, 0.8 * ones, xy, 0.8 * ones,
+        (0 if bridged else 1) * ones.astype(bool), np.full(count, score),
+        np.full(count, bridged), 0,
+    )  # fmt: skip
+
+
+def test_frames_become_people():
+    frames = [frame([0, 2]), frame([0], bridged=True, score=0.1), frame([2, 0], value=30.0)]
+    times = np.array([0.0, 0.1, 0.4])
+    first, second = motions.by_person(frames, times, 0.5)
+    assert (first.identity, first.frames.tolist()) == (0, [0, 1, 2])
+    assert (second.identity, second.times.tolist()) == (2, [0.0, 0.4])
+    assert first.xy[:, 0, 0].tolist() == [10, 10, 30]
+    assert (first.score == 0.8).all()  # a bridged joint counts, a guess does not
+    guess = frames[0]._replace(found=np.zeros((2, 17), bool))
+    assert (motions.by_person([guess], times[:1])[0].score == 0).all()
+    assert np.isnan(first.xyz).all()
+    assert np.isnan(first.root).all()
+    # The weak are left out by their mean over the frames in which they were found.
+    assert [
+        one.identity for one in motions.by_person([*frames, frame([7], 0.4)], np.arange(4.0), 0.5)
+    ] == [0, 2]
+    assert motions.by_person([frame([]), frame([])], times[:2]) == []
+
+
+def test_who_is_seen_long_enough():
+    motion, _ = simulated("squat", frames=12)
+    assert motions.long_enough(motion)
+    short = motion._replace(times=motion.times / 2)
+    assert not motions.long_enough(short)
+    assert not motions.long_enough(short._replace(times=motion.times[:1]))
+
+
+@pytest.mark.parametrize("name", ["squat", "push_up"])
+def test_the_place_is_found_from_the_picture(name):
+    motion, camera = simulated(name, seed=6, frames=33)
+    found = motions.roots(motion.xyz, motion.xy, motion.score, camera)
+    np.testing.assert_allclose(found, motion.root, atol=15)
+    score = motion.score.copy()
+    score[4] = 0
+    found = motions.roots(motion.xyz, motion.xy, score, camera)
+    assert np.flatnonzero(np.isnan(found[:, 0])).tolist() == [4]
+
+
+def test_gaps_are_filled_and_times_made_even():
+    motion, _ = simulated("squat", frames=30)
+    xyz, root = motion.xyz.copy(), motion.root.copy()
+    xyz[[0, 7]], root[:] = np.nan, np.nan
+    whole = motions.filled(motion._replace(xyz=xyz, root=root))
+    np.testing.assert_allclose(whole.xyz[7], (xyz[6] + xyz[8]) / 2)
+    np.testing.assert_allclose(whole.xyz[0], xyz[1])
+    assert (whole.root == 0).all()
+    assert np.isnan(xyz[7]).all()  # what was given stays
+    times = motion.times.copy()
+    times[1:] += 0.02
+    even, rate = motions.steady(motion._replace(times=times))
+    assert rate == pytest.approx(29 / times[-1])
+    np.testing.assert_allclose(np.diff(even.times), 1 / rate)
+    np.testing.assert_allclose(even.xyz[[0, -1]], motion.xyz[[0, -1]], atol=1e-9)
+    same, rate = motions.steady(motion)
+    assert rate == pytest.approx(15)
+    np.testing.assert_allclose(same.xyz, motion.xyz, atol=1e-6)
