@@ -99,7 +99,10 @@ class Scored(NamedTuple):
     def told(self) -> Scored:
         """The windows that have a verdict, perhaps none."""
         rows = [row for row, reason in enumerate(self.reasons) if not reason]
-        return Scored(*(part[rows] for part in self[:-1]), ("",) * len(rows))
+        return Scored(
+            self.at[rows], self.probability[rows], self.attention[rows], self.attended[rows],
+            self.share[rows], ("",) * len(rows),
+        )  # fmt: skip
 
 
 def load(
@@ -302,7 +305,7 @@ def score_track(scorer: Scorer, track: Track, size: tuple[int, int]) -> Scored:
     steps = attention.shape[1]
     shares = np.array(even_times(steps)) if system.steps else np.linspace(0, 1, steps)
     attended = np.stack([np.interp(shares, np.linspace(0, 1, len(rows)), rows) for rows in at])
-    reasons = exercise.reasons(scorer.exercise, *arrays, system.skeleton)
+    reasons = exercise.reasons(scorer.exercise, arrays[0], arrays[1], arrays[2], system.skeleton)
     return Scored(at, probability, attention, attended, share[: len(at)], reasons)
 
 
