@@ -38,7 +38,7 @@ OF_VIDEOS = ("rules", "bvh", "trc", "npz", "angles")
 
 def main(arguments: list[str]) -> int:
     parser = flags.parser("lift", __doc__)
-    parser.add_argument("--checkpoint", required=True, help="a run's folder or shipped weights")
+    parser.add_argument("--checkpoint", help="a run's folder or weights (default: the shipped)")
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--video", help="a video, or a folder of numbered frames")
     what.add_argument("--input", help="a picture, a video, or a folder of pictures")
@@ -60,6 +60,8 @@ def main(arguments: list[str]) -> int:
         if getattr(options, flag) == "":
             raise ConfigError("is empty", place=f"--{flag}", hint="name a file")
     settings = flags.detector_settings(options)
+    if options.checkpoint is not None:
+        settings["checkpoint"] = options.checkpoint
     height = body_height(options.height)
     source = Path(options.video or options.input)
     if options.input and not files.is_video(source):
@@ -100,7 +102,7 @@ def _video(
     from bodyjax.lift.motions import video
 
     chosen = rules.read(options.rules) if options.rules else []
-    lifter = lift.load(options.checkpoint, **settings)
+    lifter = lift.load(**settings)
     clip = _opened(source, options.on_bad)
     lifted = video(
         lifter, source, height=height or lift.MEAN_HEIGHT, on_bad=options.on_bad, progress=_bar
@@ -165,7 +167,7 @@ def _pictures(
 
     from bodyjax import lift
 
-    lifter = lift.load(options.checkpoint, **settings)
+    lifter = lift.load(**settings)
     results: list[dict[str, Any]] = []
     bad: list[str] = []
     for number, file in enumerate(_bar(pictures, len(pictures))):

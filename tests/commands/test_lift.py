@@ -38,7 +38,7 @@ def folder(tmp_path, monkeypatch, system):
     small = motion.xy * (40 / SIZE[1]) * 0.9
     poses = {n + 1: [body(pose)] for n, pose in enumerate(small)}
     poses |= {1: [body(small[0]), body(small[0] + np.array([18, 0]))]}
-    monkeypatch.setattr(lifting, "load", lambda name, **more: lifting.make(*system, knowing(poses)))
+    monkeypatch.setattr(lifting, "load", lambda **more: lifting.make(*system, knowing(poses)))
     frames = [np.full((40, 50, 3), colour(n), np.uint8) for n in range(FRAMES + 2)]
     write_video(tmp_path / "squat.mp4", np.stack(frames[2 : FRAMES + 1]), 12)
     write_video(tmp_path / "two.mp4", np.stack([frames[1]] * 8), 12)
@@ -114,7 +114,7 @@ def test_pictures_of_a_folder(folder, capsys):
 
 
 def test_mistakes_are_found_before_the_model_is_loaded(folder, monkeypatch):
-    monkeypatch.setattr(lifting, "load", lambda *words, **more: pytest.fail("was loaded"))
+    monkeypatch.setattr(lifting, "load", lambda **more: pytest.fail("was loaded"))
     (folder / "bad.json").write_text('{"rules": [\n{"parameter": "knee_gp", "comparison": "<",'
                                      ' "value": 1, "text": "x"}]}')  # fmt: skip
     wrong = {
