@@ -25,8 +25,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bodyjax import files
-from bodyjax.commands import flags, gallery, outputs
+from bodyjax.commands import flags, gallery, live, outputs
 from bodyjax.commands.outputs import Output
+from bodyjax.data.video.live import is_live
 from bodyjax.data.video.writing import WRITTEN
 from bodyjax.errors import ConfigError, DataError, UserError
 
@@ -65,7 +66,17 @@ class Read(NamedTuple):
 def main(arguments: list[str]) -> int:
     parser = flags.parser("detect", __doc__)
     parser.add_argument("--checkpoint", default="small", help="a run's folder or shipped weights")
-    parser.add_argument("--input", required=True, help="a picture, a video, or a folder of them")
+    parser.add_argument(
+        "--input",
+        required=True,
+        help="a picture, a video, a folder of them, a camera's number, or a stream's address",
+    )
+    parser.add_argument(
+        "--allow-network", action="store_true", help="an address (rtsp, http, https) may be read"
+    )
+    parser.add_argument(
+        "--page", metavar="PORT", help="show a camera or stream on 127.0.0.1 (0: any free port)"
+    )
     parser.add_argument("--out", help="overlay: a file, or a folder for a folder")
     parser.add_argument("--json", help="file for the result")
     parser.add_argument("--ids", help="COCO file whose picture ids the result gets")
@@ -95,12 +106,17 @@ def main(arguments: list[str]) -> int:
     for flag in ("input", "ids", "checkpoint", "second"):
         if getattr(options, flag) == "":  # "" would be the folder where one stands
             raise ConfigError("is empty", place=f"--{flag}", hint="name a file or folder")
+    watching = is_live(options.input) and not Path(options.input).exists()
+    if watching:
+        live.check(options)
+    elif options.page is not None:
+        raise ConfigError("--page is for cameras and streams", hint="--out draws files")
     root = Path(options.input)
-    found_files = input_files(root)
+    found_files = files.Listing([]) if watching else input_files(root)
     ids = picture_ids(root, found_files.files, options.ids) if options.ids else {}
     inputs = list(ids) if options.ids else found_files.files
     also = {Path(options.ids): "the file of ids"} if options.ids else {}
-    targets = check_outputs(options, inputs, also)
+    targets = {} if watching else check_outputs(options, inputs, also)
 
     gc.set_threshold(100_000, 20, 20)  # imports and tracing leave objects: a tenth of the start
     from bodyjax import detect
@@ -114,6 +130,8 @@ def main(arguments: list[str]) -> int:
     else:
         detector = detect.load_kept(kept / "traced", options.checkpoint, **settings)
     least = detector.settings.min_person if least is None else least
+    if watching:
+        return live.run(detector, options, every, least)
     people: list[dict[str, Any]] = []
     bad: list[str] = []
     weak = full = several = damaged = 0

@@ -49,30 +49,49 @@ def follow(
     """Identities over a video. times (F,) seconds, never decreasing (`spread` spaces equal ones
     evenly up to the next); xy[f] (P_f, J, 2) pixels, NaN where a joint is absent; score[f] (P_f,
     J). Every person of every frame gets an identity."""
-    from scipy.optimize import linear_sum_assignment  # half a second that a picture need not wait
-
     settings = settings or Settings()
     times = spread(times)
     least = _least_step(times)
     step = float(np.median(np.diff(times))) if len(times) > 1 else 0.0
     max_gap = max(settings.max_gap, 1.5 * step)
-    alive: list[_Identity] = []
+    follower = Follower(settings.min_similarity, max_gap, least)
     all_identities: list[_Identity] = []
     for frame, (time, points) in enumerate(zip(times, xy, strict=True)):
-        alive = [one for one in alive if time - one.time <= max_gap]
-        likeness = np.array([[_similarity(one.at(time), pose) for pose in points] for one in alive])
-        likeness = likeness.reshape(len(alive), len(points))
-        taken = set()
-        for i, row in zip(*linear_sum_assignment(likeness, maximize=True), strict=True):
-            if likeness[i, row] >= settings.min_similarity:
-                alive[i].see(time, frame, int(row), points[row], least)
-                taken.add(row)
-        for row in set(range(len(points))) - taken:
-            fresh = _Identity(len(all_identities))
-            fresh.see(time, frame, row, points[row], least)
-            alive.append(fresh)
-            all_identities.append(fresh)
+        for one in follower.take(time, frame, points):
+            if len(one.rows) == 1:
+                all_identities.append(one)
     return _frames(times, xy, score, all_identities, settings)
+
+
+class Follower:
+    """Who is who, frame after frame, without knowing what comes. max_gap: seconds that an identity
+    survives; shorter steps than `least` seconds say nothing about speeds."""
+
+    def __init__(self, min_similarity: float, max_gap: float, least: float) -> None:
+        self.min_similarity, self.max_gap, self.least = min_similarity, max_gap, least
+        self.alive: list[_Identity] = []
+        self.count = 0
+
+    def take(self, time: float, frame: int, points: np.ndarray) -> list[_Identity]:
+        """The identities of the people (P, J, 2) of a frame, in their order."""
+        # Half a second that a picture need not wait.
+        from scipy.optimize import linear_sum_assignment
+
+        self.alive = [one for one in self.alive if time - one.time <= self.max_gap]
+        likeness = np.array(
+            [[_similarity(one.at(time), pose) for pose in points] for one in self.alive]
+        ).reshape(len(self.alive), len(points))
+        found: dict[int, _Identity] = {}
+        for i, row in zip(*linear_sum_assignment(likeness, maximize=True), strict=True):
+            if likeness[i, row] >= self.min_similarity:
+                found[int(row)] = self.alive[i]
+        for row in range(len(points)):
+            if row not in found:
+                found[row] = _Identity(self.count)
+                self.alive.append(found[row])
+                self.count += 1
+            found[row].see(time, frame, row, points[row], self.least)
+        return [found[row] for row in range(len(points))]
 
 
 def spread(times: Sequence[float] | np.ndarray) -> np.ndarray:

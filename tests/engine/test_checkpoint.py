@@ -15,6 +15,7 @@ from bodyjax import files
 from bodyjax.engine import checkpoint as ckpt
 from bodyjax.engine import run_folder, seals
 from bodyjax.errors import CheckpointError
+from tests.documents import ROOT, blocks
 
 RNG = np.random.default_rng(0)
 
@@ -339,3 +340,14 @@ def test_weights_may_refer_to_other_shipped_weights(
     shutil.rmtree(tmp_path / "small")
     with pytest.raises(CheckpointError, match="there is no such checkpoint"):
         ckpt.load("commands")
+
+
+def test_orbax_alone_restores_as_the_page_says(made):
+    block = next(one for one in blocks(ROOT / "docs/checkpoints.md") if "orbax" in one.text)
+    names: dict[str, Any] = {}
+    assert '"runs/classifier-default"' in block.text
+    exec(block.text.replace("runs/classifier-default", str(made)), names)
+    assert names["step"].name == "20"
+    kernel = names["model"]["params"]["a"]["kernel"]
+    np.testing.assert_array_equal(kernel, MODEL["params"]["a"]["kernel"])
+    assert names["record"]["meta"]["labels"] == ["x", "y"]
