@@ -76,12 +76,8 @@ def listed(source: Path, endings: Sequence[str]) -> Listed:
     if source.is_dir():
         found = files.listed(source, endings)
         ids = [file.relative_to(source).as_posix() for file in found.files]
-        counts = (
-            (found.others, "files with other endings"),
-            (found.hidden, "hidden files"),
-            (found.broken, "links to nothing"),
-        )
-        passed = ", ".join(f"{count} {what}" for count, what in counts if count)
+        counts = files.skipped_counts(found.skipped, source)
+        passed = ", ".join(f"{count} {what}" for what, count in counts.items())
         root = source
     else:
         ids, root, passed = _of_list(source, endings), source.parent, ""

@@ -197,7 +197,7 @@ def _tile(root: Path, sure: float, name: str, label: str) -> str:
 
 def middle(file: Path) -> np.ndarray:
     """A picture, or the middle frame of a video: (H, W, 3) uint8. DataError if it can't be read."""
-    if file.suffix.lower() in files.PICTURES and not files.is_video(file):
+    if not (files.is_video(file) or file.is_dir()):
         return read_image(file)
     video = open_video(file)
     return video.read([video.frames // 2], threads=1)[0]

@@ -92,13 +92,9 @@ def check(options: Any, beam_options: list[str]) -> None:
                 raise ConfigError(f"{flag} belong to --engine beam")
     if not options.source.exists():
         raise UserError("no such folder or list", file=options.source, place="--source")
-    outputs.keep_apart([Output("--out", options.out, folder=True)], reads(options))
+    reads = {options.source: "the source"} | outputs.of_checkpoint(options.checkpoint)
+    outputs.keep_apart([Output("--out", options.out, folder=True)], reads)
     results.check_kind(options.format)
-
-
-def reads(options: Any) -> dict[Path, str]:
-    """What the command reads, for the check of its outputs."""
-    return {options.source: "the source"} | outputs.of_checkpoint(options.checkpoint)
 
 
 def beam_engine(runner: str, options: list[str], allow_ports: bool) -> Callable[..., None]:
@@ -125,7 +121,6 @@ def archive(options: Any, given: Mapping[str, Any], engine: Callable[..., None])
     about = {"source": f"{len(source.rows)} clips of {options.source}", **about}
     if source.passed_over:
         print(f"passed over: {source.passed_over}", file=sys.stderr)
-    outputs.check([Output("--out", out, folder=True)], reads(options))
     with manifests.locked(out):
         manifest = manifests.begin(out, source.rows, made_of, about, options.format, work.batch)
         del work, source.rows[:]  # the workers have their own

@@ -118,11 +118,9 @@ def archive(found: Checkpoint, *, on_bad: str = "raise", **settings: Any) -> Wor
     detector = detect.load(found, **settings)
 
     def read(file: Path, beat: Beat) -> np.ndarray | Path:
-        if file.suffix.lower() in files.PICTURES and not files.is_video(file):
+        if not (files.is_video(file) or file.is_dir()):
             return read_image(file)
-        open_video(
-            file, on_bad
-        )  # remembers the index; its frames are decoded while people are found
+        open_video(file, on_bad)  # remembers the index; frames are decoded while people are found
         return file
 
     def run(clips: list[Any], beat: Beat) -> list[Answer | DataError]:
@@ -154,17 +152,16 @@ def of_video(detector: Detector, file: Path, on_bad: str, beat: Beat) -> Answer:
             yield frame
 
     clip = open_video(file, on_bad)
-    frames, left_out = videos.without_weak(
-        detect.in_video(detector, clip, progress=lively), detector.settings.min_person
-    )
+    each = detect.in_video(detector, clip, progress=lively)
+    frames, left_out = videos.without_weak(each, detector.settings.min_person)
     people = [
         person
-        for number, (time, found) in enumerate(zip(clip.times, frames, strict=True))
-        for person in videos.coco_frame(found, number, float(time), clip.size)
+        for number, (time, frame) in enumerate(zip(clip.times, frames, strict=True))
+        for person in videos.coco_frame(frame, number, float(time), clip.size)
     ]
     about = {"size": list(clip.size), "length": clip.frames, "duration": round(clip.duration, 6)}
     told = {**about, "damaged": clip.left_out, "people": people, "left_out": left_out}
-    return counted(max((len(found.identity) for found in frames), default=0), told)
+    return counted(max((len(frame.identity) for frame in frames), default=0), told)
 
 
 def counted(most: int, told: dict[str, Any]) -> Answer:

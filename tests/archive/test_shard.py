@@ -143,7 +143,7 @@ def test_a_list_gives_what_its_folder_gives(clips, tmp_path):
     missing = [row for row in found.rows if row.bytes < 0]
     assert [row.id for row in missing] == ["no.mp4"]
     assert len(found.rows) == len(folder.rows) + 1
-    assert folder.passed_over == "1 files with other endings, 1 hidden files"
+    assert folder.passed_over == "1 hidden files (.hidden.mp4), 1 files of other kinds (notes.txt)"
     (tmp_path / "list.txt").write_text("a.mp4\nb.mp4\na.mp4\n")
     with pytest.raises(DataError, match=r"line 3: a\.mp4 stands in line 1 too"):
         manifests.listed(tmp_path / "list.txt", jobs.VIDEOS)

@@ -121,7 +121,8 @@ def test_flags_that_can_not_work_are_refused_before_anything_is_loaded(clips, tm
         (["--runner", "FnApiRunner"], "--runner belong to --engine beam"),
         (["--", "--region=x"], "behind -- belong to --engine beam"),
         (["--source", str(tmp_path / "none")], "no such folder or list"),
-        (["--out", str(clips / "out")], "--out lies in the source"),
+        (["--out", str(clips / "0.mp4")], "is a file; name a folder"),
+        (["--out", str(clips / "out")], "--out lies in the source; choose another place"),
         (["--turns"], "belongs to a second look"),
     ):
         with pytest.raises(UserError, match=message) as caught:
