@@ -44,7 +44,8 @@ def do_shard(out: Path, key: str, manifest: Manifest, root: Path, work: Work) ->
     count = 0
     # A shard whose results are there is finished, so they get their name after the dead letters.
     with results.writing(results.file_of(out, key, manifest.kind), manifest.kind) as add:
-        for row, answer in _answered(stream, work, hand):
+        for row, found in _answered(stream, work, hand):
+            answer = _for_json(found)
             if isinstance(answer, Answer):
                 add({"id": row.id, **answer._asdict()})
                 count += 1
@@ -117,6 +118,15 @@ def _computed(
     # Such work may decode while it computes: the clip can be blamed.
     answer = _guarded(lambda: work.run(clips, hand.beat)[0], rows[0], hand)
     yield rows[0], answer
+
+
+def _for_json(answer: Answer | Exception) -> Answer | Exception:
+    """The answer, or the ValueError of one that JSON can't hold (NaN)."""
+    try:
+        results.text(answer._asdict() if isinstance(answer, Answer) else {})
+    except ValueError as error:
+        return error
+    return answer
 
 
 def _said(error: Exception) -> str:

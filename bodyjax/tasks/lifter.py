@@ -6,15 +6,20 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from ml_collections import ConfigDict
 
-from bodyjax import detect, systems
+from bodyjax import detect, files, lift, systems
+from bodyjax.archive import Answer, Beat, Work
+from bodyjax.archive.work import beating, people_seen, picture_or_video, without_path
 from bodyjax.contract import Prepared, Variables
 from bodyjax.data import feeds
+from bodyjax.data.video.files import open_video
 from bodyjax.engine import checkpoint
-from bodyjax.errors import CheckpointError
+from bodyjax.engine.checkpoint import Checkpoint
+from bodyjax.errors import CheckpointError, DataError
 from bodyjax.evaluate.lifting import evaluate as evaluate
-from bodyjax.lift import boxes
+from bodyjax.lift import boxes, motions, parameters, records
 from bodyjax.train import start
 
 FROM_DETECTOR = ("backbone", "pyramid")
@@ -72,3 +77,48 @@ def with_trunk(system: Any, detector: Variables, seed: int, name: str) -> Variab
             raise CheckpointError(what, file=name, place="start") from None
         made[part] = {**fresh[part], **fitted}
     return made
+
+
+def archive(found: Checkpoint, *, on_bad: str = "raise", **settings: Any) -> Work:
+    """The joints in space of the people in each picture and video, one after the other, without
+    prompts. The class is how many people there are, `sure` the mean of their scores. settings: the
+    detector's, as detect.load takes them."""
+    loaded = lift.load(found, **settings)
+
+    def run(clips: list[Any], beat: Beat) -> list[Answer | DataError]:
+        return [
+            of_picture(loaded, clip)
+            if isinstance(clip, np.ndarray)
+            else of_video(loaded, clip, on_bad, beat)
+            for clip in clips
+        ]
+
+    return Work(
+        lambda file, beat: picture_or_video(file, on_bad),
+        run,
+        1,
+        files.PICTURES + files.VIDEOS,
+        [loaded.variables, loaded.detector.variables],
+    )
+
+
+def of_picture(lifter: lift.Lifter, picture: np.ndarray) -> Answer:
+    """The people of a picture in space, for an archive."""
+    people = [
+        {**person, "xyz": records.numbers(person["xyz"], 1)}
+        for person in lift.people(lifter, picture)
+    ]
+    size = list(picture.shape[1::-1])
+    scores = [float(person["score"]) for person in people]
+    return people_seen(len(people), scores, {"size": size, "people": people})
+
+
+def of_video(lifter: lift.Lifter, file: Path, on_bad: str, beat: Beat) -> Answer:
+    """The people of a video in space, for an archive."""
+    lifted = motions.video(
+        lifter, file, on_bad=on_bad, progress=lambda frames, count: beating(beat, frames)
+    )
+    values = [parameters.measure(motion) for motion in lifted.motions]
+    told = records.video(open_video(file, on_bad), lifted, values, [], {"scale": "mean adult"})
+    scores = [float(motion.score.mean()) for motion in lifted.motions]
+    return people_seen(len(scores), scores, without_path(told))

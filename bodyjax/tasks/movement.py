@@ -14,6 +14,7 @@ from ml_collections import ConfigDict
 
 from bodyjax import draw, files, recognize, systems
 from bodyjax.archive import Answer, Beat, Work
+from bodyjax.archive.work import without_path
 from bodyjax.contract import Prepared, Source, System, Variables
 from bodyjax.data import feeds, part_checks
 from bodyjax.data.clips import feed as clip_feed
@@ -310,11 +311,6 @@ def archive(found: Checkpoint, *, on_bad: str = "raise") -> Work:
     if found.config["second"]:  # which is not part of the classifier
         parts.append(clip_joints.detector_of(found.config).variables)
     return Work(read, run, BATCH, files.VIDEOS, parts)
-
-
-def without_path(result: Mapping[str, Any]) -> dict[str, Any]:
-    """A result that does not say where the video lies."""
-    return {name: value for name, value in result.items() if name != "video"}
 
 
 def deployed(config: Any) -> Deployed:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +13,10 @@ from ml_collections import ConfigDict
 
 from bodyjax import detect, files, skeleton, systems
 from bodyjax.archive import Answer, Beat, Work
+from bodyjax.archive.work import beating, people_seen, picture_or_video
 from bodyjax.contract import Prepared, Variables
 from bodyjax.data import feeds, own_pictures
-from bodyjax.data.pictures.images import read_image
-from bodyjax.data.video.files import open_video
+from bodyjax.data.video.files import Video, open_video
 from bodyjax.detect import teacher_maps, videos
 from bodyjax.detect.detector import Detector
 from bodyjax.engine import checkpoint
@@ -108,31 +108,27 @@ def deployed(config: Any) -> Deployed:
     return Deployed(detector.predict, (canvas,))
 
 
-MANY = 5
-"""From so many people on, an archive's class is "5 or more people"."""
-
-
 def archive(found: Checkpoint, *, on_bad: str = "raise", **settings: Any) -> Work:
     """The people of each picture and video, one after the other. The class is how many are seen (at
     once, in a video), `sure` the mean of their scores. settings: as detect.load takes them."""
     detector = detect.load(found, **settings)
 
-    def read(file: Path, beat: Beat) -> np.ndarray | Path:
-        if not (files.is_video(file) or file.is_dir()):
-            return read_image(file)
-        open_video(file, on_bad)  # remembers the index; frames are decoded while people are found
-        return file
-
     def run(clips: list[Any], beat: Beat) -> list[Answer | DataError]:
         return [
             of_picture(detector, clip)
             if isinstance(clip, np.ndarray)
-            else of_video(detector, clip, on_bad, beat)
+            else of_video(detector, open_video(clip, on_bad), beat)
             for clip in clips
         ]
 
     # With a second look, the variables hold both networks.
-    return Work(read, run, 1, files.PICTURES + files.VIDEOS, detector.variables)
+    return Work(
+        lambda file, beat: picture_or_video(file, on_bad),
+        run,
+        1,
+        files.PICTURES + files.VIDEOS,
+        detector.variables,
+    )
 
 
 def of_picture(detector: Detector, picture: np.ndarray) -> Answer:
@@ -140,19 +136,12 @@ def of_picture(detector: Detector, picture: np.ndarray) -> Answer:
     people = detect.find(detector, picture)
     size = list(people.size[::-1])
     told = {"size": size, "people": people.coco(), "left_out": people.left_out}
-    return counted(len(people), told)
+    return people_seen(len(people), people.person_scores.tolist(), told)
 
 
-def of_video(detector: Detector, file: Path, on_bad: str, beat: Beat) -> Answer:
+def of_video(detector: Detector, clip: Video, beat: Beat) -> Answer:
     """The people of a video by frame, for an archive."""
-
-    def lively(frames: Iterable[Any], count: int) -> Iterator[Any]:
-        for frame in frames:
-            beat()
-            yield frame
-
-    clip = open_video(file, on_bad)
-    each = detect.in_video(detector, clip, progress=lively)
+    each = detect.in_video(detector, clip, progress=lambda frames, count: beating(beat, frames))
     frames, left_out = videos.without_weak(each, detector.settings.min_person)
     people = [
         person
@@ -161,16 +150,8 @@ def of_video(detector: Detector, file: Path, on_bad: str, beat: Beat) -> Answer:
     ]
     about = {"size": list(clip.size), "length": clip.frames, "duration": round(clip.duration, 6)}
     told = {**about, "damaged": clip.left_out, "people": people, "left_out": left_out}
-    return counted(max((len(frame.identity) for frame in frames), default=0), told)
-
-
-def counted(most: int, told: dict[str, Any]) -> Answer:
-    """How many people are seen, as a class; nobody to be sure of gives no `sure`."""
-    scores = [float(person["score"]) for person in told["people"]]
-    label = "nobody" if not most else "1 person" if most == 1 else f"{most} people"
-    if most >= MANY:
-        label = f"{MANY} or more people"
-    return Answer(label, float(np.mean(scores)) if scores else None, told)
+    most = max((len(frame.identity) for frame in frames), default=0)
+    return people_seen(most, [person["score"] for person in people], told)
 
 
 def measure(

@@ -11,6 +11,7 @@ from ml_collections import ConfigDict
 
 from bodyjax import config_history, files, recognize, score, systems
 from bodyjax.archive import Answer, Beat, Work
+from bodyjax.archive.work import without_path
 from bodyjax.contract import Prepared
 from bodyjax.data import folds, part_checks
 from bodyjax.data.folds import Fold
@@ -117,21 +118,21 @@ def archive(
     longest. The parameters are those of `open`."""
     scorer = score.load(found, condition=exercise, settings=settings)
 
-    def read(file: Path, beat: Beat) -> Path:
-        open_video(
-            file, on_bad
-        )  # remembers the index; its frames are decoded while people are found
-        return file
-
     def run(videos: list[Path], beat: Beat) -> list[Answer | DataError]:
         return [answer(score.recognize(scorer, video, on_bad, beat)) for video in videos]
 
-    return Work(read, run, 1, files.VIDEOS, [scorer.variables, scorer.detector.variables])
+    return Work(
+        lambda file, beat: open_video(file, on_bad).path,
+        run,
+        1,
+        files.VIDEOS,
+        [scorer.variables, scorer.detector.variables],
+    )
 
 
 def answer(result: dict[str, Any]) -> Answer:
     """The result of a video as an archive has it."""
-    told = {name: value for name, value in result.items() if name != "video"}
+    told = without_path(result)
     if not told["people"]:
         return Answer(None, None, told)
     longest = max(told["people"], key=lambda one: one["stop"] - one["start"])

@@ -45,17 +45,18 @@ def test_two_workers_give_what_one_gives(clips, whole, tmp_path):
 
 def test_clips_that_end_their_reader_are_dead_letters_after_two_crashes(more, tmp_path):
     log, out = tmp_path / "log", tmp_path / "out"
-    source = more("crash a.mp4", "crash b.mp4", "odd.mp4")
+    source = more("crash a.mp4", "crash b.mp4", "odd.mp4", "nan.mp4")
     jobs.work_through(source, out, 2, log=str(log))
     found = letters(out)
-    assert len(found) == BAD + 3
+    assert len(found) == BAD + 4
     for name in ("crash a.mp4", "crash b.mp4"):
         assert found[name] == ("Crashed", "it ended 2 workers (SIGSEGV, SIGSEGV)")
     assert found["odd.mp4"] == ("ValueError", "a bug in a decoder")
+    assert found["nan.mp4"][0] == "ValueError"
     read = Counter(log.read_text().splitlines())
     assert read["crash a.mp4"] == read["crash b.mp4"] == 2
     totals = results.totals(out, manifests.read(out))
-    assert totals == (GOOD, BAD + 3)
+    assert totals == (GOOD, BAD + 4)
 
 
 def test_a_reader_that_hangs_is_ended(more, tmp_path):

@@ -1,17 +1,21 @@
 """What detectors and scorers do with the clips of an archive."""
 
 import jax
+import numpy as np
 import pytest
 from PIL import Image
 
-from bodyjax import detect, systems
+from bodyjax import detect, lift, systems
 from bodyjax.archive import do_shard, results
 from bodyjax.archive import manifest as manifests
+from bodyjax.archive.work import people_seen
 from bodyjax.data.video.files import open_video
 from bodyjax.engine.checkpoint import Checkpoint
-from bodyjax.tasks import pose, sequence
+from bodyjax.tasks import lifter, pose, sequence
+from configs import lifter as lifters
 from configs.sequence import get_config
 from tests.data import make_videos
+from tests.random_variables import drawn
 from tests.tiny_detector import untrained
 
 
@@ -55,8 +59,7 @@ def test_a_detector_takes_pictures_and_videos(clips, tmp_path):
      (7, [1.0], "5 or more people", 1.0)],
 )  # fmt: skip
 def test_the_class_is_how_many_people_are_seen(most, scores, label, sure):
-    told = {"people": [{"score": score} for score in scores]}
-    assert pose.counted(most, told)[:2] == (label, sure)
+    assert people_seen(most, scores, {"size": [1, 1]}) == (label, sure, {"size": [1, 1]})
 
 
 def test_a_scorer_tells_of_the_person_seen_longest(clips, tmp_path):
@@ -84,3 +87,21 @@ def test_beats_come_with_every_frame(clips):
     clip = work.read(clips / "video.mp4", lambda: None)
     work.run([clip], lambda: beats.append(1))
     assert len(beats) == open_video(clips / "video.mp4").frames
+
+
+def test_a_lifter_takes_pictures_and_videos(clips):
+    config = lifters.get_config("maps")
+    config.model.update({"width": 8, "blocks": 1})
+    system = systems.build(config)
+    detector = detect.load(untrained(), min_person=0.0)
+    loaded = lift.make(system, drawn(system), detector)
+    found = lifter.of_picture(loaded, make_videos.frame(3))
+    people = lift.people(loaded, make_videos.frame(3))
+    assert len(people) > 0
+    assert [np.shape(one["xyz"]) for one in found.result["people"]] == [(17, 3)] * len(people)
+    assert found.result["size"] == [192, 96]
+    results.text(found._asdict())
+    told = lifter.of_video(loaded, clips / "video.mp4", "raise", lambda: None)
+    assert told[:2] == ("nobody", None)  # four frames are too short
+    assert "too short" in told.result["note"]
+    assert "video" not in told.result
