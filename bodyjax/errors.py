@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from os import PathLike
+from typing import Self
 
 
 class UserError(Exception):
@@ -24,6 +25,11 @@ class UserError(Exception):
         where = ": ".join(str(part) for part in (file, place) if part is not None)
         line = f"{where}: {message}" if where else message
         super().__init__(f"{line}; {hint}" if hint else line)
+
+    def also(self, hint: str) -> Self:
+        """The same error with a further hint."""
+        hint = f"{self.hint}; {hint}" if self.hint else hint
+        return type(self)(self.message, file=self.file, place=self.place, hint=hint)
 
 
 class ConfigError(UserError):

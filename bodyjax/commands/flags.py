@@ -50,6 +50,7 @@ def parser(name: str, description: str | None) -> argparse.ArgumentParser:
         prog=f"bodyjax {name}",
         description=description,
         formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,  # --scale would be --scales
     )
     made.add_argument("--debug", action="store_true", help="show an error's traceback as well")
     return made

@@ -109,6 +109,8 @@ def main(arguments: list[str]) -> int:
     print(f"{report.kind}: {rows}")
     counts = {**without, **report.left_out}
     left_out = "; ".join(f"{count} {reason}" for reason, count in counts.items())
+    if not left_out and report.bad:
+        left_out = f"{len(report.bad)} as named above"
     print(f"left out: {left_out or 'nothing'}")
     print(f"prepared: {report.folder}")
     return 0

@@ -45,6 +45,15 @@ def check_classes(
     return [f"{what}: {'it is' if len(absent) == 1 else 'they are'} not taught"]
 
 
+def not_judged(classes: Sequence[str], counts: np.ndarray, part: str) -> list[str]:
+    """A line if a part that is measured lacks classes. counts (C,): its clips of each class; part:
+    what it is for, "validation" or "test"."""
+    absent = [name for name, count in zip(classes, counts, strict=True) if not count]
+    if not absent:
+        return []
+    return [f"no clips for {part} of {', '.join(absent)}: its figures cover the other classes only"]
+
+
 def rows_apart(
     keys: Mapping[str, Sequence[str]],
     names: Mapping[str, Sequence[str]],
@@ -137,3 +146,10 @@ def checked_fold(
     whose = f"fold {fold.name} has "
     lines += check_classes(data.classes, counts, on_bad=on_bad, file=file, whose=whose)
     return fold, lines
+
+
+def folds_not_judged(folds: Sequence[Fold], data: Any) -> list[str]:
+    """`not_judged` of all folds' test sides together: each class in one of them is enough."""
+    tested = np.unique(np.concatenate([fold.test for fold in folds]))
+    counts = np.bincount(data.labels[tested], minlength=len(data.classes))
+    return not_judged(data.classes, counts, "test")

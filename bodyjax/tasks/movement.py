@@ -29,6 +29,7 @@ from bodyjax.evaluate.movements import evaluate as evaluate
 from bodyjax.metrics import intervals
 from bodyjax.recognize import batches, clip_joints, familiar, overlay, sliding_windows
 from bodyjax.recognize.recognizer import Clip, read_clip
+from bodyjax.simulate import motion
 from bodyjax.systems import movement_settings
 from bodyjax.systems.movement import Movement
 from bodyjax.systems.teaching import of_network
@@ -159,10 +160,11 @@ def open_all(config: ConfigDict, host: tuple[int, int]) -> dict[str, Clips]:
     check_taught(parts["train"], config, host)
     if "valid" in parts:
         parts["valid"] = clip_feed.few(parts["valid"], config.data.watched)
-        there = set(np.asarray(parts["valid"].labels).tolist())
-        absent = [name for k, name in enumerate(parts["train"].classes) if k not in there]
-        if absent:
-            say(f"no clips for validation of {', '.join(absent)}", host)
+    for part, name in (("valid", "validation"), ("test", "test")):
+        if part in parts:
+            counts = class_counts(parts[part], len(parts["train"].classes))
+            for line in part_checks.not_judged(parts["train"].classes, counts, name):
+                say(line, host)
     return parts
 
 
@@ -185,16 +187,20 @@ def apart(opened: dict[str, Clips], config: ConfigDict, host: tuple[int, int]) -
     }
 
 
+def class_counts(source: Clips, classes: int) -> np.ndarray:
+    """(classes,): the clips of each class, or in which each movement holds if several may."""
+    if isinstance(source, ClipFolder) and source.several is not None:
+        return np.asarray((source.several > 0).sum(axis=0))
+    return np.bincount(np.asarray(source.labels), minlength=classes)
+
+
 def check_taught(train: Clips, config: ConfigDict, host: tuple[int, int]) -> None:
     """part_checks.check_classes for the training clips. If several movements may hold at once, a
     single one is enough: it holds or not."""
-    held = train.several if isinstance(train, ClipFolder) else None
-    if held is None:
-        counts = np.bincount(np.asarray(train.labels), minlength=len(train.classes))
-    else:
-        counts = (held > 0).sum(axis=0)
-        if len(train.classes) == 1 and counts.all():
-            return
+    counts = class_counts(train, len(train.classes))
+    several = isinstance(train, ClipFolder) and train.several is not None
+    if several and len(train.classes) == 1 and counts.all():
+        return
     file = clip_feed.folder_of(config.data)
     for line in part_checks.check_classes(
         train.classes, counts, on_bad=config.data.on_bad, file=file
@@ -251,7 +257,8 @@ def fit_to_data(config: ConfigDict, host: tuple[int, int]) -> None:
         config.operations = ConfigDict(
             {name: row for name, row in config.operations.items() if name not in unknown}
         )
-        say(f"left out: operations of {', '.join(unknown)} (no such class in the data)", host)
+        if not set(unknown) <= set(motion.COMMANDS):  # those of the shipped configs say nothing
+            say(f"left out: operations of {', '.join(unknown)} (no such class in the data)", host)
     sliding_windows.read_operations(config.operations, tuple(config.labels), "the config")
     if config.train.best.metric and not clip_feed.has_validation(config.data):
         config.train.best.metric = ""

@@ -77,6 +77,7 @@ def checked_split(data: Sequences, section: Any, host: tuple[int, int]) -> Fold 
     else:
         keys = part_checks.row_keys(data.arrays())
         fold, lines = part_checks.checked_fold(fold, data, keys, on_bad=on_bad, file=file)
+        lines += part_checks.folds_not_judged([fold], data)
     for line in lines if host[0] == 0 else ():
         print(line)
     return fold

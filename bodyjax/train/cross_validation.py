@@ -158,6 +158,7 @@ def planned(data: Sequences, section: Folds, place: Mapping[str, Any], say: Say)
             ]
         checked = [part_checks.checked_fold(fold, data, keys, **place) for fold in folds]
         said |= dict.fromkeys(line for _, lines in checked for line in lines)
+        said |= dict.fromkeys(part_checks.folds_not_judged([fold for fold, _ in checked], data))
         runs += [Run(fold, seed, m) for fold, _ in checked for m in range(section.members)]
     for line in said:
         say(line)

@@ -206,3 +206,13 @@ def test_a_full_disk_is_said_in_the_last_line(tmp_path, what):
     assert last.startswith("error: ")
     assert last.endswith("is the disk full?")
     assert done.stderr.count("is the disk full?") == 1
+
+
+@pytest.mark.parametrize("flag", ["--scale", "--siz", "--debu", "--second-f"])
+def test_the_beginning_of_a_flag_is_a_wrong_flag(flag, capsys):
+    parser = flags.parser("any", "what it does")
+    flags.add_detector_flags(parser)
+    with pytest.raises(SystemExit) as caught:
+        parser.parse_args([flag, "1"])
+    assert caught.value.code == 2
+    assert f"unrecognized arguments: {flag}" in capsys.readouterr().err

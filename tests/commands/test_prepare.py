@@ -393,6 +393,7 @@ def test_videos_become_tables_and_a_set(tmp_path, capsys, monkeypatch):
     said = capsys.readouterr()
     assert "bad.mp4: the file is empty" in said.err
     assert "joint tables: 2, videos without: 1" in said.out
+    assert "left out: 1 videos without joints" in said.out
     found = read_joint_csv(tmp_path / "out" / "csv" / "v" / "up" / "clip.csv")
     assert found.frames.tolist() == [0, 5, 10, 15]
     assert found.people.tolist() == [0, 1]

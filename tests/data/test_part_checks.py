@@ -53,6 +53,19 @@ def test_classes_are_taught_or_named():
             part_checks.check_classes(("up",), np.array([5]), on_bad=on_bad)
 
 
+def test_a_part_that_lacks_classes_says_what_its_figures_cover(tmp_path, capsys):
+    assert part_checks.not_judged(("a", "b"), np.array([1, 2]), "test") == []
+    names = ("train/up/1", "train/up/2", "train/side/1", "train/odd/1", "test/up/1", "test/side/1")
+    data = from_config(tables(tmp_path / "parts", *names[:-1], "test/side/2"), lambda line: None)
+    section = {"path": str(tmp_path / "parts")}
+    sequence.checked_split(data, section, HOST)
+    line = "no clips for test of odd: its figures cover the other classes only"
+    assert line in capsys.readouterr().out
+    config = clip_config(tmp_path / "clips", "train/up/1", "train/odd/1", "test/up/1")
+    movement.open_all(config, HOST)
+    assert line in capsys.readouterr().out
+
+
 def test_clips_of_a_later_part_leave_the_earlier_ones():
     keys = {"train": ["1", "2", "3", "2"], "valid": ["4", "3"], "test": ["2", "5"]}
     names = {part: [f"{part}{i}" for i in range(len(rows))] for part, rows in keys.items()}
@@ -88,7 +101,8 @@ def test_folders_of_clips(tmp_path, capsys):
     copied.unlink()
     config.data.on_bad = "raise"
     assert len(movement.open_all(config, HOST)["train"]) == 3
-    assert capsys.readouterr().out == ""
+    said = "no clips for test of side: its figures cover the other classes only\n"
+    assert capsys.readouterr().out == said
 
 
 def test_a_single_class_of_clips(tmp_path):

@@ -132,6 +132,21 @@ def test_a_finished_run_says_so(run: tuple[Path, loop.FitResult], capsys) -> Non
     assert (workdir / "metrics.jsonl").read_text() == before
 
 
+def test_another_config_in_a_finished_folder_is_refused(run: tuple[Path, loop.FitResult]) -> None:
+    workdir, _ = run
+    before = (workdir / "metrics.jsonl").read_text()
+    changed = config()
+    changed.seed = 7
+    with pytest.raises(CheckpointError, match=r"config differs .*seed: 3 -> 7.*another folder"):
+        loop.fit(SYSTEM, Untouched(), changed, workdir)
+    changed.system = "other"
+    with pytest.raises(CheckpointError, match="holds a run of system"):
+        loop.fit(SYSTEM, Untouched(), changed, workdir)
+    with pytest.raises(CheckpointError, match="the data are not those of the run"):
+        loop.fit(SYSTEM, Untouched(fingerprint="others"), config(), workdir)
+    assert (workdir / "metrics.jsonl").read_text() == before
+
+
 def test_a_run_in_pieces_has_the_same_bits(
     run: tuple[Path, loop.FitResult], tmp_path: Path, capsys
 ) -> None:
@@ -276,11 +291,22 @@ def test_initial_variables_replace_parts(tmp_path: Path) -> None:
         loop.fit(SYSTEM, Points(), chosen, tmp_path / "b", initial_variables=wrong)
 
 
+class Untouched(Points):
+    """A feed of which nothing may be read."""
+
+    def train_batches(self, start):
+        raise AssertionError("the training began")
+
+    eval_batches = train_batches
+
+
 def test_mistakes_are_found_before_training(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"train\.stps"):
         loop.fit(SYSTEM, Points(), config(stps=3), tmp_path)
-    with pytest.raises(ConfigError, match=r"gives no 'acuracy'.*accuracy, n"):
-        loop.fit(SYSTEM, Points(), config(stop={"steps": 4}, best={"metric": "acuracy"}), tmp_path)
+    with pytest.raises(
+        ConfigError, match=r"gives no 'acuracy'; did you mean accuracy\?.*accuracy, n"
+    ):
+        loop.fit(SYSTEM, Untouched(), config(best={"metric": "acuracy"}), tmp_path)
 
     class Short(Points):
         def train_batches(self, start):

@@ -129,6 +129,14 @@ def test_labels_that_are_not_the_classes_of_the_data_are_refused(own):
     assert movement.prepare(own, (0, 1)).meta["labels"] == ["rest", "wave"]
 
 
+def test_operations_are_of_the_classes_that_are_trained(own, capsys):
+    movement.prepare(own, (0, 1))  # those of the shipped config are no news to who has own classes
+    assert "operations" not in capsys.readouterr().out
+    own.operations = {"waev": {"operation": "halt", "probability": 0.8, "hold": 2}}
+    movement.prepare(own, (0, 1))
+    assert "left out: operations of waev (no such class" in capsys.readouterr().out
+
+
 def test_operations_that_are_none_are_told_before_the_training(own):
     own.operations = {"wave": {"operation": "halt", "probability": 80, "hold": 2}}
     with pytest.raises(ConfigError, match=r"operations\.wave: a probability outside 0 to 1"):
@@ -144,7 +152,8 @@ def test_validation_that_can_not_be_is_told(own, capsys):
         (root / f"train/wave/{i}.mp4").unlink()
     own.data.holdout = 0.34
     movement.prepare(own, (0, 1))
-    assert "no clips for validation of wave" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "no clips for validation of wave: its figures cover the other classes only" in said
 
 
 def test_several_movements_at_once_are_trained_and_measured(own, tmp_path):

@@ -33,6 +33,7 @@ from bodyjax.errors import ConfigError, DataError, VideoError
 Example = dict[str, np.ndarray]
 
 PARTS = ("train", "valid", "test")
+SKIP = 'data.on_bad="skip" (--on-bad skip) leaves it out'
 
 
 @dataclass(frozen=True)
@@ -181,7 +182,7 @@ def clips(
                 opened.check()  # damage in the middle would end the run when it is met
         except VideoError as error:
             if on_bad == "raise":
-                raise
+                raise error.also(SKIP) from None
             manifest.bad(str(file), error.message)
             continue
         rows.append(row)
@@ -268,7 +269,10 @@ def chosen(total: int, count: int, mode: str) -> np.ndarray:
 def read_frames(example: Example, numbers: np.ndarray) -> np.ndarray:
     """These frames of a clip stored at `path`, or as bytes in `video`: (k, H, W, 3) uint8."""
     if "video" not in example:
-        return video.open_video(str(example["path"])).read(numbers, threads=1)
+        try:
+            return video.open_video(str(example["path"])).read(numbers, threads=1)
+        except VideoError as error:
+            raise error.also(SKIP) from None
     with tempfile.NamedTemporaryFile(suffix=".mp4", delete=False) as file:
         file.write(example["video"].tobytes())
     try:

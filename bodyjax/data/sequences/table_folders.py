@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bodyjax.data.clips.folder import PARTS
+from bodyjax.data.clips.folder import PARTS, SKIP
 from bodyjax.data.folds import TEST, TRAIN
 from bodyjax.data.pictures.labelled import FilePath, Manifest
 from bodyjax.data.sequences.array_sets import load
@@ -132,7 +132,7 @@ def joint_tables(
                     raise DataError(what, file=files[i])
             except DataError as error:
                 if on_bad == "raise":
-                    raise
+                    raise error.also(SKIP) from None
                 where = f"{files[i]}: {error.place}" if error.place else str(files[i])
                 manifest.bad(where, error.message)
                 continue
