@@ -22,8 +22,6 @@ from bodyjax.errors import DataError
 from bodyjax.score.exercise import evidence
 from bodyjax.skeleton import Skeleton
 
-__all__ = ["Report", "fit"]
-
 
 class Report(NamedTuple):
     """weights of the evidence values; kept: the share of rows of the exercise that count as it;

@@ -100,9 +100,13 @@ class Scored(NamedTuple):
         """The windows that have a verdict, perhaps none."""
         rows = [row for row, reason in enumerate(self.reasons) if not reason]
         return Scored(
-            self.at[rows], self.probability[rows], self.attention[rows], self.attended[rows],
-            self.share[rows], ("",) * len(rows),
-        )  # fmt: skip
+            self.at[rows],
+            self.probability[rows],
+            self.attention[rows],
+            self.attended[rows],
+            self.share[rows],
+            ("",) * len(rows),
+        )
 
 
 def load(
@@ -305,7 +309,8 @@ def score_track(scorer: Scorer, track: Track, size: tuple[int, int]) -> Scored:
     steps = attention.shape[1]
     shares = np.array(even_times(steps)) if system.steps else np.linspace(0, 1, steps)
     attended = np.stack([np.interp(shares, np.linspace(0, 1, len(rows)), rows) for rows in at])
-    reasons = exercise.reasons(scorer.exercise, arrays[0], arrays[1], arrays[2], system.skeleton)
+    joints, visible, score = arrays
+    reasons = exercise.reasons(scorer.exercise, joints, visible, score, system.skeleton)
     return Scored(at, probability, attention, attended, share[: len(at)], reasons)
 
 

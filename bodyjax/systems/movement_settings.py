@@ -110,3 +110,6 @@ def check_training(config: Any) -> None:
         message = f"has no effect on input {model.input!r}: copies are changed pixels"
         hint = "model.input = 'frames', or False"
         raise ConfigError(message, place="data.simulated_copies", hint=hint)
+    if data.worn_copies and model.input != "maps":
+        message = f"has no effect on input {model.input!r}: maps of the copies are stored"
+        raise ConfigError(message, place="data.worn_copies", hint="model.input = 'maps', or 0")

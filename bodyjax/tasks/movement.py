@@ -88,8 +88,7 @@ def learn_familiar(config: ConfigDict, path: Path, workdir: Path) -> None:
     if "valid" not in parts:
         return
     detector = trained.variables["frozen"]["detector"]
-    made = {k: stored_maps.ensure(parts[k], system, detector, config.data.stored_frames)
-            for k in ("train", "valid")}  # fmt: skip
+    made = sources(config, system, detector, {k: parts[k] for k in ("train", "valid")}, (0, 1))
     _, transform = clip_feed.transforms(config)
     predict = jax.jit(system.predict)
     training, held = (
@@ -241,7 +240,11 @@ def sources(
         return {k: clip_joints.ensure(clips[k], found, count) for k in parts}
     if config.model.input == "maps":
         assert isinstance(system, Movement)
-        return {k: stored_maps.ensure(clips[k], system, detector, count) for k in parts}
+        copies = {"train": config.data.get("worn_copies", 0)}
+        return {
+            k: stored_maps.with_worn(clips[k], system, detector, count, copies.get(k, 0))
+            for k in parts
+        }
     if config.data.simulated_copies:
         assert isinstance(system, Movement)
         look = partial(stored_maps.regions, system=system, detector=detector, count=count)

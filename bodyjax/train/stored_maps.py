@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
 
 from bodyjax.contract import Variables
 from bodyjax.data import affine
-from bodyjax.data.clips import feed, stored
+from bodyjax.data.clips import feed, stored, worn
 from bodyjax.data.clips import folder as clips
 from bodyjax.data.clips.body_region import body_region
 from bodyjax.data.clips.feed import Clips, StoredMaps
@@ -31,13 +32,30 @@ def folder() -> Path:
     return default_cache() / "maps"
 
 
-def ensure(source: Clips, system: Movement, detector: Variables, count: int) -> StoredMaps:
-    """The maps of `count` evenly spread frames of each clip, from the cache or made now.
+def with_worn(
+    source: Clips, system: Movement, detector: Variables, count: int, copies: int
+) -> StoredMaps:
+    """The maps of the clips (`ensure`), followed by those of `copies` worn copies of each."""
+    made = [ensure(source, system, detector, count, copy) for copy in range(copies + 1)]
+    if not copies:
+        return made[0]
+    rows = np.tile(np.arange(len(source)), len(made))
+    name = hashlib.sha256(repr([one.fingerprint for one in made]).encode()).hexdigest()
+    return StoredMaps(source.take(rows), np.concatenate([one.maps for one in made]), name)
+
+
+def ensure(
+    source: Clips, system: Movement, detector: Variables, count: int, copy: int = 0
+) -> StoredMaps:
+    """The maps of `count` evenly spread frames of each clip, from the cache or made now; of its
+    worn copy number `copy` (data.clips.worn) if that is above 0.
 
     Each clip has its own file, written under a temporary name and renamed: a stopped run resumes
     where it was. Shows progress.
     """
-    words = (digest(detector), system.settings.size, count)
+    words: tuple[Any, ...] = (digest(detector), system.settings.size, count)
+    if copy:
+        words = (*words, "worn", worn.VERSION, copy)
     place = folder() / hashlib.sha256(repr(words).encode()).hexdigest()[:24]
     place.mkdir(parents=True, exist_ok=True)
     stride = system.looker.model.stride
@@ -46,7 +64,7 @@ def ensure(source: Clips, system: Movement, detector: Variables, count: int) -> 
     missing = [i for i, file in enumerate(files) if not stored.whole(file, shape)]
     if missing:
         remove_leftovers(place)
-        make(source, system, detector, shape, files, missing)
+        make(source, system, detector, shape, files, missing, copy)
     maps = np.stack([np.load(file, allow_pickle=False) for file in files])
     name = hashlib.sha256(repr((words, source.fingerprint)).encode()).hexdigest()
     return StoredMaps(source, maps, name)
@@ -70,9 +88,9 @@ def regions(source: Clips, system: Movement, detector: Variables, count: int) ->
 
 def make(
     source: Clips, system: Movement, detector: Variables, shape: tuple[int, ...],
-    files: list[Path], missing: list[int],
+    files: list[Path], missing: list[int], copy: int = 0,
 ) -> None:  # fmt: skip
-    """Writes the maps of the clips numbered `missing`."""
+    """Writes the maps of the clips numbered `missing`, or of their worn copies."""
     one = jax.jit(lambda v, frames: (system.heatmaps(v, frames[None])[0] * 255 + 0.5).astype("u1"))
 
     def read(index: int) -> np.ndarray:
@@ -80,8 +98,19 @@ def make(
         numbers = feed.spread(int(example["length"]), shape[0], 1)[0]
         distinct, inverse = np.unique(numbers, return_inverse=True)
         frames = clips.read_frames(example, distinct)
-        matrix = affine.fit(frames.shape[1:3], system.settings.size)
-        return np.stack([affine.warp(f, matrix, system.settings.size) for f in frames])[inverse]
+        size = system.settings.size
+        # What is done to more pixels than the model sees would hardly be seen, and takes long.
+        last = frames.shape[1] * frames.shape[2] > size[0] * size[1]
+        if copy and not last:
+            frames = worn.worn(frames, generator(index))
+        matrix = affine.fit(frames.shape[1:3], size)
+        frames = np.stack([affine.warp(frame, matrix, size) for frame in frames])
+        if copy and last:
+            frames = worn.worn(frames, generator(index))
+        return frames[inverse]
+
+    def generator(index: int) -> np.random.Generator:
+        return np.random.default_rng([copy, *source.names[index].encode()])
 
     def write(index: int) -> None:
         frames, parts = read(index), []

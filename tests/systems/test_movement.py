@@ -301,6 +301,7 @@ def test_convolutions_are_bf16_where_the_config_says():
         ("data.holdouts", 0.1, "data.holdouts: there is no such field; did you mean holdout"),
         ("model.dropuot", 0.1, "model.dropuot: there is no such field; did you mean dropout"),
         ("data.simulated_copies", True, "data.simulated_copies: has no effect on input 'joints'"),
+        ("data.worn_copies", 1, "data.worn_copies: has no effect on input 'joints'"),
     ],
 )
 def test_mistakes_in_the_config_are_named(field, value, message):

@@ -1,4 +1,4 @@
-"""Stored heat maps that several processes or threads make at once."""
+"""Stored heat maps: made by several processes or threads at once, of regions, of worn copies."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -7,6 +7,7 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from bodyjax import codec
 from bodyjax.data.affine import scale_of
@@ -78,3 +79,33 @@ def test_the_region_of_a_body_where_no_joints_are_known(tmp_path, monkeypatch):
         for seed in range(5)
     ]  # fmt: skip
     assert all(scale_of(matrix) > 1.5 for matrix in drawn)  # zoomed, not made smaller
+
+
+@pytest.mark.parametrize("size", [(32, 48), (64, 96)])  # smaller than what the model sees, larger
+def test_worn_copies_follow_the_clips(tmp_path, monkeypatch, size):
+    monkeypatch.setenv("BODYJAX_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "clips" / "wave").mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    for name in ("one", "two"):
+        frames = rng.integers(0, 255, (4, size[0] // 8, size[1] // 8, 3)).repeat(8, 1).repeat(8, 2)
+        write_video(tmp_path / "clips" / "wave" / f"{name}.mp4", frames.astype(np.uint8), 10)
+    source = clips(tmp_path / "clips", "all")
+    network: Any = SimpleNamespace(  # gives brightness for heat maps
+        settings=SimpleNamespace(size=(48, 64)),
+        looker=SimpleNamespace(model=SimpleNamespace(stride=1)),
+        heatmaps=lambda v, x: jnp.repeat(x.mean(-1, keepdims=True) / 255, 18, -1),
+    )
+    made = stored_maps.with_worn(source, network, {}, 4, 2)
+    assert len(made) == len(made.maps) == 6
+    assert made.names == source.names * 3
+    first, second = (made.maps[2 * k : 2 * k + 2].astype(int) for k in (1, 2))
+    plain = made.maps[:2].astype(int)
+    np.testing.assert_array_equal(plain, stored_maps.ensure(source, network, {}, 4).maps)
+    for one, other in ((first, plain), (second, plain), (first, second)):
+        assert 0.3 < np.abs(one - other).mean() < 30
+        for row in range(2):  # each copy is of its own clip
+            assert np.abs(one[row] - other[row]).mean() < np.abs(one[row] - other[1 - row]).mean()
+    again = stored_maps.with_worn(source, network, {}, 4, 2)
+    assert again.fingerprint == made.fingerprint
+    assert again.fingerprint != stored_maps.with_worn(source, network, {}, 4, 1).fingerprint
+    np.testing.assert_array_equal(again.maps, made.maps)

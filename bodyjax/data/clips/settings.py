@@ -29,7 +29,8 @@ class ClipData:
     validation if the folder has none; watched: how many of these are evaluated during training, 0:
     all. stored_frames: frames of a clip whose maps or joints are stored; samples: samplings of a
     clip in evaluation; shuffle: frames out of order, a control. simulated_copies:
-    data.clips.body_region.
+    data.clips.body_region. worn_copies: of every training clip, whose maps are stored too
+    (data.clips.worn).
     """
 
     path: str
@@ -44,6 +45,7 @@ class ClipData:
     workers: int = 0
     shuffle: bool = False
     simulated_copies: bool = False
+    worn_copies: int = 0
     simulated: dict[str, Any] = field(default_factory=dict)
     augment: PixelChanges = PixelChanges()
 
@@ -56,7 +58,9 @@ def read(section: Any) -> ClipData:
     for name, least in {"batch": 1, "samples": 1, "stored_frames": 1, "workers": 0}.items():
         value = getattr(data, name)
         check(value >= least, f"data.{name}", value, f"a whole number from {least} on")
-    check(data.watched >= 0, "data.watched", data.watched, "a whole number from 0 on")
+    for name in ("watched", "worn_copies"):
+        value = getattr(data, name)
+        check(value >= 0, f"data.{name}", value, "a whole number from 0 on")
     check(0 <= data.holdout <= 0.5, "data.holdout", data.holdout, "from 0 to 0.5")
     scale = data.augment.scale
     fits = len(scale) == 2 and 0 < scale[0] <= scale[1]
