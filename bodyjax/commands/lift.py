@@ -32,7 +32,11 @@ if TYPE_CHECKING:
     from bodyjax.lift.motions import Motion
 
 EXIT_SOME_BAD = 1
-OUTPUTS = ("out", "json", "bvh", "trc", "npz", "angles")
+ENDINGS = {
+    "out": WRITTEN, "bvh": (".bvh",), "trc": (".trc",), "npz": (".npz",),
+    "angles": (".csv",),
+}  # fmt: skip
+"""Output of a video -> how its file may end."""
 OF_VIDEOS = ("rules", "bvh", "trc", "npz", "angles")
 
 
@@ -83,30 +87,20 @@ def body_height(text: str | None) -> float | None:
 def _video(
     options: argparse.Namespace, source: Path, settings: dict[str, Any], height: float | None
 ) -> int:
-    endings = {"out": WRITTEN, "json": (".json",), "bvh": (".bvh",), "trc": (".trc",)}
-    endings |= {"npz": (".npz",), "angles": (".csv",)}
     if not source.exists():
         raise DataError("no such file or folder", file=source)
-    written = [Output(f"--{flag}", getattr(options, flag)) for flag in OUTPUTS]
-    for flag, name, _ in written:
-        known = endings[flag.removeprefix("--")]
-        if name and Path(name).suffix.lower() not in known:
-            raise UserError(f"does not end in {' or '.join(known)}", file=name, place=flag)
-    if options.angles:
-        written.append(Output("the plot", Path(options.angles).with_suffix(".png")))
-    outputs.check(written, {source: "the input"} | outputs.of_checkpoint(options.checkpoint))
+    check_outputs(options, source)
 
     from bodyjax import lift
     from bodyjax.camera import FIELD_OF_VIEW
-    from bodyjax.lift import bvh, overlay, parameters, records, rules, trc
-    from bodyjax.lift.motions import video
+    from bodyjax.data.video.files import open_video
+    from bodyjax.lift import overlay, parameters, records, rules
 
     chosen = rules.read(options.rules) if options.rules else []
+    clip = open_video(source, options.on_bad)
+    tall = lift.MEAN_HEIGHT if height is None else height
     lifter = lift.load(**settings)
-    clip = _opened(source, options.on_bad)
-    lifted = video(
-        lifter, source, height=height or lift.MEAN_HEIGHT, on_bad=options.on_bad, progress=_bar
-    )
+    lifted = lift.video(lifter, source, height=tall, on_bad=options.on_bad, progress=_bar)
     values = [parameters.measure(motion) for motion in lifted.motions]
     prompts = [
         event
@@ -114,10 +108,6 @@ def _video(
         for event in rules.events(chosen, motion.identity + 1, motion.times, each)
     ]
     prompts.sort(key=lambda event: (event.start, event.person))
-    words = {
-        "scale": "given height" if height else "mean adult",
-        "camera_from": f"assumed: {FIELD_OF_VIEW:g} degrees",
-    }
     if options.out:
         overlay.write(clip, options.out, lifted, prompts, _bar)
     if options.npz:
@@ -125,24 +115,49 @@ def _video(
     if options.angles:
         parameters.write_csv(options.angles, lifted.motions, values)
         if lifted.motions:
-            plot = Path(options.angles).with_suffix(".png")
-            parameters.plot(plot, lifted.motions[0], values[0])
-    for name, write in ((options.bvh, bvh.write), (options.trc, trc.write)):
-        for file, motion in person_files(name, lifted.motions) if name else []:
-            write(file, motion)
-            print(f"person {motion.identity + 1}: {file}", file=sys.stderr)
+            parameters.plot(plot_file(options.angles), lifted.motions[0], values[0])
+    _write_skeletons(options, lifted.motions)
+    words = {
+        "scale": "mean adult" if height is None else "given height",
+        "camera_from": f"assumed: {FIELD_OF_VIEW:g} degrees",
+    }
     _say(options.json, records.video(clip, lifted, values, prompts, words))
     count = len(lifted.motions)
     print(f"{clip.frames} frames, {count} people, {len(prompts)} prompts", file=sys.stderr)
     if not count:
-        print("no person is seen long enough; nothing to lift", file=sys.stderr)
+        print("no person is seen long enough: nothing to lift", file=sys.stderr)
     return 0
 
 
-def _opened(source: Path, on_bad: str) -> Any:
-    from bodyjax.data.video.files import open_video
+def check_outputs(options: argparse.Namespace, source: Path) -> None:
+    """UserError if an output of a video has the wrong ending, can't be written, or would replace
+    another file of this call."""
+    written = [Output(f"--{flag}", getattr(options, flag)) for flag in ("json", *ENDINGS)]
+    for flag, name, _ in written:
+        known = ENDINGS.get(flag.removeprefix("--"))
+        if name and known and Path(name).suffix.lower() not in known:
+            raise UserError(f"does not end in {' or '.join(known)}", file=name, place=flag)
+    if options.angles:
+        written.append(Output("the plot", plot_file(options.angles)))
+    reads = {source: "the input"} | outputs.of_checkpoint(options.checkpoint)
+    if options.rules:
+        reads[Path(options.rules)] = "the rules"
+    outputs.check(written, reads)
 
-    return open_video(source, on_bad)
+
+def plot_file(table: str) -> Path:
+    """The plot beside a table of parameters."""
+    return Path(table).with_suffix(".png")
+
+
+def _write_skeletons(options: argparse.Namespace, motions: list[Motion]) -> None:
+    """--bvh and --trc, and which file is whose."""
+    from bodyjax.lift import bvh, trc
+
+    for name, write in ((options.bvh, bvh.write), (options.trc, trc.write)):
+        for file, motion in person_files(name, motions) if name else []:
+            write(file, motion)
+            print(f"person {motion.identity + 1}: {file}", file=sys.stderr)
 
 
 def person_files(name: str, motions: list[Motion]) -> list[tuple[Path, Motion]]:

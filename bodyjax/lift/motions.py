@@ -155,7 +155,7 @@ def steady(motion: Motion) -> tuple[Motion, float]:
     if len(motion.times) < 2:
         return whole, 1.0
     even = np.linspace(motion.times[0], motion.times[-1], len(motion.times))
-    near = np.abs(motion.times[None] - even[:, None]).argmin(1)
+    near = np.rint(np.interp(even, motion.times, np.arange(len(even)))).astype(int)
 
     def resampled(values: np.ndarray) -> np.ndarray:
         flat = values.reshape(len(values), -1)

@@ -18,7 +18,11 @@ from bodyjax import draw, files, geometry
 from bodyjax.lift.motions import Motion
 from bodyjax.skeleton import H36M17
 
-PAIRS = ("knee", "hip", "elbow", "shoulder")
+PAIRS = tuple(
+    name.removeprefix("left_").removesuffix("_flexion")
+    for name in geometry.FLEXIONS
+    if name.startswith("left_")
+)
 FAST = tuple(f"{side}_{joint}" for joint in ("wrist", "ankle") for side in ("left", "right"))
 
 UNITS: dict[str, str] = {
@@ -38,6 +42,9 @@ PEAKS = {f"{name}_peak": name for name, unit in UNITS.items() if unit == "degree
 """X_peak is the largest X of the repetition of X that is going on, unknown outside one."""
 
 PARAMETERS = UNITS | dict.fromkeys(PEAKS, "degrees")
+
+PLOTTED = tuple(f"{pair}_flexion" for pair in PAIRS)
+"""What a plot shows unless told otherwise."""
 
 LEAST_SWING = 20.0
 """A repetition of an angle rises and falls by at least this many degrees."""
@@ -132,13 +139,12 @@ def write_csv(
     files.write_text(file, text.getvalue())
 
 
-FLEXIONS = tuple(f"{name}_flexion" for name in PAIRS)
-
-
 def plot(
-    file: str | PathLike[str], motion: Motion, values: Mapping[str, np.ndarray],
-    names: Sequence[str] = FLEXIONS,
-) -> None:  # fmt: skip
+    file: str | PathLike[str],
+    motion: Motion,
+    values: Mapping[str, np.ndarray],
+    names: Sequence[str] = PLOTTED,
+) -> None:
     """A picture of parameters of one person over time."""
     series = {name: (motion.times, values[name]) for name in names}
     units = sorted({PARAMETERS[name] for name in names})

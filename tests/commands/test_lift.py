@@ -123,6 +123,11 @@ def test_mistakes_are_found_before_the_model_is_loaded(folder, monkeypatch):
         ("--video", "@squat.mp4", "--rules", "sqat"): (DataError, "sqat: no such rule file"),
         ("--video", "@squat.mp4", "--bvh", "@b.txt"): (UserError, "does not end in .bvh"),
         ("--video", "@squat.mp4", "--out", "@squat.mp4"): (UserError, "would replace the input"),
+        ("--video", "@squat.mp4", "--rules", "@mine.json", "--json", "@mine.json"): (
+            UserError,
+            "--json would replace the rules",
+        ),
+        ("--video", "@in/broken.jpg"): (DataError, "broken.jpg"),
         ("--video", "@squat.mp4", "--height", "tall"): (ConfigError, "'tall' is no number"),
         ("--video", "@squat.mp4", "--json", ""): (ConfigError, "--json: is empty"),
         ("--input", "@in", "--rules", "squat"): (UserError, "--rules: is for videos"),
@@ -135,5 +140,6 @@ def test_mistakes_are_found_before_the_model_is_loaded(folder, monkeypatch):
 
 
 def test_a_height_in_metres_is_refused(folder):
-    with pytest.raises(DataError, match=r"1\.7 m are 1700 mm"):
-        run(folder, "--video", "@squat.mp4", "--height", "1.7")
+    for height in ("1.7", "0", "nan"):
+        with pytest.raises(DataError, match=r"1\.7 m are 1700 mm"):
+            run(folder, "--video", "@squat.mp4", "--height", height)

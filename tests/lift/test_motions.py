@@ -5,7 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from bodyjax import lift
+from bodyjax.data.video.writing import write_video
 from bodyjax.detect.videos import FramePeople
+from bodyjax.errors import DataError
 from bodyjax.lift import motions
 from tests.lift.simulated_motion import simulated
 
@@ -76,3 +79,10 @@ def test_gaps_are_filled_and_times_made_even():
     same, rate = motions.steady(motion)
     assert rate == pytest.approx(15)
     np.testing.assert_allclose(same.xyz, motion.xyz, atol=1e-6)
+
+
+def test_impossible_cameras_are_refused(tmp_path):
+    write_video(tmp_path / "a.mp4", np.zeros((3, 16, 16, 3), np.uint8), 10)
+    for camera, said in (((0, 300, 8, 8), "focal length"), ((np.nan, 300, 8, 8), "numbers")):
+        with pytest.raises(DataError, match=said):
+            lift.video(None, tmp_path / "a.mp4", camera=camera)
