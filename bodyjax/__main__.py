@@ -9,7 +9,7 @@ from bodyjax import __version__
 from bodyjax.commands import flags
 
 COMMANDS = (
-    "train", "evaluate", "recognize", "detect", "lift", "prepare", "archive", "benchmark",
+    "train", "evaluate", "recognize", "detect", "lift", "prepare", "archive", "export", "benchmark",
 )  # fmt: skip
 
 

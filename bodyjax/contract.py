@@ -74,10 +74,26 @@ class Deployed(NamedTuple):
 
     A task may give it (tasks/NAME.py, `deployed(config)`); without one it is the system's `predict`
     on a batch of `input_spec(1)`.
+
+    batched: the first axis of every input and output counts examples, and is 1 here.
     """
 
     run: Callable[..., Any]
     inputs: tuple[Any, ...]
+    batched: bool = False
+
+
+class Network(NamedTuple):
+    """The part of a deployed function that fits formats without our own steps (ONNX, tflite):
+    run(variables, *arrays) -> {output: array}, pure.
+
+    inputs: name -> shape, in the order of the arrays; the first axis counts examples and is 1 here.
+    says: what each input and output is, and its unit.
+    """
+
+    run: Callable[..., dict[str, Any]]
+    inputs: dict[str, Any]
+    says: dict[str, str]
 
 
 class Source(Protocol):

@@ -144,9 +144,14 @@ def is_replaceable(file: Path) -> bool:
 
 def write_text(file: str | PathLike[str], text: str) -> None:
     """Writes UTF-8, completely or not at all. DataError if that can't be done."""
+    write_bytes(file, text.encode("utf-8"))
+
+
+def write_bytes(file: str | PathLike[str], data: bytes) -> None:
+    """Writes bytes, completely or not at all. DataError if that can't be done."""
     try:
         with whole(file) as temporary:
-            temporary.write_text(text, encoding="utf-8")
+            temporary.write_bytes(data)
     except OSError as error:
         raise DataError(f"can't be written ({error.strerror})", file=file) from None
 

@@ -314,8 +314,8 @@ def move(local: Array, change: Change) -> Array:
         [x * cosine[wide] - y * sine[wide], x * sine[wide] + y * cosine[wide]], axis=-1
     )
     moved = turned * change.scale[:, None, None, None] + change.shift[:, None, None]
-    sign = jnp.where(change.flip, -1.0, 1.0)[:, None, None]
-    return moved.at[..., 0].multiply(sign)
+    sign = jnp.where(change.flip, -1.0, 1.0)
+    return moved * jnp.stack([sign, jnp.ones_like(sign)], axis=-1)[:, None, None]
 
 
 def clip_box(

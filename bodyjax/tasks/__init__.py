@@ -12,6 +12,7 @@ report that they are missing.
     archive(checkpoint, ...) -> archive.Work       what bodyjax archive does with each clip
     deployed(config) -> Deployed                   the function that users call: picture or frames
                                                    to result; without it the system's predict
+    network(config) -> Network                     the part of it that every format can hold
     measure(name, config, variants, platform)      the parts that bodyjax benchmark times
 """
 
@@ -27,13 +28,16 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+from ml_collections import ConfigDict
 
 import bodyjax
 from bodyjax import systems
 from bodyjax.bench.rows import Row
 from bodyjax.contract import Deployed as Deployed
+from bodyjax.contract import Network as Network
 from bodyjax.contract import System
 from bodyjax.engine.step import shapes
+from bodyjax.errors import ConfigError
 from bodyjax.train import run
 
 
@@ -78,7 +82,30 @@ def deployed(config: Any) -> Deployed:
 
 def predict_one(system: System) -> Deployed:
     """The prediction of a batch of one."""
-    return Deployed(system.predict, (shapes(system.input_spec(1)),))
+    return Deployed(system.predict, (shapes(system.input_spec(1)),), batched=True)
+
+
+def network(config: Any) -> Network:
+    """The network of a checkpoint with this config, from its system's file. ConfigError if that has
+    none."""
+    of_system = offered(config["system"], "network")
+    if of_system is None:
+        what = f"system {config['system']} says no network"
+        hint = "write `network(config)` in its file of bodyjax/tasks, or take --format stablehlo"
+        raise ConfigError(what, hint=hint)
+    found: Network = of_system(config)
+    return found
+
+
+def portable(config: ConfigDict) -> ConfigDict:
+    """The config of the same network as other runtimes know it and run it fast: computed in
+    float32, depthwise convolutions as grouped ones."""
+    changed = config.copy_and_resolve_references()
+    with changed.unlocked():
+        changed.train.compute_dtype = "float32"
+        if "depthwise" in changed.model:
+            changed.model.depthwise = "grouped"
+    return changed
 
 
 def prediction(name: str, config: Any, platform: str) -> Iterator[Row]:

@@ -15,7 +15,7 @@ from ml_collections import ConfigDict
 from bodyjax import draw, files, recognize, systems
 from bodyjax.archive import Answer, Beat, Work
 from bodyjax.archive.work import without_path
-from bodyjax.contract import Prepared, Source, System, Variables
+from bodyjax.contract import ArraySpec, Prepared, Source, System, Variables
 from bodyjax.data import feeds, part_checks
 from bodyjax.data.clips import feed as clip_feed
 from bodyjax.data.clips.feed import Clips
@@ -23,6 +23,7 @@ from bodyjax.data.clips.folder import ClipFolder
 from bodyjax.data.stream import whole
 from bodyjax.engine import checkpoint
 from bodyjax.engine.checkpoint import Checkpoint
+from bodyjax.engine.step import shapes
 from bodyjax.errors import ConfigError, DataError
 from bodyjax.evaluate import movements
 from bodyjax.evaluate.movements import evaluate as evaluate
@@ -31,9 +32,17 @@ from bodyjax.recognize import batches, clip_joints, familiar, overlay, sliding_w
 from bodyjax.recognize.recognizer import Clip, read_clip
 from bodyjax.simulate import motion
 from bodyjax.systems import movement_settings
-from bodyjax.systems.movement import Movement
+from bodyjax.systems.movement import JOINTS, Movement
 from bodyjax.systems.teaching import of_network
-from bodyjax.tasks import Deployed, Opened, predict_one, prediction, typed
+from bodyjax.tasks import (
+    Deployed,
+    Network,
+    Opened,
+    portable,
+    predict_one,
+    prediction,
+    typed,
+)
 from bodyjax.train import stored_maps
 
 
@@ -334,6 +343,34 @@ def deployed(config: Any) -> Deployed:
         return predict_one(system)
     frames = jax.ShapeDtypeStruct((settings.frames * samples, *settings.size, 3), np.uint8)
     return Deployed(recognize.predictor(system, samples), (frames,))
+
+
+def network(config: Any) -> Network:
+    """A clip's maps, or known joints, to the movement: one sampling of `model.frames` frames."""
+    system = systems.build(portable(config))
+    assert isinstance(system, Movement)
+    settings, specs = system.settings, system.input_spec(1)
+    if settings.input != "joints":
+        stride = system.looker.model.stride
+        cells = (side // stride for side in settings.size)
+        shape = (1, settings.frames, *cells, JOINTS)
+        specs = {"maps": ArraySpec(shape, "float32")}
+
+    def run(variables: Variables, *arrays: Any) -> dict[str, Any]:
+        batch = dict(zip(specs, arrays, strict=True))
+        if "maps" in batch:
+            batch["maps"] = 255.0 * batch["maps"]  # as they are stored
+        out = system.predict(variables, batch)
+        return {name: out[name] for name in ("probability", "logits", "xy", "score")}
+
+    says = {
+        "maps": "the detector's heatmaps of each frame in the order of body18, 0 to 1",
+        "probability": f"of {', '.join(system.labels)}",
+        "logits": "before the probability",
+        "xy": f"body18's joints in pixels of a frame of {settings.size} (height, width)",
+        "score": "of each joint, 0 to 1",
+    }
+    return Network(run, shapes(specs), says)
 
 
 def said(result: Mapping[str, Any]) -> str:

@@ -18,6 +18,7 @@ from bodyjax.contract import Prepared, Variables
 from bodyjax.data import feeds, own_pictures
 from bodyjax.data.video.files import Video, open_video
 from bodyjax.detect import teacher_maps, videos
+from bodyjax.detect.canvas import last_stage
 from bodyjax.detect.detector import Detector
 from bodyjax.engine import checkpoint
 from bodyjax.engine.checkpoint import Checkpoint
@@ -26,7 +27,7 @@ from bodyjax.evaluate import fine_tuning
 from bodyjax.evaluate.pictures import evaluate as evaluate
 from bodyjax.systems import pose_settings
 from bodyjax.systems.teaching import of_network
-from bodyjax.tasks import Deployed, prediction, typed
+from bodyjax.tasks import Deployed, Network, portable, prediction, typed
 from bodyjax.train import run
 
 COMPARED = ("small", "large", "tiny", "se", "cmu")
@@ -152,6 +153,28 @@ def of_video(detector: Detector, clip: Video, beat: Beat) -> Answer:
     told = {**about, "damaged": clip.left_out, "people": people, "left_out": left_out}
     most = max((len(frame.identity) for frame in frames), default=0)
     return people_seen(most, [person["score"] for person in people], told)
+
+
+def network(config: Any) -> Network:
+    """Pixels of a canvas to the maps of the last stage: models.pose.Maps without background."""
+    system: Any = systems.build(portable(config))
+    settings = detect.merged(dict(config.get("detect", {})))
+    side = detect.make(system, {}, settings).side
+
+    def run(variables: Variables, pixels: Any) -> dict[str, Any]:
+        maps = last_stage(system.maps(variables, pixels), system.bones)
+        return {name: part for name, part in maps._asdict().items() if part is not None}
+
+    stride = system.model.stride
+    says = {
+        "pixels": "RGB of the canvas, 0 to 255",
+        "heatmaps": f"a joint in each channel, 0 to 1, cells of {stride} pixels",
+        "pafs": "x and y of each limb's direction, -1 to 1",
+        "center": "probability that a person's middle is there, 0 to 1",
+        "regress": "x, y from a person's middle to each joint, in cells",
+        "offset": "x, y from a joint's cell to the joint, in cells",
+    }
+    return Network(run, {"pixels": jax.ShapeDtypeStruct((1, side, side, 3), np.float32)}, says)
 
 
 def measure(

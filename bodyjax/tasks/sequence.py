@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 from bodyjax import config_history, files, recognize, score, systems
 from bodyjax.archive import Answer, Beat, Work
 from bodyjax.archive.work import without_path
-from bodyjax.contract import Prepared
+from bodyjax.contract import Prepared, Variables
 from bodyjax.data import folds, part_checks
 from bodyjax.data.folds import Fold
 from bodyjax.data.sequences import source as sequences
@@ -21,10 +21,11 @@ from bodyjax.data.stream import Stream
 from bodyjax.data.video.files import open_video
 from bodyjax.engine import settings
 from bodyjax.engine.checkpoint import Checkpoint
+from bodyjax.engine.step import shapes
 from bodyjax.errors import ConfigError, DataError, VideoError
 from bodyjax.evaluate.sequences import evaluate as evaluate
 from bodyjax.score import scorer
-from bodyjax.tasks import Opened, prediction
+from bodyjax.tasks import Network, Opened, prediction
 from bodyjax.train import cross_validation, start
 
 
@@ -138,6 +139,33 @@ def answer(result: dict[str, Any]) -> Answer:
         return Answer(None, None, told)
     longest = max(told["people"], key=lambda one: one["stop"] - one["start"])
     return Answer(longest["label"], longest["probability"], told)
+
+
+def network(config: Any) -> Network:
+    """The joints of one clip to the probability of each class: the system's whole prediction."""
+    system: Any = systems.build(config)
+    specs = system.input_spec(1)
+    if not system.model.conditions:
+        specs.pop("condition")
+
+    def run(variables: Variables, *arrays: Any) -> dict[str, Any]:
+        batch = {"condition": np.zeros(1, np.int32)} | dict(zip(specs, arrays, strict=True))
+        out: dict[str, Any] = system.predict(variables, batch)
+        return out
+
+    names = " ".join(system.skeleton.joints)
+    says = {
+        "joints": f"x, y (, z) at each step, in pixels; {names}",
+        "visible": "0 absent, 1 hidden, 2 seen",
+        "score": "of each joint, 0 to 1",
+        "length": "the steps that count, from the first on",
+        "size": "height, width of the picture in pixels, 0 where not known",
+        "condition": "number of the exercise",
+        "probability": f"of {', '.join(system.labels)}",
+        "logits": "the logarithm of the probability",
+        "attention": "share of each of the steps that the model sees",
+    }
+    return Network(run, shapes(specs), says)
 
 
 def measure(

@@ -1,0 +1,175 @@
+"""Writes a checkpoint as one file that runs without bodyjax.
+
+bodyjax export --checkpoint DIR|NAME --format stablehlo|onnx|tflite --out FILE
+    [--float16 | --int8 --data SET [--split NAME] [--least-share S]] [--pictures FOLDER]
+
+stablehlo holds the whole function (picture to people, frames to movement, joints to score) and
+needs jax and flatbuffers; onnx and tflite hold the network: docs/EXPORT.md lists the inputs and
+outputs of each. FILE.json beside the file says the same of this one. Before it is written, the file
+is run on 100 pictures of --pictures, or on structured noise, and compared with bodyjax: a file that
+is off by more than 1e-3 of an output's range (--float16: 1e-2) is not written. --int8, for
+detectors as onnx, is measured by PCK on the labelled pictures of --data, and calibrated on those
+of its training side. Exit codes: 0 done; 2 a mistake in the input, or a file that is off.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+import sys
+from collections.abc import Callable
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import bodyjax
+from bodyjax import files
+from bodyjax.commands import flags, outputs
+from bodyjax.commands.outputs import Output
+from bodyjax.errors import ConfigError
+
+if TYPE_CHECKING:
+    from bodyjax.export.program import Arrays, Program, Shape
+
+FORMATS = ("stablehlo", "onnx", "tflite")
+LEAST_SHARE = 0.9
+
+
+def main(arguments: list[str]) -> int:
+    parser = flags.parser("export", __doc__)
+    parser.add_argument("--checkpoint", required=True, help="a run's folder or shipped weights")
+    parser.add_argument("--format", required=True, help=", ".join(FORMATS))
+    parser.add_argument("--out", required=True, help="the file to write; FILE.json describes it")
+    parser.add_argument("--float16", action="store_true", help="weights in half precision")
+    parser.add_argument("--int8", action="store_true", help="weights and maps in 8 bits (onnx)")
+    parser.add_argument("--pictures", help="folder of pictures to compare on")
+    parser.add_argument("--data", help="with --int8: a set of labelled pictures")
+    parser.add_argument("--split", help="with --int8: the part to measure on (default: every row)")
+    parser.add_argument(
+        "--least-share", type=float, default=LEAST_SHARE, metavar="S",
+        help=f"with --int8: the least share of the PCK that must be left (default: {LEAST_SHARE})",
+    )  # fmt: skip
+    options = parser.parse_args(arguments)
+    check(options)
+
+    from bodyjax.engine import checkpoint, compiled
+    from bodyjax.export import parity
+
+    compiled.keep()
+    pictures = parity.listed(options.pictures) if options.pictures else []
+    loaded = checkpoint.load(options.checkpoint)
+    program, says, ours = exported(loaded, options)
+    tried = parity.examples(program.inputs, pictures)
+    measured: dict[str, Any] = parity.differences(ours, program.run, tried)
+    for name, apart in measured.items():
+        print(f"{name}: largest difference {apart:.2g} of its range")
+    if not options.int8:
+        parity.check(measured, "float16" if options.float16 else "float32", options.out)
+    report = {"differences": measured, "compared_on": len(pictures) or f"{parity.EXAMPLES} x noise"}
+    if options.int8:
+        program, cost = quantised(loaded, program, options)
+        report["int8"] = cost
+    files.write_bytes(options.out, program.data)
+    text = json.dumps(sheet(loaded, program, says, options) | report, indent=1)
+    files.write_text(f"{options.out}.json", text + "\n")
+    if program.fixed:
+        print(f"batches of 1 only: {program.fixed}")
+    print(f"{options.out}: {len(program.data) / 1e6:.2f} MB; {options.out}.json describes it")
+    return 0
+
+
+def check(options: Any) -> None:
+    """ConfigError or UserError for flags that don't go together, before anything is loaded."""
+    if options.format not in FORMATS:
+        hint = f"one of {', '.join(FORMATS)}"
+        raise ConfigError(f"no format {options.format!r}", place="--format", hint=hint)
+    if options.checkpoint == "":  # "" would be the folder where one stands
+        raise ConfigError("is empty", place="--checkpoint", hint="name a run's folder or weights")
+    if options.int8 and options.float16:
+        raise ConfigError("--int8 and --float16 exclude each other")
+    if options.int8 and options.format != "onnx":
+        raise ConfigError(f"--int8 is for --format onnx, not {options.format}")
+    if options.float16 and options.format == "tflite":
+        raise ConfigError("--float16 is for --format stablehlo and onnx, not tflite")
+    if options.int8 and not options.data:
+        hint = "name a set of labelled pictures (docs/DATA.md)"
+        raise ConfigError("--int8 needs it, to measure its cost", place="--data", hint=hint)
+    if not options.int8 and (options.data or options.split):
+        raise ConfigError("--data and --split are for --int8")
+    if not 0 <= options.least_share <= 1:
+        what = f"{options.least_share} is not from 0 to 1"
+        raise ConfigError(what, place="--least-share")
+    written = [Output("--out", options.out)]
+    if options.out:
+        written.append(Output("the description of --out", f"{options.out}.json"))
+    reads = {Path(name): "the data" for name in (options.data, options.pictures) if name}
+    outputs.check(written, reads | outputs.of_checkpoint(options.checkpoint))
+
+
+def exported(
+    loaded: Any, options: Any
+) -> tuple[Program, dict[str, str], Callable[[Arrays], Arrays]]:
+    """The program, what its inputs and outputs are, and the same function as bodyjax runs it."""
+    import jax
+
+    from bodyjax import tasks
+    from bodyjax.export import onnx_file, stablehlo, tflite_file
+
+    variables = loaded.variables
+    if options.format == "stablehlo":
+        deployed = tasks.deployed(loaded.config)
+        program = stablehlo.program(deployed, variables, float16=options.float16)
+        return program, {}, stablehlo.ours(deployed, variables)
+    network = tasks.network(loaded.config)
+    if options.format == "onnx":
+        program = onnx_file.program(network, variables, float16=options.float16)
+    else:
+        program = tflite_file.program(network, variables)
+    run = jax.jit(network.run)
+    return program, network.says, lambda arrays: run(variables, *arrays.values())
+
+
+def quantised(loaded: Any, program: Program, options: Any) -> tuple[Program, dict[str, Any]]:
+    """The program in 8 bits, and what that costs; prints it. UserError if too little is left."""
+    from bodyjax.export import int8
+
+    made = int8.program(loaded, program, options.data)
+    cost = int8.cost(loaded, program, made, options.data, options.split)
+    left = cost["int8"] / cost["float32"] if cost["float32"] else 0.0
+    print(f"PCK {cost['float32']:.3f} in float32, {cost['int8']:.3f} in int8: {left:.3f} is left")
+    int8.check(left, options.least_share, options.out)
+    return made, cost | {"share": left}
+
+
+def sheet(loaded: Any, program: Program, says: dict[str, str], options: Any) -> dict[str, Any]:
+    """What FILE.json says of the file: what it was made of and with, inputs and outputs."""
+    weights = "int8" if options.int8 else "float16" if options.float16 else "float32"
+
+    def ends(shapes: dict[str, Shape]) -> list[dict[str, Any]]:
+        return [
+            {"name": name, "shape": list(end.shape), "dtype": end.dtype}
+            | ({"what": says[name]} if name in says else {})
+            for name, end in shapes.items()
+        ]
+
+    return {
+        "format": options.format,
+        "weights": weights,
+        "checkpoint": str(loaded.path),
+        "system": loaded.system,
+        "labels": list(loaded.labels),
+        "skeleton": loaded.skeleton,
+        "inputs": ends(program.inputs),
+        "outputs": ends(program.outputs),
+        "batch": program.fixed or "free",
+        "versions": versions(),
+    }
+
+
+def versions() -> dict[str, str]:
+    """Of Python, bodyjax, and the packages that made the file."""
+    found = {"python": platform.python_version(), "bodyjax": bodyjax.__version__}
+    for name in ("jax", "jaxlib", "onnx", "onnxruntime", "jax2onnx", "litert-converter"):
+        if name.replace("-", "_") in sys.modules:
+            found[name] = metadata.version(name)
+    return found
