@@ -22,7 +22,11 @@ from bodyjax.errors import UserError
 from bodyjax.files import default_cache
 
 JAX2ONNX = "0.17.1"
-LITERT = "0.5.0"
+
+STEP = re.compile(
+    r"primitive '(\w+)'|implementation for (\w+)\(|\((STABLEHLO_\w+)\)|'((?:stablehlo|tfl)\.\w+)'"
+)
+"""Where converters and runtimes name the step that they lack."""
 
 
 @contextmanager
@@ -80,7 +84,7 @@ def _behind(folder: Path) -> None:
 def unsupported(error: Exception, kind: str) -> UserError:
     """One line that names the step (JAX's primitive) that a converter has no word for."""
     text = " ".join(str(error).split())
-    found = re.search(r"primitive[^'\"`\w]*['\"`]?(\w+)|'([\w.]+)'", text)
+    found = STEP.search(text)
     step = next((word for word in found.groups() if word), "") if found else ""
     what = f"{kind} can't hold the step {step}" if step else f"{kind} can't hold it: {text[:200]}"
     return UserError(what, hint="take --format stablehlo, which holds every step")

@@ -24,17 +24,19 @@ def tidy(model: Model) -> None:
     and no shapes inside: a converter's are out of date, and strict runtimes refuse them."""
     graph = model.graph
     constants = _constants(model)
-    uses = Counter(name for node in graph.node for name in node.input)
+    uses = Counter(_read(graph))
     uses.update(output.name for output in graph.output)
     makers = {name: node for node in graph.node for name in node.output}
 
-    def bound(node: Any) -> tuple[str, str, np.ndarray] | None:
-        """(value, name and value of its bound) of a Max or Min with one number."""
+    def bound(node: Any) -> tuple[str, np.ndarray] | None:
+        """(value, bound) of a Max or Min with one number."""
         if len(node.input) != 2:
             return None
         for value, limit in (tuple(node.input), tuple(node.input)[::-1]):
-            if limit in constants and constants[limit].size == 1 and value not in constants:
-                return value, limit, constants[limit]
+            number = constants.get(limit)
+            plain = number is not None and number.size == 1 and number.dtype == np.float32
+            if number is not None and plain and value not in constants:
+                return value, number.reshape(())
         return None
 
     for node in list(graph.node):
@@ -42,11 +44,11 @@ def tidy(model: Model) -> None:
             below = makers.get(upper[0])
             lower = bound(below) if below is not None and below.op_type == "Max" else None
             if below is not None and lower and uses[below.output[0]] == 1:
-                ends = [_scalar(model, end[2]) for end in (lower, upper)]
+                ends = [_constant(model, end) for _, end in (lower, upper)]
                 _become(node, "Clip", [lower[0], *ends])
                 graph.node.remove(below)
     for node in graph.node:
-        if node.op_type == "Max" and (lower := bound(node)) and not lower[2].any():
+        if node.op_type == "Max" and (lower := bound(node)) and lower[1] == 0:
             _become(node, "Relu", [lower[0]])
     _unused_constants(model)
     del graph.value_info[:]
@@ -162,10 +164,6 @@ def _constant(model: Model, value: np.ndarray) -> str:
     name = f"constant_{len(model.graph.initializer)}"
     model.graph.initializer.append(numpy_helper.from_array(value, name))
     return name
-
-
-def _scalar(model: Model, value: np.ndarray) -> str:
-    return _constant(model, np.asarray(value.reshape(()), np.float32))
 
 
 def _unused_constants(model: Model) -> None:

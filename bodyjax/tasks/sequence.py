@@ -159,7 +159,7 @@ def network(config: Any) -> Network:
         "visible": "0 absent, 1 hidden, 2 seen",
         "score": "of each joint, 0 to 1",
         "length": "the steps that count, from the first on",
-        "size": "height, width of the picture in pixels, 0 where not known",
+        "size": "width, height of the picture in pixels, 0 where not known",
         "condition": "number of the exercise",
         "probability": f"of {', '.join(system.labels)}",
         "logits": "the logarithm of the probability",

@@ -1,0 +1,107 @@
+"""Checkpoint in, file and its description out; one line for what can't be."""
+
+import json
+
+import pytest
+from jax import export as exporting
+
+from bodyjax import systems
+from bodyjax.commands import export
+from bodyjax.engine import checkpoint
+from bodyjax.engine.checkpoint import Checkpoint
+from bodyjax.errors import CheckpointError, ConfigError, UserError
+from bodyjax.export import parity
+from tests.random_variables import drawn
+from tests.test_lowering import small_sequence
+
+
+@pytest.fixture
+def scorer(tmp_path, monkeypatch):
+    """A small scorer as exported weights; the comparison takes two examples."""
+    monkeypatch.setattr(parity, "EXAMPLES", 2)
+    config = small_sequence()
+    meta = {"labels": list(config.labels), "skeleton": "coco17"}
+    trained = Checkpoint(drawn(systems.build(config)), config, "sequence", meta=meta)
+    return str(checkpoint.export(trained, tmp_path / "weights", "A test.", dtype="float32"))
+
+
+def words(scorer, out, *more, kind="stablehlo"):
+    return ["--checkpoint", scorer, "--format", kind, "--out", str(out), *more]
+
+
+def test_a_file_and_its_description(scorer, tmp_path, capsys):
+    out = tmp_path / "scorer.stablehlo"
+    assert export.main(words(scorer, out)) == 0
+    said = capsys.readouterr().out
+    assert "probability: largest difference" in said
+    assert f"{out}: 0." in said
+    found = json.loads((tmp_path / "scorer.stablehlo.json").read_text())
+    assert found["labels"] == ["no", "yes"]
+    assert (found["format"], found["weights"], found["batch"]) == ("stablehlo", "float32", "free")
+    shapes = {end["name"]: end["shape"] for end in (*found["inputs"], *found["outputs"])}
+    assert shapes["0/joints"] == ["b", 6, 17, 2]
+    assert shapes["probability"] == ["b", 2]
+    assert {"jax", "jaxlib", "bodyjax"} <= found["versions"].keys()
+    assert max(found["differences"].values()) < 1e-3
+    program = exporting.deserialize(bytearray(out.read_bytes()))
+    assert set(program.platforms) == {"cpu", "cuda", "tpu"}
+
+
+def test_a_file_that_is_off_is_not_written(scorer, tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        parity, "differences", lambda *arguments: {"logits": 0.0, "probability": 0.002}
+    )
+    with pytest.raises(UserError, match=r"output probability differs by 0\.002 of its range"):
+        export.main(words(scorer, tmp_path / "a"))
+    assert not (tmp_path / "a").exists()
+    assert not (tmp_path / "a.json").exists()
+    assert export.main(words(scorer, tmp_path / "a", "--float16")) == 0
+
+
+def test_int8_of_a_scorer_is_refused(scorer, tmp_path):
+    from bodyjax.export import int8
+    from bodyjax.export.program import Program
+
+    program = Program(b"", dict, {}, {})
+    with pytest.raises(ConfigError, match="system sequence; --int8 is measured by PCK"):
+        int8.program(checkpoint.load(scorer), program, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("kind", "more", "said"),
+    [
+        ("coreml", [], "--format: no format 'coreml'; one of stablehlo, onnx, tflite"),
+        ("onnx", ["--int8", "--float16"], "exclude each other"),
+        ("stablehlo", ["--int8"], "--int8 is for --format onnx, not stablehlo"),
+        ("tflite", ["--float16"], "not tflite"),
+        ("onnx", ["--int8"], "--data: --int8 needs it"),
+        ("onnx", ["--data", "set"], "are for --int8"),
+        ("onnx", ["--int8", "--data", "set", "--least-share", "1.5"], "is not from 0 to 1"),
+        ("stablehlo", ["--pictures", "no_such_folder"], "no_such_folder: no such folder"),
+    ],
+)
+def test_flags_that_say_nothing_sensible_are_one_line(kind, more, said, tmp_path):
+    with pytest.raises(UserError) as error:
+        export.main(words("small", tmp_path / "f", *more, kind=kind))
+    assert said in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_an_output_that_can_t_be_written_is_said_before_anything_is_loaded(tmp_path):
+    with pytest.raises(UserError, match="the folder is missing"):
+        export.main(words("no such checkpoint", tmp_path / "missing" / "f"))
+    with pytest.raises(UserError, match="is a folder"):
+        export.main(words("no such checkpoint", tmp_path))
+    with pytest.raises(ConfigError, match="--out: is empty"):
+        export.main(words("no such checkpoint", ""))
+    with pytest.raises(CheckpointError, match="there is no such checkpoint"):
+        export.main(words("no such checkpoint", tmp_path / "f"))
+
+
+def test_a_missing_extra_is_one_line(scorer, tmp_path, monkeypatch):
+    from bodyjax.export import fetched
+
+    monkeypatch.setattr(fetched.importlib.util, "find_spec", lambda name: None)
+    for kind in ("onnx", "tflite"):
+        with pytest.raises(UserError, match=rf'pip install "bodyjax\[{kind}\]"'):
+            export.main(words(scorer, tmp_path / "f", kind=kind))
