@@ -34,6 +34,7 @@ from bodyjax.errors import ConfigError, DataError, UserError
 if TYPE_CHECKING:
     import numpy as np
 
+    from bodyjax.detect.detector import Detector
     from bodyjax.detect.videos import FramePeople
     from bodyjax.skeleton import Skeleton
 
@@ -64,6 +65,70 @@ class Read(NamedTuple):
 
 
 def main(arguments: list[str]) -> int:
+    options = _parser().parse_args(arguments)
+    settings = flags.detector_settings(options)
+    least = flags.least_score(options.min_score)
+    every = None
+    if options.every is not None:
+        every = flags.whole_number(options.every, "--every", MOST_EVERY)
+    if options.max_people is not None:
+        settings["max_people"] = flags.whole_number(options.max_people, "--max-people", MOST_PEOPLE)
+    for flag in ("input", "ids", "checkpoint", "second"):
+        if getattr(options, flag) == "":  # "" would be the folder where one stands
+            raise ConfigError("is empty", place=f"--{flag}", hint="name a file or folder")
+    watching = is_live(options.input) and not Path(options.input).exists()
+    if watching:
+        live.check(options)
+    elif options.page is not None:
+        raise ConfigError("--page is for cameras and streams", hint="--out draws files")
+    root = Path(options.input)
+    found_files = files.Listing([]) if watching else input_files(root)
+    ids = picture_ids(root, found_files.files, options.ids) if options.ids else {}
+    inputs = list(ids) if options.ids else found_files.files
+    also = {Path(options.ids): "the file of ids"} if options.ids else {}
+    targets = {} if watching else check_outputs(options, inputs, also)
+
+    detector = _load(options.checkpoint, settings)
+    least = detector.settings.min_person if least is None else least
+    if watching:
+        return live.run(detector, options, every, least)
+    people: list[dict[str, Any]] = []
+    bad: list[str] = []
+    weak = full = several = damaged = 0
+    for number, file in enumerate(_bar(inputs, len(inputs), "file")):
+        try:
+            if files.is_video(file):
+                found = _video(detector, file, targets.get(file), least, options.on_bad, every)
+            else:
+                found = _picture(detector, file, targets.get(file), least)
+        except DataError as error:
+            bad.append(str(error))
+            targets.pop(file, None)  # it may be there from an earlier run
+            continue
+        weak, full = weak + found.left_out, full + found.full
+        several, damaged = several + found.several, damaged + found.damaged
+        name = str(file.relative_to(root)) if root.is_dir() else file.name
+        for person in found.people:
+            if not files.is_video(file):
+                person["image_id"] = ids.get(file, number)
+            people.append({**person, "file_name": name})
+    text = json.dumps(people)
+    if options.json:
+        files.write_text(options.json, text + "\n")
+    else:
+        print(text)
+    if options.gallery:
+        gallery.write(Path(options.gallery), root, targets, people)
+    unlisted = len(found_files.files) - len(inputs)
+    if unlisted:
+        print(f"{unlisted} files that {options.ids} does not list passed over", file=sys.stderr)
+    summary(found_files._replace(files=inputs), len(bad), len(people), full, weak, several, damaged)
+    for line in bad:
+        print(f"error: {line}", file=sys.stderr)
+    return flags.EXIT_USER_ERROR if len(bad) == len(inputs) else EXIT_SOME_BAD if bad else 0
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = flags.parser("detect", __doc__)
     parser.add_argument("--checkpoint", default="small", help="a run's folder or shipped weights")
     parser.add_argument(
@@ -95,29 +160,11 @@ def main(arguments: list[str]) -> int:
         "look follows people, or joints are interpolated (default: 5 with --second, otherwise 1)",
     )
     flags.add_detector_flags(parser)
-    options = parser.parse_args(arguments)
-    settings = flags.detector_settings(options)
-    least = flags.least_score(options.min_score)
-    every = None
-    if options.every is not None:
-        every = flags.whole_number(options.every, "--every", MOST_EVERY)
-    if options.max_people is not None:
-        settings["max_people"] = flags.whole_number(options.max_people, "--max-people", MOST_PEOPLE)
-    for flag in ("input", "ids", "checkpoint", "second"):
-        if getattr(options, flag) == "":  # "" would be the folder where one stands
-            raise ConfigError("is empty", place=f"--{flag}", hint="name a file or folder")
-    watching = is_live(options.input) and not Path(options.input).exists()
-    if watching:
-        live.check(options)
-    elif options.page is not None:
-        raise ConfigError("--page is for cameras and streams", hint="--out draws files")
-    root = Path(options.input)
-    found_files = files.Listing([]) if watching else input_files(root)
-    ids = picture_ids(root, found_files.files, options.ids) if options.ids else {}
-    inputs = list(ids) if options.ids else found_files.files
-    also = {Path(options.ids): "the file of ids"} if options.ids else {}
-    targets = {} if watching else check_outputs(options, inputs, also)
+    return parser
 
+
+def _load(checkpoint: str, settings: dict[str, Any]) -> Detector:
+    """The detector, from programs kept between runs where there is a folder for them."""
     gc.set_threshold(100_000, 20, 20)  # imports and tracing leave objects: a tenth of the start
     from bodyjax import detect
     from bodyjax.engine import compiled
@@ -126,46 +173,8 @@ def main(arguments: list[str]) -> int:
     if settings.get("max_people", 0) > detect.Settings.max_peaks:
         settings["max_peaks"] = settings["max_people"]  # as many of each joint
     if kept is None:
-        detector = detect.load(options.checkpoint, **settings)
-    else:
-        detector = detect.load_kept(kept / "traced", options.checkpoint, **settings)
-    least = detector.settings.min_person if least is None else least
-    if watching:
-        return live.run(detector, options, every, least)
-    people: list[dict[str, Any]] = []
-    bad: list[str] = []
-    weak = full = several = damaged = 0
-    for number, file in enumerate(_bar(inputs, len(inputs), "file")):
-        try:
-            if files.is_video(file):
-                found = _video(detector, file, targets.get(file), least, options.on_bad, every)
-            else:
-                found = _picture(detector, file, targets.get(file), least)
-        except DataError as error:
-            bad.append(str(error))
-            continue
-        weak, full = weak + found.left_out, full + found.full
-        several, damaged = several + found.several, damaged + found.damaged
-        name = str(file.relative_to(root)) if root.is_dir() else file.name
-        for person in found.people:
-            if not files.is_video(file):
-                person["image_id"] = ids.get(file, number)
-            people.append({**person, "file_name": name})
-    text = json.dumps(people)
-    if options.json:
-        files.write_text(options.json, text + "\n")
-    else:
-        print(text)
-    if options.gallery:
-        shown = {file: target for file, target in targets.items() if target.exists()}
-        gallery.write(Path(options.gallery), root, shown, people)
-    unlisted = len(found_files.files) - len(inputs)
-    if unlisted:
-        print(f"{unlisted} files that {options.ids} does not list passed over", file=sys.stderr)
-    summary(found_files._replace(files=inputs), len(bad), len(people), full, weak, several, damaged)
-    for line in bad:
-        print(f"error: {line}", file=sys.stderr)
-    return flags.EXIT_USER_ERROR if len(bad) == len(inputs) else EXIT_SOME_BAD if bad else 0
+        return detect.load(checkpoint, **settings)
+    return detect.load_kept(kept / "traced", checkpoint, **settings)
 
 
 def summary(
@@ -289,11 +298,7 @@ def _video(
         bones = skeleton.reported(detector.skeleton)
         pairs = zip(clip.iter_frames(), frames, strict=True)
         write_overlay(target, (drawn(image, people, bones) for image, people in pairs), clip)
-    results = [
-        person
-        for number, (time, people) in enumerate(zip(clip.times, frames, strict=True))
-        for person in videos.coco_frame(people, number, float(time), clip.size)
-    ]
+    results = videos.coco_list(frames, clip)
     return Read(results, left_out, full, damaged=clip.left_out)
 
 

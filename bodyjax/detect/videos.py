@@ -231,6 +231,15 @@ def video(
     ]
 
 
+def coco_list(frames: Sequence[FramePeople], clip: Video) -> list[dict[str, Any]]:
+    """The people of all frames of a video in one list."""
+    return [
+        person
+        for number, (time, people) in enumerate(zip(clip.times, frames, strict=True))
+        for person in coco_frame(people, number, float(time), clip.size)
+    ]
+
+
 def coco_frame(
     people: FramePeople, number: int, time: float, size: tuple[int, int]
 ) -> list[dict[str, Any]]:

@@ -7,7 +7,16 @@ from pathlib import Path
 import pytest
 
 from bodyjax import files
-from bodyjax.commands import benchmark, detect, evaluate, outputs, prepare, recognize, train
+from bodyjax.commands import (
+    archive,
+    benchmark,
+    detect,
+    evaluate,
+    outputs,
+    prepare,
+    recognize,
+    train,
+)
 from bodyjax.commands.outputs import Output
 from bodyjax.errors import ConfigError, UserError
 
@@ -72,6 +81,7 @@ def test_no_command_writes_into_its_source(source):
         (recognize, ["--checkpoint", "none", "--video", str(source), "--out", inside]),
         (recognize, ["--checkpoint", "none", "--video", str(source), "--json", inside]),
         (prepare, ["--source", str(source), "--out", inside]),
+        (archive, ["--checkpoint", "none", "--source", str(source), "--out", inside]),
         (prepare, ["--source", str(source), "--out", str(source.parent)]),  # OUT/source
         (prepare, ["--source", str(source), "--teacher", "small", "--out", inside]),
         (train, ["--config", "sequence:tables", f"--config.data={source}", "--workdir", inside]),
