@@ -2,6 +2,8 @@
 
 bodyjax detect --checkpoint NAME --input FILE|FOLDER [--out overlay] [--json result.json]
     [--ids labels.json] [--min-score S] [--max-people N] [--second NAME] [--on-bad skip]
+    [--every N] [--gallery page.html]
+bodyjax detect --checkpoint NAME --input CAMERA|ADDRESS [--allow-network] [--page PORT]
 
 --out is a file for one picture or video, a folder for a folder. The JSON is a COCO results list:
 each person has image_id (number of the file among those of the folder, or of the video's frame),
@@ -55,13 +57,14 @@ PICTURES_WRITTEN = tuple(e for e in files.PICTURES if e not in (".heic", ".heif"
 class Read(NamedTuple):
     """A file's people (COCO results), how many were left out for their score, how many pictures or
     frames have more people than are kept, whether it is a picture of several frames (only the first
-    is read), and how many pictures of a video can't be decoded."""
+    is read), how many pictures of a video can't be decoded, and how many seem to be lost."""
 
     people: list[dict[str, Any]]
     left_out: int
     full: int
     several: bool = False
     damaged: int = 0
+    lost: int = 0
 
 
 def main(arguments: list[str]) -> int:
@@ -94,7 +97,7 @@ def main(arguments: list[str]) -> int:
         return live.run(detector, options, every, least)
     people: list[dict[str, Any]] = []
     bad: list[str] = []
-    weak = full = several = damaged = 0
+    weak = full = several = damaged = lost = 0
     for number, file in enumerate(_bar(inputs, len(inputs), "file")):
         try:
             if files.is_video(file):
@@ -107,6 +110,7 @@ def main(arguments: list[str]) -> int:
             continue
         weak, full = weak + found.left_out, full + found.full
         several, damaged = several + found.several, damaged + found.damaged
+        lost += found.lost
         name = str(file.relative_to(root)) if root.is_dir() else file.name
         for person in found.people:
             if not files.is_video(file):
@@ -123,6 +127,9 @@ def main(arguments: list[str]) -> int:
     if unlisted:
         print(f"{unlisted} files that {options.ids} does not list passed over", file=sys.stderr)
     summary(found_files._replace(files=inputs), len(bad), len(people), full, weak, several, damaged)
+    if lost:
+        what = counted(lost, "frame seems to be lost", "frames seem to be lost")
+        print(f"{what}: the times of videos leave room for more", file=sys.stderr)
     for line in bad:
         print(f"error: {line}", file=sys.stderr)
     return flags.EXIT_USER_ERROR if len(bad) == len(inputs) else EXIT_SOME_BAD if bad else 0
@@ -299,7 +306,7 @@ def _video(
         pairs = zip(clip.iter_frames(), frames, strict=True)
         write_overlay(target, (drawn(image, people, bones) for image, people in pairs), clip)
     results = videos.coco_list(frames, clip)
-    return Read(results, left_out, full, damaged=clip.left_out)
+    return Read(results, left_out, full, damaged=clip.left_out, lost=clip.gaps)
 
 
 def drawn(image: np.ndarray, people: FramePeople, bones: Skeleton) -> np.ndarray:

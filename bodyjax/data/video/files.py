@@ -59,6 +59,20 @@ class Video:
         return ticks * float(self._index.time_base)
 
     @property
+    def gaps(self) -> int:
+        """How many frames seem to be lost: in a video of a steady rate (nine steps of ten), those
+        that fit into longer steps. Nothing else marks a frame that was dropped while recording or
+        from the file, so whether there was one can't be known."""
+        steps = np.diff(self._index.pts)
+        if len(steps) < 10:
+            return 0
+        usual = float(np.median(steps))
+        steady = np.abs(steps - usual) <= max(1.0, 0.05 * usual)
+        if steady.mean() < 0.9:
+            return 0
+        return int((np.round(steps[~steady] / usual) - 1).clip(0).sum())
+
+    @property
     def start(self) -> float:
         """Seconds at which the first frame is shown, on the clock of the file and its sound."""
         return float(self._index.pts[0] * self._index.time_base)

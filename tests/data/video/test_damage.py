@@ -272,3 +272,23 @@ def test_a_decoder_that_stands_still_ends_in_one_line(
     assert frame_number(next(frames)) == 2
     time.sleep(0.5)  # whoever takes the frames may be slow
     assert codes(frames) == list(range(3, 20))
+
+
+# -------------------------------------------------------------------- frames lost without a mark
+
+
+def test_frames_that_are_lost_leave_room_in_the_times(tmp_path: Path) -> None:
+    """Intra frames alone: the decoder misses nothing; but the rate is steady, apart from holes."""
+    whole = make_videos.encode(tmp_path / "whole.mkv", 40, "-c:v", "mjpeg", "-q:v", "3")
+    holes = tmp_path / "holes.mkv"
+    dropped = r"noise=drop=eq(n\,7)+eq(n\,20)+eq(n\,21)"
+    ffmpeg("-i", whole, "-c", "copy", "-bsf:v", dropped, holes)
+    assert (open_video(whole).frames, open_video(whole).gaps) == (40, 0)
+    assert (open_video(holes).frames, open_video(holes).gaps) == (37, 3)
+
+
+def test_a_varying_rate_is_no_loss(tmp_path: Path) -> None:
+    varying = make_videos.encode(
+        tmp_path / "varying.mp4", 30, *make_videos.IRREGULAR, *make_videos.X264
+    )
+    assert open_video(varying).gaps == 0
