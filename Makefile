@@ -1,5 +1,6 @@
 # make train   a movement classifier from nothing to its figures, on data made here
 # make test    what a change must pass; test-all: the tests of minutes as well; lint: no tests
+# make notebooks   runs the notebooks of docs/ and keeps their outputs
 # make .venv   the environment alone (EXTRAS=test,cuda12 for a GPU); clean: remove what was made
 #
 # Needs git, make and python3 >= 3.11 with venv, nothing else. PYTHON=python3.12 names another one.
@@ -16,7 +17,7 @@ TEST_ENV := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 NPROC=1 MPLBACKEND=agg \
   JAX_PLATFORMS=$${JAX_PLATFORMS:-cpu} JAX_COMPILATION_CACHE_DIR=$(CURDIR)/.cache/jax \
   JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0.2
 
-.PHONY: train test test-all lint clean .venv
+.PHONY: train test test-all lint notebooks clean .venv
 
 train: $(STAMP)
 	$(BIN)/python -m launch.train --config configs/classifier.py
@@ -32,6 +33,9 @@ lint: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+notebooks: $(STAMP)
+	$(TEST_ENV) PYTHONPATH=$(CURDIR) $(BIN)/jupyter-execute --inplace docs/notebooks/*.ipynb
 
 .venv: $(STAMP)
 
