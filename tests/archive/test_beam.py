@@ -4,8 +4,8 @@ from functools import partial
 
 import pytest
 
-from bodyjax.archive import results
 from bodyjax.archive import manifest as manifests
+from bodyjax.archive import results
 from bodyjax.errors import ConfigError, UserError
 from tests.archive import jobs
 from tests.archive.conftest import BAD, GOOD
