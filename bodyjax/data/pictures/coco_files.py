@@ -253,7 +253,7 @@ def located(pictures: Archive | Folder, names: Sequence[str]) -> list[tuple[str,
             if len(here) > 1:
                 reason = f"several pictures have this name ({', '.join(here[:3])})"
             elif not here:
-                reason = f"no such picture ({pictures.path / name.replace(chr(92), '/')})"
+                reason = f"no such picture ({_tried(pictures, name)})"
         found.append((stored, reason))
     taken = Counter(stored for stored, _ in found if stored)
     twice = {stored for stored, count in taken.items() if count > 1}
@@ -270,6 +270,12 @@ def _as_named(pictures: Archive | Folder, name: str) -> str:
     parts = [part for part in PurePosixPath(name.replace("\\", "/")).parts if part != "/"]
     ends = ("/".join(parts[k:]) for k in range(len(parts)))
     return next((end for end in ends if end in pictures), "")
+
+
+def _tried(pictures: Archive | Folder, name: str) -> Path:
+    """Where a picture was looked for last: here, of an absolute name the file alone."""
+    plain = PurePosixPath(name.replace("\\", "/"))
+    return pictures.path / (plain.name if plain.is_absolute() or ":" in name else plain)
 
 
 def _ends_with(stored: str, name: str) -> bool:
