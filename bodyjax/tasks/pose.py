@@ -144,11 +144,7 @@ def of_video(detector: Detector, clip: Video, beat: Beat) -> Answer:
     """The people of a video by frame, for an archive."""
     each = detect.in_video(detector, clip, progress=lambda frames, count: beating(beat, frames))
     frames, left_out = videos.without_weak(each, detector.settings.min_person)
-    people = [
-        person
-        for number, (time, frame) in enumerate(zip(clip.times, frames, strict=True))
-        for person in videos.coco_frame(frame, number, float(time), clip.size)
-    ]
+    people = videos.coco_list(frames, clip)
     about = {"size": list(clip.size), "length": clip.frames, "duration": round(clip.duration, 6)}
     told = {**about, "damaged": clip.left_out, "people": people, "left_out": left_out}
     most = max((len(frame.identity) for frame in frames), default=0)
