@@ -64,7 +64,7 @@ def commands() -> ConfigDict:
             holdout=0.2,  # of training clips, where a folder has no valid/
             stored_frames=16, samples=1, batch=32, workers=0,
             simulated_copies=False,  # zoomed or moved by the body's region; needs input "frames"
-            worn_copies=1,  # of every training clip, blurred and encoded again; needs input "maps"
+            worn_copies=0,  # of every training clip, blurred and encoded again; needs input "maps"
             shuffle=False,  # frames out of order, in training and evaluation: a control
             # Half the frames a second of other simulated sets: 16 of 20 to 32 are looked at.
             simulated=dict(train=40, valid=56, test=56, fps=7.5, length=(20, 32)),
@@ -108,7 +108,6 @@ def commands_joints() -> ConfigDict:
     config = commands()
     config.start = ""
     config.model.input = "joints"
-    config.data.worn_copies = 0
     return config
 
 
@@ -121,7 +120,6 @@ def one_way() -> ConfigDict:
     config.model.sampling = "middle"
     config.data.path = "simulated:one_way"
     config.data.stored_frames = 24
-    config.data.worn_copies = 0
     # The quick way back takes 0.2 s and more: three frames of fifteen a second.
     config.data.simulated = ConfigDict(dict(train=80, valid=16, test=63, fps=15.0, length=(40, 64)))
     config.data.watched = 0
@@ -154,7 +152,6 @@ def jhmdb() -> ConfigDict:
     config.model.augment.flip = 0.5
     config.data.path = "../shared/data/jhmdb"
     config.data.holdout = 0.0
-    config.data.worn_copies = 0
     config.data.samples = 5
     config.train.steps = 1240  # 60 epochs of 660 clips
     config.train.eval_every = 0
@@ -191,7 +188,6 @@ def tiny() -> ConfigDict:
     config = commands()
     config.start = ""
     config.model.input = "joints"
-    config.data.worn_copies = 0
     config.model.frames = 4
     config.model.grid = 8
     config.model.channels = (4, 4)
