@@ -35,7 +35,7 @@ def test_the_notebook_shows_what_the_weights_do():
     """The shipped outputs: a person in the photo, and nearly all movements right."""
     notebook = nbformat.read(ROOT / "docs" / "notebooks" / "recognize.ipynb", as_version=4)
     said = ["".join(one.get("text", "") for one in cell.outputs) for cell in code_cells(notebook)]
-    assert "1 people in a picture" in said[1]
+    assert "1 person in a picture" in said[1]
     right, of, total = said[2].split()[:3]
     assert (of, total) == ("of", "9")
     assert int(right) >= 8
@@ -58,7 +58,7 @@ def test_the_recognition_notebook_runs(tmp_path, monkeypatch):
     said = ["".join(one.get("text", "") for one in cell) for cell in outputs]
     drawn = [any("image/png" in one.get("data", {}) for one in cell) for cell in outputs]
     assert "4 movements: stop, go_straight" in said[0]
-    assert "people in a picture of 256 x 300" in said[1]
+    assert "in a picture of 256 x 300" in said[1]
     assert said[2] == "1 of 4 right\n"  # these weights always say stop
     assert "movement: stop\n" in said[4]
     assert "operation: stop at the line" in said[4]
