@@ -61,9 +61,12 @@ class Noise:
 
 @dataclass(frozen=True)
 class PoseData:
-    """`config.data` of kind poses3d. mocap: an .npz in the layout of data/mocap, or the folder of
-    data/real3d, whose training subjects of Human3.6M are taken; people: a folder in the layout of
-    data/people, "" for none, joints: what a detector found there; shares: of both in a batch; views: cameras for each pose; batch: poses a step; step: every step-th frame of mocap.
+    """`config.data` of kind poses3d.
+
+    mocap: an .npz in the layout of data/mocap, or the folder of data/real3d, whose training
+    subjects of Human3.6M are taken; people: a folder in the layout of data/people, "" for none,
+    joints: what a detector found there; shares: of both in a batch; views: cameras for each pose;
+    batch: poses a step; step: every step-th frame of mocap.
     """
 
     kind: str

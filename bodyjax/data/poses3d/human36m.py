@@ -1,4 +1,4 @@
-"""Human3.6M's test subjects with stored 2D detections, for measuring only: the layout of data/real3d.
+"""Human3.6M without pictures: training poses, and test poses with stored 2D detections (data/real3d).
 
 Terms of use: academic research; nothing that is shipped is trained on them.
 """
@@ -33,7 +33,7 @@ SCORE = 0.8
 """The stored detections have no scores: a score of joints found well."""
 
 
-def test_side(path: str | PathLike[str], *, step: int = 1) -> Rows:
+def measured_side(path: str | PathLike[str], *, step: int = 1) -> Rows:
     """Every view of every step-th frame of S9 and S11, one a row.
 
     xyz (N, 17, 3) mm, root-relative, camera axes; root (N, 3) mm; camera (N, 4); found and true
@@ -72,7 +72,7 @@ def test_side(path: str | PathLike[str], *, step: int = 1) -> Rows:
 
 def train_side(path: str | PathLike[str], part: str, *, step: int = 1) -> Rows:
     """Poses of the training subjects as poses3d.mocap gives them; "valid": a tenth of the trials by
-    name. The ears stand for the middle of the head as `test_side` has it; there is no nose, which
+    name. The ears stand for the middle of the head as `measured_side` has it; there is no nose, which
     training must leave out (feed.Noise.faceless = 1)."""
     file = Path(path) / POSES
     table = read_arrays(file, ("rel_tenth_mm", "trial_start", "trial_len", "trial_subject",
