@@ -7,7 +7,7 @@ bodyjax prepare --source PATH --out DIR [--name NAME] [--split-number 1] [--on-b
 PATH: folders of clips, pictures with labels, COCO folders, array sets, folders of joint tables; or
 the word simulated: drawn pictures of people, 1000 to train, 100 valid and 100 test (--count N: N
 and twice N/10; a folder of that name needs its full path). The set is a TFDS array_record set,
-DIR/NAME/1.0.0. Whatever is left out is counted and named.
+DIR/NAME/1.0.0. Whatever is left out is counted and named. A command that was stopped resumes.
 
 --detect NAME (shipped weights, or a run's folder): PATH holds videos; the detector's joints of
 every 6th frame (--every FRAMES, or --rate PER_SECOND) are written as joint tables below

@@ -10,14 +10,17 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+import bodyjax
 from bodyjax import files, skeleton
 from bodyjax.contract import Source
+from bodyjax.data import prepared_shards
 from bodyjax.data.clips.folder import ClipFolder
 from bodyjax.data.pictures.images import read_image
 from bodyjax.data.pictures.labelled import FilePath, Pictures, convert_xyz, read_arrays
@@ -37,9 +40,11 @@ RAGGED = ("xy", "visible", "score", "boxes", "ignore", "numbers", "xyz", "camera
 def write(splits: Mapping[str, Source], out: FilePath, name: str) -> Path:
     """Write sources as the splits of one set; returns its folder, OUT/NAME/1.0.0.
 
-    Pictures and clips of any size, or sources of fixed-shape arrays. The order on disk is TFDS's
-    own (by a hash of the example's number), the same every time. Raises DataError if the splits
-    differ in form, a file can't be read, or the folder already exists.
+    Pictures and clips of any size, or sources of fixed-shape arrays. Rows lie in shards in the
+    order of a hash of their numbers, the same every time (data.prepared_shards). If the run is
+    killed, the same call resumes: OUT/NAME/1.0.0.unfinished keeps the finished shards. Raises
+    DataError if the splits differ in form, a file can't be read, the folder already exists, or the
+    unfinished one is of other data.
     """
     import tensorflow_datasets as tfds
 
@@ -70,17 +75,22 @@ def write(splits: Mapping[str, Source], out: FilePath, name: str) -> Path:
             )
 
         def _split_generators(self, dl_manager: Any) -> dict[str, Any]:
-            return {split: self._generate_examples(source) for split, source in splits.items()}
+            raise NotImplementedError  # prepared_shards writes
 
-        def _generate_examples(self, source: Source) -> Iterator[tuple[int, Example]]:
-            for row in range(len(source)):
-                yield row, _stored(source, row)
+        def _generate_examples(self) -> Iterator[tuple[int, Example]]:
+            raise NotImplementedError
 
     Builder.name = name
     builder = Builder(data_dir=str(out), file_format="array_record")
-    builder.download_and_prepare()
+    unfinished = folder.with_name(f"{VERSION}.unfinished")
+    rows = {split: len(source) for split, source in splits.items()}
+    made_of = {"sources": words, "rows": rows, "form": repr(form), "bodyjax": bodyjax.__version__}
+    prepared_shards.begin(unfinished, made_of)
     for split, source in splits.items():
-        _write_rows(folder, split, source, builder.as_data_source(split))
+        _write_rows(unfinished, split, source, prepared_shards.order(split, len(source)))
+    prepared_shards.write(builder, unfinished, splits, _stored)
+    os.replace(unfinished, folder)
+    (folder / prepared_shards.MANIFEST).unlink()
     return folder
 
 
@@ -250,8 +260,7 @@ def _moved(example: Example, source: Skeleton, target: Skeleton) -> Example:
     return {**example, **moved}
 
 
-def _write_rows(folder: Path, split: str, source: Source, data: Any) -> None:
-    order = np.array([int(data[i]["row"]) for i in range(len(data))], np.int64)
+def _write_rows(folder: Path, split: str, source: Source, order: np.ndarray) -> None:
     names = source.names
     arrays = {
         "names": np.array([str(names[row]) for row in order]),

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from bodyjax import skeleton
-from bodyjax.data import pictures, prepared, sets, video
+from bodyjax.data import pictures, prepared, prepared_shards, sets, video
 from bodyjax.data.clips import folder as clips
 from bodyjax.data.prepared import Prepared
 from bodyjax.data.stream import Stream
@@ -71,6 +71,48 @@ def test_arrays_come_back(folder, arrays):
         assert source.groups[i] == Arrays.groups[row]
         assert source.heldout[i] == Arrays.heldout[row]
     assert source.classes == Arrays.classes
+
+
+class Stops(Arrays):
+    """Rows that can be read only a few times, as by a run that is stopped."""
+
+    def __init__(self, reads: int) -> None:
+        self.reads, self.read = reads, []
+
+    def __getitem__(self, index: int) -> dict:
+        if len(self.read) == self.reads:
+            raise KeyboardInterrupt
+        self.read.append(index)
+        return super().__getitem__(index)
+
+
+def test_a_stopped_run_resumes_with_the_same_bytes(tmp_path, monkeypatch):
+    monkeypatch.setattr(prepared_shards, "ROWS", 2)
+    whole = prepared.write({"train": Arrays()}, tmp_path / "whole", "arrays")
+    first, second = Stops(1 + 3), Stops(100)  # the first read is for the form
+    with pytest.raises(KeyboardInterrupt):
+        prepared.write({"train": first}, tmp_path, "arrays")
+    unfinished = tmp_path / "arrays" / "1.0.0.unfinished"
+    assert len(list(unfinished.glob("*.array_record-*"))) == 1
+    assert not (tmp_path / "arrays" / "1.0.0").exists()
+
+    class Other(Arrays):
+        fingerprint = "other"
+
+    with pytest.raises(DataError, match="is an unfinished set of other data"):
+        prepared.write({"train": Other()}, tmp_path, "arrays")
+    path = prepared.write({"train": second}, tmp_path, "arrays")
+    order = prepared_shards.order("train", 5).tolist()
+    assert first.read[1:] == order[:3]
+    assert second.read[1:] == order[2:]  # the finished shard is not read again
+    assert sorted(file.name for file in path.iterdir()) == sorted(
+        file.name for file in whole.iterdir()
+    )
+    for file in whole.glob("*.array_record-*"):
+        assert (path / file.name).read_bytes() == file.read_bytes()
+    source = Prepared(path, "train")
+    assert [int(source[i]["label"]) for i in range(5)] == order
+    assert not unfinished.exists()
 
 
 def test_pickled_sources_read_the_same(arrays):
