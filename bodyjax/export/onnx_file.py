@@ -136,6 +136,7 @@ def described(graph: bytes) -> tuple[dict[str, Shape], dict[str, Shape]]:
 
 
 def quiet_options() -> Any:
+    """Options of ONNX Runtime that keep its warnings from the terminal."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()

@@ -2,7 +2,7 @@
 AlphaPose, MediaPipe, DeepLabCut, TRC. docs/DATA.md lists the versions.
 
 Every reader gives `Found`; joint_tables.read_joints makes a JointTable of it. Joints are known by
-name. Formats that do not say who is who get people by place (`linked`).
+name. Formats that do not say who is who get people by place (`linking`).
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import numpy as np
 
 from bodyjax import skeleton
 from bodyjax.data.pictures.labelled import FilePath
+from bodyjax.data.sequences.linking import Pose
 from bodyjax.data.sequences.table_text import Line, cells_of, check_cells, number, rows_of
 from bodyjax.errors import DataError
 from bodyjax.files import read_json, read_text
@@ -42,12 +43,6 @@ OPENPOSE = {
 COCO_FIRST = (17, 26, 133, 136)
 """Numbers of keypoints of sets whose first 17 are COCO's: COCO, Halpe, COCO-WholeBody."""
 IN_CM = {"mm": 0.1, "cm": 1.0, "m": 100.0}
-NEAR = 0.5
-"""Mean distance of the joints from one frame to a later one, in the person's larger side, up to
-which it is the same person."""
-
-Pose = np.ndarray
-"""(J, D + 1) float64: the place and the score of each joint, NaN where it is absent."""
 
 
 class Found(NamedTuple):
@@ -405,48 +400,3 @@ def joint_name(text: str) -> str:
             if part != joined and part in PARTS and joined not in PARTS:
                 return f"{sides[start]}_{part}"
     return f"{side}_{joined}" if side else joined
-
-
-def linked(poses: Sequence[tuple[int, int | None, Pose]]) -> list[tuple[int, int, Pose]]:
-    """The same with a number for everybody: in each frame the person of an earlier one whose joints
-    are nearest, within NEAR of that person's larger side; otherwise a new one."""
-    keys = {(at, who) for at, who, _ in poses}  # AlphaPose without tracking calls everybody 0
-    if len(keys) == len(poses) and all(who is not None for _, who, _ in poses):
-        return [(at, int(who or 0), pose) for at, who, pose in poses]
-    last: list[Pose] = []
-    out = []
-    for frame in sorted({at for at, _, _ in poses}):
-        here = [pose for at, _, pose in poses if at == frame]
-        pairs = sorted(
-            (apart, who, k)
-            for k, pose in enumerate(here)
-            for who, before in enumerate(last)
-            if (apart := _apart(before, pose)) <= NEAR
-        )
-        taken: dict[int, int] = {}
-        for _, who, k in pairs:
-            if k not in taken and who not in taken.values():
-                taken[k] = who
-        for k, pose in enumerate(here):
-            who = taken.get(k, len(last))
-            if who == len(last):
-                last.append(pose)
-            last[who] = pose
-            out.append((frame, who, pose))
-    return out
-
-
-def _apart(before: Pose, pose: Pose) -> float:
-    """Mean distance of the joints that both have, in the larger side of the first; inf without
-    any."""
-    both = present(before) & present(pose)
-    if not both.any():
-        return float("inf")
-    side = float(np.ptp(before[present(before), :-1], axis=0).max())
-    return float(np.linalg.norm((before - pose)[both, :-1], axis=-1).mean()) / max(side, 1e-9)
-
-
-def present(pose: Pose) -> np.ndarray:
-    """Which joints are there: numbers, a score above 0, and not 0, 0, 0, which means missing."""
-    whole = np.isfinite(pose).all(axis=-1)
-    return whole & (np.nan_to_num(pose[..., -1]) > 0) & (np.nan_to_num(pose[..., :-1]) != 0).any(-1)

@@ -20,7 +20,7 @@ import numpy as np
 
 from bodyjax import skeleton
 from bodyjax.data.pictures.labelled import FilePath, read_arrays
-from bodyjax.data.sequences import foreign_tables
+from bodyjax.data.sequences import foreign_tables, linking
 from bodyjax.data.sequences.table_text import Line, check_cells, number, rows_of
 from bodyjax.errors import DataError
 from bodyjax.files import Listing, listed, read_json
@@ -75,8 +75,8 @@ def read_joints(
     if not known.any():
         hint = f"{joints.name} has {', '.join(joints.joints)}"
         raise DataError(f"no known joint among {', '.join(found.joints)}", file=file, hint=hint)
-    poses = foreign_tables.linked(found.poses)
-    if not any(foreign_tables.present(pose).any() for _, _, pose in poses):
+    poses = linking.linked(found.poses)
+    if not any(linking.present(pose).any() for _, _, pose in poses):
         raise DataError("a joint table without joints", file=file)
     frames, f = np.unique([at for at, _, _ in poses], return_inverse=True)
     if frames[-1] - frames[0] >= MOST_FRAMES:
@@ -85,7 +85,7 @@ def read_joints(
     grid = np.full((len(frames), len(people), *poses[0][2].shape), np.nan)
     for row, column, (_, _, pose) in zip(f, p, poses, strict=True):
         grid[row, column] = pose
-    seen = (foreign_tables.present(grid) * skeleton.SEEN).astype(np.uint8)
+    seen = (linking.present(grid) * skeleton.SEEN).astype(np.uint8)
     moved, visible = skeleton.convert(
         np.where(seen[..., None] > 0, grid, 0).astype(np.float32), seen, there, joints
     )
