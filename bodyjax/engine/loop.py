@@ -8,7 +8,6 @@ second Ctrl-C stops at once, and so does a signal before the first step.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Generator
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -19,9 +18,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from bodyjax.contract import Feed, System, Variables
+from bodyjax.engine import best_metric, optim, run_folder, settings, trees
 from bodyjax.engine import checkpoint as ckpt
 from bodyjax.engine import mesh as meshes
-from bodyjax.engine import optim, run_folder, settings, trees
 from bodyjax.engine import step as steps
 from bodyjax.engine.evaluate import make_evaluator
 from bodyjax.engine.report import Report, clock, plain
@@ -130,7 +129,7 @@ class _Fit:
                     "use another folder to train anew"
                 )
                 return replace(self._result(start, 0.0), again=True)
-            self._check_metric()
+            best_metric.check(self.train.best.metric, self.system)
             if good:
                 self.report.say(f"going on from step {start} ({good})")
             run_folder.discard(self.workdir, good)
@@ -173,22 +172,6 @@ class _Fit:
         if other:
             self.notes.append(f"other versions than before, bits may differ: {', '.join(other)}")
         return record
-
-    def _check_metric(self) -> None:
-        """ConfigError if `train.best.metric` is no number that an evaluation gives: found from the
-        metrics of no rows, before the first step."""
-        name = self.train.best.metric
-        if not name:
-            return
-        metrics = self.system.metrics()
-        try:
-            with np.errstate(all="ignore"):
-                known = dict(metrics.compute(jax.device_get(metrics.init())))
-        except (ArithmeticError, ValueError):  # of somebody's own: the first evaluation tells
-            return
-        numbers = [key for key, value in known.items() if np.ndim(value) == 0 and is_number(value)]
-        if name not in numbers:
-            raise no_metric(name, numbers)
 
     def _is_finished(self, record: dict[str, Any]) -> bool:
         then = settings.train(record["config"].get("train", {}))
@@ -363,7 +346,7 @@ class _Fit:
             return None
         value = progress.metrics.get(best.metric)
         if best.metric not in metrics:
-            raise no_metric(best.metric, list(metrics))
+            raise best_metric.missing(best.metric, list(metrics))
         sign = 1 if best.mode == "max" else -1
         if value is not None and (progress.best is None or sign * value > sign * progress.best):
             progress.best, progress.best_step, progress.stale = value, step, 0
@@ -405,19 +388,6 @@ class _Fit:
             kind, number = "best", progress.best_step
         folder = self.workdir / kind / str(number)
         return FitResult(step, progress.metrics, progress.finished or "steps", folder, waited_share)
-
-
-def is_number(value: Any) -> bool:
-    """Whether a metric is a number, also one of NumPy or jax."""
-    return hasattr(value, "dtype") or isinstance(value, int | float)
-
-
-def no_metric(name: str, known: list[str]) -> ConfigError:
-    """The message for a metric that evaluation does not give."""
-    near = difflib.get_close_matches(name, known, 1)
-    gives = f"it gives: {', '.join(known) or 'nothing (no held-out examples)'}"
-    hint = f"did you mean {near[0]}? {gives}" if near else gives
-    return ConfigError(f"evaluation gives no {name!r}", place="train.best.metric", hint=hint)
 
 
 def _due(step: int, every: int) -> bool:
