@@ -129,7 +129,7 @@ def _unwritten(folder: Path, error: Exception) -> CheckpointError:
     the failure in many lines, and these must not follow ours."""
     for thread in threading.enumerate():
         if type(thread).__module__.startswith("orbax."):
-            thread.join(10)
+            threading.Thread.join(thread, 10)  # Orbax's own raises what the thread raised
     what = f"could not be written: {one_line(error)}"
     return CheckpointError(what, file=folder, hint="is the disk full?")
 

@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -351,3 +353,23 @@ def test_orbax_alone_restores_as_the_page_says(made):
     kernel = names["model"]["params"]["a"]["kernel"]
     np.testing.assert_array_equal(kernel, MODEL["params"]["a"]["kernel"])
     assert names["record"]["meta"]["labels"] == ["x", "y"]
+
+
+def test_a_failed_write_waits_for_orbax_threads_whatever_they_raise(tmp_path):
+    """Their `join` raises what they raised."""
+    done = []
+
+    class Raising(threading.Thread):
+        __module__ = "orbax.threads"
+
+        def run(self):
+            time.sleep(0.3)
+            done.append(True)
+
+        def join(self, timeout=None):
+            raise ValueError("no space")
+
+    Raising().start()
+    error = run_folder._unwritten(tmp_path, OSError("full"))
+    assert done
+    assert str(error).endswith("OSError: full; is the disk full?")
