@@ -116,8 +116,8 @@ def open(
 def archive(
     found: Checkpoint, *, exercise: str | None = None, on_bad: str = "raise", **settings: Any
 ) -> Work:
-    """Each clip scored, one after the other; label and `sure` are those of the person who is seen
-    longest. The parameters are those of `open`."""
+    """Each clip scored, one after the other; label and `sure` are those of the person with a
+    verdict who is seen longest. The parameters are those of `open`."""
     scorer = score.load(found, condition=exercise, settings=settings)
 
     def run(videos: list[Path], beat: Beat) -> list[Answer | DataError]:
@@ -135,9 +135,10 @@ def archive(
 def answer(result: dict[str, Any]) -> Answer:
     """The result of a video as an archive has it."""
     told = without_path(result)
-    if not told["people"]:
+    judged = [one for one in told["people"] if one["label"] is not None]
+    if not judged:
         return Answer(None, None, told)
-    longest = max(told["people"], key=lambda one: one["stop"] - one["start"])
+    longest = max(judged, key=lambda one: one["stop"] - one["start"])
     return Answer(longest["label"], longest["probability"], told)
 
 

@@ -78,6 +78,10 @@ def test_a_scorer_tells_of_the_person_seen_longest(clips, tmp_path):
     told = sequence.answer({"video": "a.mp4", "people": people, "length": 3})
     assert told == ("not standard", 0.6, {"people": people, "length": 3})
     assert sequence.answer({"video": "a.mp4", "people": []}) == (None, None, {"people": []})
+    passing = {"label": None, "probability": None, "start": 0.0, "stop": 9.0}
+    told = sequence.answer({"video": "a.mp4", "people": [passing, *people]})
+    assert told[0] == "not standard"  # of somebody who has a verdict
+    assert sequence.answer({"video": "a.mp4", "people": [passing]})[:2] == (None, None)
 
 
 def test_beats_come_with_every_frame(clips):
