@@ -89,7 +89,10 @@ def main(arguments: list[str]) -> int:
     ids = picture_ids(root, found_files.files, options.ids) if options.ids else {}
     inputs = list(ids) if options.ids else found_files.files
     also = {Path(options.ids): "the file of ids"} if options.ids else {}
-    targets = {} if watching else check_outputs(options, inputs, also)
+    if options.gallery is not None and options.out is None:
+        raise ConfigError("--gallery shows overlays", hint="say where they go: --out FOLDER")
+    page = Output("--gallery", options.gallery)
+    targets = {} if watching else check_outputs(options, inputs, also, page)
 
     detector = _load(options.checkpoint, settings)
     least = detector.settings.min_person if least is None else least
@@ -236,14 +239,14 @@ def picture_ids(root: Path, inputs: list[Path], labels: str) -> dict[Path, Any]:
 
 
 def check_outputs(
-    options: argparse.Namespace, inputs: list[Path], also: Mapping[Path, str]
+    options: argparse.Namespace, inputs: list[Path], also: Mapping[Path, str], *more: Output
 ) -> dict[Path, Path]:
-    """Where the overlay of each file goes. UserError unless these and the JSON can be written, away
-    from the input, the checkpoints and what is read `also`."""
+    """Where the overlay of each file goes. UserError unless these, the JSON and `more` can be
+    written, away from the input, the checkpoints and what is read `also`."""
     root, out = Path(options.input), options.out
     reads = dict.fromkeys(inputs, "an input") | ({root: "the input"} if root.is_dir() else {})
     reads |= outputs.of_checkpoint(options.checkpoint, options.second) | dict(also)
-    written = [Output("--json", options.json)]
+    written = [Output("--json", options.json), *more]
     targets = {}
     if out is not None:
         several = root.is_dir() or Path(out).is_dir()
@@ -252,10 +255,6 @@ def check_outputs(
         if out:
             targets = overlay_files(root, inputs, Path(out), several)
             written += [Output("--out", target) for target in targets.values()]
-    if options.gallery is not None:
-        if out is None:
-            raise ConfigError("--gallery shows overlays", hint="say where they go: --out FOLDER")
-        written.append(Output("--gallery", options.gallery))
     outputs.check(written, reads)
     return targets
 
