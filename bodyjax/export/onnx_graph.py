@@ -21,7 +21,8 @@ Model = Any
 
 def tidy(model: Model) -> None:
     """Only steps of ONNX itself, "Relu" and "Clip" for what was written as largest and smallest,
-    and no shapes inside: a converter's are out of date, and strict runtimes refuse them."""
+    products without offsets of 0, and no shapes inside: a converter's are out of date, and strict
+    runtimes refuse them."""
     graph = model.graph
     constants = _constants(model)
     uses = Counter(_read(graph))
@@ -50,6 +51,10 @@ def tidy(model: Model) -> None:
     for node in graph.node:
         if node.op_type == "Max" and (lower := bound(node)) and lower[1] == 0:
             _become(node, "Relu", [lower[0]])
+        # Quantisation by channel wants an offset for each channel, not a zero for all.
+        offset = constants.get(node.input[2]) if len(node.input) > 2 else None
+        if node.op_type == "Gemm" and offset is not None and not offset.any():
+            _become(node, "Gemm", list(node.input[:2]))
     _unused_constants(model)
     del graph.value_info[:]
     domains = {node.domain for node in graph.node} | {""}

@@ -1,7 +1,6 @@
 """Networks as ONNX give what XLA gives, for any batch, and pass ONNX's own checks."""
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -67,8 +66,8 @@ def test_a_scorer_from_joints():
 
 def test_a_step_that_onnx_lacks_is_named_in_one_line():
     def run(variables, x):
-        return {"y": jax.lax.linalg.cholesky(x + variables["w"])}
+        return {"y": jax.pure_callback(np.sin, jax.ShapeDtypeStruct(x.shape, x.dtype), x)}
 
-    network = Network(run, {"x": jax.ShapeDtypeStruct((1, 3, 3), np.float32)}, {})
-    with pytest.raises(UserError, match="can't hold the step cholesky; take --format stablehlo"):
-        onnx_file.program(network, {"w": jnp.eye(3)})
+    network = Network(run, {"x": jax.ShapeDtypeStruct((1, 3), np.float32)}, {})
+    with pytest.raises(UserError, match="ONNX can't hold the step pure_callback; take --format"):
+        onnx_file.program(network, {})

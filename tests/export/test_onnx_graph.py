@@ -66,6 +66,21 @@ def test_a_value_that_others_read_is_not_clipped_away():
     np.testing.assert_array_equal(run(model, x), [0, 4, 13, 15])
 
 
+def test_a_product_loses_an_offset_of_zero_only():
+    weights = RNG.normal(size=(3, 2)).astype(np.float32)
+    constants = {"w": weights, "v": weights.T, "none": np.float32(0.0), "some": np.float32([1, 2])}
+    nodes = [
+        ("Gemm", ["x", "w", "some"], ["a"], {}),
+        ("Gemm", ["a", "v", "none"], ["y"], {}),
+    ]
+    model = graph(nodes, constants, [1, 3], [1, 3])
+    x = RNG.normal(size=(1, 3)).astype(np.float32)
+    before = run(model, x)
+    onnx_graph.tidy(model)
+    assert [len(node.input) for node in model.graph.node] == [3, 2]
+    np.testing.assert_allclose(run(model, x), before, atol=1e-6)
+
+
 def test_the_batch_becomes_free_where_sizes_held_it():
     from onnx import shape_inference
 

@@ -5,6 +5,7 @@ import pytest
 
 from bodyjax import systems, tasks
 from bodyjax.detect import Detections
+from bodyjax.errors import ConfigError
 from bodyjax.recognize import Result
 from tests.test_lowering import CONFIGS, small_movement, small_pose, small_sequence
 
@@ -56,3 +57,28 @@ def test_a_prediction_needs_no_labels(name):
     inputs, batch = system.input_spec(4), system.batch_spec(4)
     assert inputs.items() < batch.items()
     assert not inputs.keys() & {"label", "joint_mask", "area_mask"}
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_every_system_says_a_network_of_arrays_for_a_batch_of_one(name):
+    config = CONFIGS[name]()
+    network = tasks.network(config)
+    variables = jax.eval_shape(systems.build(config).init, jax.random.key(0))
+    results = jax.eval_shape(network.run, variables, *network.inputs.values())
+    ends = {**network.inputs, **results}
+    assert {leaf.shape[0] for leaf in ends.values()} == {1}
+    assert ends.keys() <= network.says.keys()
+
+
+def test_a_network_is_computed_as_other_runtimes_do():
+    config = small_pose()
+    config.train.compute_dtype, config.model.depthwise = "bfloat16", "shifted"
+    changed = tasks.portable(config)
+    assert (changed.train.compute_dtype, changed.model.depthwise) == ("float32", "grouped")
+    assert (config.train.compute_dtype, config.model.depthwise) == ("bfloat16", "shifted")
+
+
+def test_a_system_without_a_network_says_what_to_do(monkeypatch):
+    monkeypatch.setattr(tasks, "offered", lambda system, function: None)
+    with pytest.raises(ConfigError, match=r"write `network\(config\)`.*--format stablehlo"):
+        tasks.network(small_pose())
