@@ -327,7 +327,7 @@ def archive(found: Checkpoint, *, on_bad: str = "raise") -> Work:
         return read_clip(loaded, file, on_bad)
 
     parts = [loaded.variables]
-    if found.config["second"]:  # which is not part of the classifier
+    if found.config.get("second"):  # which is not part of the classifier
         parts.append(clip_joints.detector_of(found.config).variables)
     return Work(read, run, BATCH, files.VIDEOS, parts)
 
