@@ -7,6 +7,7 @@ set; these have 10 and others.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from os import PathLike
 from typing import Any
 
@@ -53,7 +54,7 @@ def lifted(
     return np.concatenate(parts)[: len(joints)]
 
 
-def _by_action(xyz: np.ndarray, arrays: dict[str, np.ndarray]) -> dict[str, Any]:
+def _by_action(xyz: np.ndarray, arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
     """mpjpe and pa_mpjpe: the mean over actions, and {action: mpjpe}."""
     metrics, actions = Joints3D(H36M17), np.unique(arrays["action"])
     both = []

@@ -1,4 +1,4 @@
-"""Human3.6M without pictures: training poses, and test poses with stored 2D detections (data/real3d).
+"""Human3.6M without pictures: poses to train on, test poses with stored 2D detections (real3d).
 
 Terms of use: academic research; nothing that is shipped is trained on them.
 """
@@ -72,8 +72,8 @@ def measured_side(path: str | PathLike[str], *, step: int = 1) -> Rows:
 
 def train_side(path: str | PathLike[str], part: str, *, step: int = 1) -> Rows:
     """Poses of the training subjects as poses3d.mocap gives them; "valid": a tenth of the trials by
-    name. The ears stand for the middle of the head as `measured_side` has it; there is no nose, which
-    training must leave out (feed.Noise.faceless = 1)."""
+    name. The ears stand for the middle of the head as `measured_side` has it; there is no nose,
+    which training must leave out (feed.Noise.faceless = 1)."""
     file = Path(path) / POSES
     table = read_arrays(file, ("rel_tenth_mm", "trial_start", "trial_len", "trial_subject",
                                "trial_name"))  # fmt: skip
