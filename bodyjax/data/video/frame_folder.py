@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from bodyjax import files
 from bodyjax.data.pictures.images import read_image
-from bodyjax.data.video.files import Frames, Video
 from bodyjax.data.video.index import Index
+from bodyjax.data.video.video import Frames, Video
 from bodyjax.errors import DataError, VideoError
 
 FRAME_ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")

@@ -9,17 +9,15 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
 import imageio_ffmpeg
 import numpy as np
 from numpy.typing import NDArray
 
 from bodyjax import files
+from bodyjax.data.video.video import Video
 from bodyjax.errors import VideoError
-
-if TYPE_CHECKING:
-    from bodyjax.data.video.files import Video
 
 WRITTEN = (".mp4", ".mkv", ".mov", ".avi")
 FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,asf,flv,gif"
