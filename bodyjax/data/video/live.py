@@ -14,7 +14,7 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
-from bodyjax.data.video.writing import FORMATS
+from bodyjax.data.video.opening import FORMATS
 from bodyjax.errors import ConfigError, DataError, VideoError
 
 PROTOCOLS = {

@@ -13,8 +13,10 @@ from typing import Any
 import av
 
 from bodyjax.data.video import limits
-from bodyjax.data.video.writing import FORMATS
 from bodyjax.errors import VideoError
+
+FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,asf,flv,gif"
+"""FFmpeg's names of the containers that are read; no other is ever opened."""
 
 _OPTIONS = {"format_whitelist": FORMATS, "protocol_whitelist": "file"}
 SALVAGE = 'on_bad="skip" (--on-bad skip) reads what is whole'

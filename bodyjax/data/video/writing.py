@@ -16,12 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bodyjax import files
+from bodyjax.data.video.opening import FORMATS, opened
 from bodyjax.data.video.video import Video
 from bodyjax.errors import VideoError
 
 WRITTEN = (".mp4", ".mkv", ".mov", ".avi")
-FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,asf,flv,gif"
-"""FFmpeg's names of the containers that are read; no other is ever opened."""
 
 _TICK = Fraction(1, 90000)
 _SOUND_TAKEN = {  # as it is; other sound is encoded anew
@@ -197,8 +196,6 @@ def sound_of(video: Video, suffix: str) -> Sound | None:
     """The first sound track of a video, for a file of this ending; None if there is none that can
     be read."""
     import av
-
-    from bodyjax.data.video.opening import opened
 
     if not video.path.is_file():  # a folder of frames
         return None
