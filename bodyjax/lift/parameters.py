@@ -14,9 +14,9 @@ import jax.numpy as jnp
 import numpy as np
 from scipy import signal
 
-from bodyjax import draw, files, geometry
+from bodyjax import draw, files, geometry, skeleton
 from bodyjax.lift.motions import Motion
-from bodyjax.skeleton import H36M17
+from bodyjax.skeleton import COCO17, H36M17
 
 PAIRS = tuple(
     name.removeprefix("left_").removesuffix("_flexion")
@@ -57,13 +57,17 @@ SMOOTHING = 0.25
 
 
 def measure(motion: Motion) -> dict[str, np.ndarray]:
-    """Every parameter of PARAMETERS over the frames of a motion, (F,), NaN where it is unknown."""
+    """Every parameter of PARAMETERS over the frames of a motion, (F,), NaN where it is unknown.
+
+    That includes frames in which a joint it needs is not seen: the lifter's guess says nothing."""
     count = len(motion.times)
+    seen = skeleton.convert_mask(motion.score > 0, COCO17, H36M17)
+    shown = np.where(seen[..., None], motion.xyz, np.nan)
     more = (1 << max(count - 1, 0).bit_length()) - count  # few shapes, few programs
     # The last frame again, at the same time: it changes no speed.
     xyz, root, times = (
         np.concatenate([array, np.repeat(array[-1:], more, 0)])
-        for array in (motion.xyz, motion.root, motion.times - motion.times[0])
+        for array in (shown, motion.root, motion.times - motion.times[0])
     )
     each = jax.device_get(_over_frames(xyz, root, times))
     values = {name: each[name][:count] for name in UNITS}
@@ -111,7 +115,7 @@ def peaks(times: np.ndarray, values: np.ndarray) -> np.ndarray:
     at = np.arange(len(even))
     for top, start, stop in zip(tops, left, right, strict=True):
         first, last = np.interp([start, stop], at, even)
-        out[(times >= first) & (times <= last)] = curve[top]
+        out[(times >= first) & (times <= last) & known] = curve[top]
     return out
 
 

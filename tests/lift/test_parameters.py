@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from bodyjax.lift import parameters
-from bodyjax.skeleton import H36M17
+from bodyjax.skeleton import COCO17, H36M17
 from tests.lift.simulated_motion import simulated
 
 
@@ -43,6 +43,18 @@ def test_what_is_unknown_is_nan_and_nothing_else():
     assert len(values["knee_gap"]) == 33
 
 
+def test_joints_that_are_not_seen_give_no_parameters():
+    motion, _ = simulated("push_up", seed=2, frames=33)
+    score = motion.score.copy()
+    score[4:, COCO17.index("left_ankle")] = 0
+    values = parameters.measure(motion._replace(score=score))
+    for name in ("left_knee_flexion", "knee_flexion", "knee_gap", "hip_offset"):
+        assert np.isfinite(values[name][:4]).all()
+        assert np.isnan(values[name][4:]).all()
+    assert np.isfinite(values["left_hip_flexion"]).all()
+    assert np.isfinite(values["trunk_lean"]).all()
+
+
 def test_peaks_of_repetitions():
     times = np.arange(120) / 20
     curve = 30 + 50 * np.sin(np.pi * times / 2) ** 2  # tops of 80 at 1, 3 and 5 s
@@ -52,7 +64,9 @@ def test_peaks_of_repetitions():
     assert np.isnan(found[[0, 40, 80]]).all()
     assert np.isnan(parameters.peaks(times, 30 + 0.1 * curve)).all()  # too small a swing
     curve[18:23] = np.nan
-    assert parameters.peaks(times, curve)[20] == pytest.approx(80, abs=4)
+    found = parameters.peaks(times, curve)
+    assert found[25] == pytest.approx(80, abs=4)
+    assert np.isnan(found[18:23]).all()
     assert np.isnan(parameters.peaks(times[:3], curve[:3])).all()
     assert np.isnan(parameters.peaks(times, np.full(120, np.nan))).all()
 
