@@ -62,6 +62,20 @@ def maps() -> dict[str, Any]:
     }
 
 
+def maps_people() -> dict[str, Any]:
+    """`maps`, and rendered people with the joints that the detector finds in their pictures: the
+    shipped `lifter`."""
+    return _changed(
+        maps(),
+        data={
+            "people": "../shared/data/people",
+            "joints": "runs/people_joints.npz",
+            "shares": (0.4, 0.6),
+        },
+        train={"steps": 9000},
+    )
+
+
 def pictures() -> dict[str, Any]:
     """From pictures: the trunk of `small`, heat maps and maps of depth; on simulated people."""
     frozen = {"backbone": 0.0}
@@ -166,7 +180,7 @@ def tiny() -> dict[str, Any]:
 
 VARIANTS = {
     "pictures": pictures, "2d3d": mixed, "3d_only": deep_only, "2d_then_3d": flat_then_deep,
-    "no_geometric": no_geometric, "maps": maps, "tiny": tiny,
+    "no_geometric": no_geometric, "maps": maps, "maps_people": maps_people, "tiny": tiny,
 }  # fmt: skip
 
 

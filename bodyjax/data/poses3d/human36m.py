@@ -1,4 +1,4 @@
-"""Human3.6M without pictures: poses to train on, test poses with stored 2D detections (real3d).
+"""Human3.6M without pictures: training poses, and test poses with 2D detections (data/real3d).
 
 Terms of use: academic research; nothing that is shipped is trained on them.
 """
