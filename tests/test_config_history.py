@@ -25,11 +25,11 @@ def test_shipped_weights_are_systems_of_today(name):
     data = loaded.config.data
     assert data.batch > 0
     assert "batch_size" not in data
-    assert data.kind in ("pictures", "clips", "pushfit", "ui_prmd")
+    assert data.kind in ("pictures", "clips", "pushfit", "ui_prmd", "poses3d")
 
 
-def test_six_weights_are_shipped():
-    assert SHIPPED == ["commands", "jhmdb", "large", "pushup", "small", "ui_prmd"]
+def test_seven_weights_are_shipped():
+    assert SHIPPED == ["commands", "jhmdb", "large", "lifter", "pushup", "small", "ui_prmd"]
 
 
 def test_names_are_changed_and_values_kept():

@@ -14,7 +14,7 @@ from jax import export
 from bodyjax import systems, tasks
 from bodyjax.engine import mesh, optim, settings
 from bodyjax.engine import step as steps
-from configs import classifier, pose, sequence
+from configs import classifier, lifter, pose, sequence
 
 PLATFORMS = ("tpu", "cuda")
 JOINTS = ("nose", "neck", "left_wrist", "right_wrist")
@@ -50,7 +50,16 @@ def center_pose():
     return config
 
 
+def joint_lifter():
+    config = lifter.get_config("maps")
+    config.model.update({"width": 16, "blocks": 1})
+    config.data.views = 2
+    return config
+
+
 CONFIGS = {
+    "lifter": lambda: lifter.get_config("tiny"),
+    "joint_lifter": joint_lifter,
     "pose": small_pose,
     "center_pose": center_pose,
     "movement": small_movement,

@@ -13,14 +13,17 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from bodyjax import detect, lift
+from bodyjax import detect, lift, systems
 from bodyjax.data import sets
 from bodyjax.data.pictures import labelled
+from bodyjax.data.poses3d import human36m
 from bodyjax.data.poses3d.rendered import LEAST_AREA, rendered
 from bodyjax.data.rows import Rows
 from bodyjax.detect import as_skeleton
+from bodyjax.engine import checkpoint as checkpoints
 from bodyjax.engine.checkpoint import Checkpoint
 from bodyjax.errors import ConfigError, DataError
+from bodyjax.evaluate import lifting_human36m, lifting_pictures
 from bodyjax.lift import Lifter, boxes
 from bodyjax.metrics import Joints3D
 from bodyjax.metrics.pose import oks, sigmas
@@ -43,28 +46,70 @@ def evaluate(
     pck3d, auc3d, per_joint, "n": a crop by the labelled box of each person; whole_picture: the same
     of the people found in whole pictures, with "missed" and "people"; mean_pose: the mean pose of
     the set's training part instead of a prediction (left out if it has none); bones: share of
-    people whose left and right bones agree within 10 %.
+    people whose left and right bones agree within 10 %. A lifter from pictures is measured by box
+    alone. At the folder of data/real3d: Human3.6M's test subjects (lifting_human36m).
     """
+    loaded: Checkpoint | None = None
+    if isinstance(checkpoint, Checkpoint):
+        loaded = checkpoint
+    elif not isinstance(checkpoint, Lifter):
+        loaded = checkpoints.load(checkpoint, system="lifter")
+    if (Path(data) / human36m.POSES).exists():
+        return _human36m(loaded, data, split)
     kind = sets.recognise(data)
     if kind != "people":
         hint = "labels.npz with h36m_3d, as data/people has it"
         raise ConfigError(f"a set of {kind}; a lifter needs joints in space", file=data, hint=hint)
     people = rendered(data, split or "all")
-    lifter = checkpoint if isinstance(checkpoint, Lifter) else lift.load(checkpoint)
+    if loaded is not None and loaded.config.model.input == "pictures":
+        return _pictures(loaded, data, people, split, progress)
+    lifter = checkpoint if isinstance(checkpoint, Lifter) else lift.load(loaded or checkpoint)
     by_box, whole = found_poses(lifter, data, people, progress)
-    report = measured(people, by_box)
+    report = _common(data, people, by_box, split)
     missed = ~np.isfinite(whole).all((1, 2))
     report["whole_picture"] = {
         **measured(people, whole, ~missed), "people": len(people), "missed": int(missed.sum())
     }  # fmt: skip
+    report["checkpoint"] = lifter.name
+    return report
+
+
+def _common(
+    data: str | PathLike[str], people: Rows, by_box: np.ndarray, split: str | None
+) -> dict[str, Any]:
+    """What is reported of poses (N, 17, 3) mm by the labelled boxes."""
+    report = measured(people, by_box)
     mean = mean_pose(data)
     if mean is not None:
         report["mean_pose"] = measured(people, mean * people.arrays["height"][:, None, None])
     report["bones"] = {"by_box": bone_agreement(by_box), "labels": bone_agreement(truth(people))}
-    report["set"] = {"kind": kind, "path": str(data), "part": split or "all"}
-    report["least_area"], report["checkpoint"] = LEAST_AREA, lifter.name
+    report["set"] = {"kind": "people", "path": str(data), "part": split or "all"}
+    report["least_area"] = LEAST_AREA
     report["split"] = dict(Counter("test" if held else "train" for held in people.heldout))
     return report
+
+
+def _pictures(
+    loaded: Checkpoint, data: str | PathLike[str], people: Rows, split: str | None, progress: bool
+) -> dict[str, Any]:
+    """The report of a lifter from pictures: by box alone."""
+    system, person = systems.build(loaded.config), float(loaded.config.data.person)
+    found = lifting_pictures.by_box(
+        system, loaded.variables, data, people, person=person, progress=progress
+    )
+    return {**_common(data, people, found.xyz, split), "checkpoint": str(loaded.path)}
+
+
+def _human36m(
+    loaded: Checkpoint | None, data: str | PathLike[str], split: str | None
+) -> dict[str, Any]:
+    """The report on Human3.6M's test subjects, of lifters from joints."""
+    if loaded is None or loaded.config.model.input != "joints":
+        what = "has poses without pictures: a checkpoint of a lifter from joints is needed"
+        raise ConfigError(what, file=data)
+    if split not in (None, "test"):
+        raise ConfigError(f"no part {split!r}", place="--split", hint="test: S9 and S11")
+    return lifting_human36m.evaluate(systems.build(loaded.config), loaded.variables, data)
 
 
 def truth(people: Rows) -> np.ndarray:

@@ -25,7 +25,7 @@ from bodyjax.data.pictures.images import any_picture
 from bodyjax.detect import Detector, as_skeleton, coco_results
 from bodyjax.engine import checkpoint as checkpoints
 from bodyjax.engine.checkpoint import Checkpoint
-from bodyjax.errors import ConfigError, DataError
+from bodyjax.errors import CheckpointError, ConfigError, DataError
 from bodyjax.skeleton import COCO17, H36M17, LIFT16, Skeleton
 
 Array = jax.Array
@@ -68,6 +68,9 @@ def load(
     """
     if not isinstance(checkpoint, Checkpoint):
         checkpoint = checkpoints.load(checkpoint, system="lifter")
+    if checkpoint.config["model"]["input"] != "joints":
+        what = "is a lifter from crops of pictures, which evaluate measures"
+        raise CheckpointError(what, file=checkpoint.path, hint="lift takes one from joints")
     system: Any = systems.build(checkpoint.config)
     expected = jax.eval_shape(system.init, jax.random.key(0))
     checkpoints.check_variables(checkpoint.variables, expected, checkpoint.path)

@@ -73,7 +73,7 @@ def measured_side(path: str | PathLike[str], *, step: int = 1) -> Rows:
 def train_side(path: str | PathLike[str], part: str, *, step: int = 1) -> Rows:
     """Poses of the training subjects as poses3d.mocap gives them; "valid": a tenth of the trials by
     name. The ears stand for the middle of the head as `measured_side` has it; there is no nose,
-    which training must leave out (feed.Noise.faceless = 1)."""
+    which training must leave out (views.Noise.faceless = 1)."""
     file = Path(path) / POSES
     table = read_arrays(file, ("rel_tenth_mm", "trial_start", "trial_len", "trial_subject",
                                "trial_name"))  # fmt: skip

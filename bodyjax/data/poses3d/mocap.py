@@ -22,6 +22,9 @@ HEIGHT = 1.0374
 """Height of a person as a multiple of the chain of thigh, shin, pelvis-spine-thorax-neck-head_top:
 the median over the training people of the rendered set (5 to 95 %: 1.033 to 1.043)."""
 
+FEW = 30
+"""Sets of fewer trials give a third of them for validation."""
+
 RENDERED = ("02", "10", "11")
 """CMU subjects whose motions are in the test part of the rendered people, besides soccer_*."""
 
@@ -31,8 +34,9 @@ def mocap(path: str | PathLike[str], part: str, *, step: int = 1) -> Rows:
 
     xyz (N, 20, 3) float32 are POINTS in heights of the person, relative to the pelvis, axes x
     right, y down, z forward, of no camera in particular. part: "train" and "valid" are trials of
-    the file's training side, a tenth by name for validation, without those whose motions the test
-    part of the rendered people has; "test" is the file's test side. step: every step-th frame.
+    the file's training side, a tenth by name for validation (a third of fewer than 30), without
+    those whose motions the test part of the rendered people has; "test" is the file's test side.
+    step: every step-th frame.
     DataError for missing arrays and for what poses3d.checks notices.
     """
     check_part(part)
@@ -45,7 +49,7 @@ def mocap(path: str | PathLike[str], part: str, *, step: int = 1) -> Rows:
     test = table["trial_split"] == "test"
     reserved = np.isin(table["trial_subject"], RENDERED)
     reserved |= np.array([name.startswith("soccer") for name in names])
-    valid = seeded_share(names, 10)
+    valid = seeded_share(names, 3 if len(names) < FEW else 10)
     chosen = {
         "train": ~test & ~reserved & ~valid,
         "valid": ~test & ~reserved & valid,
