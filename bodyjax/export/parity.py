@@ -99,6 +99,10 @@ def listed(folder: str | Path) -> list[Path]:
     return found
 
 
+USUAL = {"size": (640, 480), "camera": (1000, 1000, 500, 500), "height": 1700}
+"""Of a picture in pixels, of a camera (fx, fy, cx, cy), of a person in mm."""
+
+
 def noise(name: str, spec: Any, rng: np.random.Generator) -> np.ndarray:
     """An input by its name (contract.System's batches): pictures of patches, maps with a peak,
     joints that move smoothly, everything seen, a clip that fills its steps."""
@@ -108,13 +112,13 @@ def noise(name: str, spec: Any, rng: np.random.Generator) -> np.ndarray:
     elif name == "maps":
         made = peaks(shape, rng)
     elif name in ("joints", "xy"):
-        made = paths(shape, rng)
+        made = paths(shape, rng) if len(shape) == 4 else rng.uniform(50, 300, shape)
     elif name == "visible":
         made = np.where(rng.uniform(size=shape) < 0.9, 2, 0)
     elif name == "length":
         made = np.full(shape, 10_000)
-    elif name == "size":
-        made = np.broadcast_to([480, 640], shape)
+    elif name in USUAL:
+        made = np.broadcast_to(np.array(USUAL[name]), shape)
     elif np.issubdtype(dtype, np.floating):
         made = rng.uniform(size=shape)
     else:

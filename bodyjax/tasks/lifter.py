@@ -17,9 +17,11 @@ from bodyjax.data import feeds
 from bodyjax.data.video.files import open_video
 from bodyjax.engine import checkpoint
 from bodyjax.engine.checkpoint import Checkpoint
+from bodyjax.engine.step import shapes
 from bodyjax.errors import CheckpointError, DataError
 from bodyjax.evaluate.lifting import evaluate as evaluate
 from bodyjax.lift import boxes, motions, parameters, records
+from bodyjax.tasks import Network, portable
 from bodyjax.train import start
 
 FROM_DETECTOR = ("backbone", "pyramid")
@@ -77,6 +79,31 @@ def with_trunk(system: Any, detector: Variables, seed: int, name: str) -> Variab
             raise CheckpointError(what, file=name, place="start") from None
         made[part] = {**fresh[part], **fitted}
     return made
+
+
+def network(config: ConfigDict) -> Network:
+    """One person's joints, or a crop of a picture, to joints in space: the system's prediction."""
+    system: Any = systems.build(portable(config))
+    specs = system.input_spec(1)
+    names = {"image": "pixels"}  # as in the detector's network: float32
+
+    def run(variables: Variables, *arrays: Any) -> dict[str, Any]:
+        out: dict[str, Any] = system.predict(variables, dict(zip(specs, arrays, strict=True)))
+        return out
+
+    inputs = {
+        names.get(name, name): leaf.update(dtype=np.float32) for name, leaf in shapes(specs).items()
+    }
+    says = {
+        "pixels": "RGB of the crop around a person, 0 to 255",
+        "xy": "joints in pixels",
+        "score": "of each joint, 0 to 1",
+        "camera": "focal lengths and centre (fx, fy, cx, cy) in pixels",
+        "height": "of the person, in mm",
+        "xyz": "h36m17's joints in mm, relative to the pelvis, in the camera's axes",
+        "depth": "of each joint relative to the pelvis, in sides of the crop",
+    }
+    return Network(run, inputs, says)
 
 
 def archive(found: Checkpoint, *, on_bad: str = "raise", **settings: Any) -> Work:

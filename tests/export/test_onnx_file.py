@@ -8,6 +8,7 @@ from bodyjax import tasks
 from bodyjax.contract import Network
 from bodyjax.errors import UserError
 from bodyjax.export import onnx_file, parity
+from configs import lifter
 from tests import tiny_classifier
 from tests.export import needs
 from tests.random_variables import drawn
@@ -62,6 +63,14 @@ def test_a_scorer_from_joints():
     assert worst < 1e-5
     assert list(program.inputs) == ["joints", "visible", "score", "length", "size"]
     assert program.outputs["attention"].shape == (1, 5)
+
+
+@pytest.mark.parametrize("variant", ["tiny", "maps"])
+def test_a_lifter_from_a_crop_or_from_joints(variant):
+    config = lifter.get_config(variant)
+    program, worst = compared(tasks.network(config), drawn(tasks.systems.build(config)))
+    assert worst < 1e-4
+    assert program.outputs["xyz"].shape[1:] == (17, 3)
 
 
 def test_a_step_that_onnx_lacks_is_named_in_one_line():
