@@ -6,6 +6,7 @@ Each function changes a model in place. The results stay the same, apart from ro
 from __future__ import annotations
 
 from collections import Counter
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -74,9 +75,12 @@ def free_batch(model: Model) -> None:
     for number, node in enumerate(graph.node):
         if node.op_type == "Slice":
             _without_whole_axes(model, node, constants, shapes)
-        elif node.op_type == "Reshape" and (shape := constants.get(node.input[1])) is not None:
-            if shape.size and shape[0] == 1 and -1 not in shape:
-                node.input[1] = _constant(model, np.array([-1, *shape[1:]], np.int64))
+        elif node.op_type == "Reshape" and (sizes := constants.get(node.input[1])) is not None:
+            if sizes.size and sizes[0] == 1 and -1 not in sizes:
+                # A new first axis goes before that of the batch.
+                freed, added = sizes.copy(), tuple(sizes[1:]) == shapes.get(node.input[0])
+                freed[int(added)] = -1
+                node.input[1] = _constant(model, freed)
         elif node.op_type == "Resize" and len(node.input) > 3 and node.input[3]:
             sizes, before = constants.get(node.input[3]), shapes.get(node.input[0])
             if sizes is not None and before is not None:
@@ -166,7 +170,8 @@ def _constants(model: Model) -> dict[str, np.ndarray]:
 def _constant(model: Model, value: np.ndarray) -> str:
     from onnx import numpy_helper
 
-    name = f"constant_{len(model.graph.initializer)}"
+    taken = {tensor.name for tensor in model.graph.initializer}
+    name = next(name for n in count(len(taken)) if (name := f"constant_{n}") not in taken)
     model.graph.initializer.append(numpy_helper.from_array(value, name))
     return name
 

@@ -87,13 +87,15 @@ def test_the_batch_becomes_free_where_sizes_held_it():
     constants = {
         "fixed": np.int64([1, 4, 6]), "starts": np.int64([0, 1]), "ends": np.int64([1, 3]),
         "axes": np.int64([0, 1]), "row": np.ones((1, 1, 6), np.float32),
-        "sizes": np.int64([1, 3, 12]), "none": np.float32([]),
+        "sizes": np.int64([1, 3, 12]), "stage": np.int64([1, 1, 3, 12]), "first": np.int64([0]),
     }  # fmt: skip
     nodes = [
         ("Reshape", ["x", "fixed"], ["a"], {}),
         ("Slice", ["a", "starts", "ends", "axes"], ["b"], {}),
         ("Concat", ["b", "row"], ["c"], {"axis": 1}),
-        ("Resize", ["c", "", "", "sizes"], ["y"], {"mode": "linear"}),
+        ("Resize", ["c", "", "", "sizes"], ["d"], {"mode": "linear"}),
+        ("Reshape", ["d", "stage"], ["e"], {}),
+        ("Squeeze", ["e", "first"], ["y"], {}),
     ]
     model = graph(nodes, constants, [1, 24], [1, 3, 12])
     x = RNG.normal(size=(3, 24)).astype(np.float32)
@@ -102,6 +104,15 @@ def test_the_batch_becomes_free_where_sizes_held_it():
     onnx_graph.free_batch(model)
     del model.graph.value_info[:]
     np.testing.assert_allclose(run(model, x), each, atol=1e-6)
+
+
+def test_new_constants_never_take_the_name_of_others():
+    model = graph([("Add", ["x", "constant_2"], ["y"], {})], {"constant_2": np.ones(3, np.float32)},
+                  [3], [3])  # fmt: skip
+    names = [onnx_graph._constant(model, np.float32([n])) for n in range(3)]
+    del model.graph.initializer[1]  # as where a constant is no longer read
+    names = [*names[1:], onnx_graph._constant(model, np.float32([3.0]))]
+    assert len({"constant_2", *names}) == 4
 
 
 def test_halves_are_stored_and_computing_stays_whole():
