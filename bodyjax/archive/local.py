@@ -77,11 +77,12 @@ def run(
                 crew.append(_start(out, root, open_work))
             wait([one.pipe for one in crew], LOOK)
             for one in list(crew):
+                starting = not one.ready
                 gone = _heard(one, out, say, patience)
                 if gone is not None:
                     crew.remove(one)
                     failed = _mourned(one, out, gone, todo, failed)
-                elif one.ready:
+                elif starting and one.ready:
                     failed = 0
     finally:
         for one in crew:  # those that are left have written what they had
