@@ -1,9 +1,9 @@
 """A network as ONNX, by jax2onnx and our mends: runs in ONNX Runtime, in browsers and on phones.
 
-What jax2onnx makes of our networks as they are is right, but 2.4 times as slow as the same network
-written by hand (measured on `small`: matrix products instead of convolutions). So it gets a
-function that `rewritten.simplified` has prepared; ONNX Runtime's basic optimiser, whose result
-every runtime reads, joins what belongs together; `onnx_graph` mends the rest.
+What jax2onnx makes of our networks as they are is right but slow: matrix products where a runtime
+wants convolutions, norms as steps of their own. So it gets a function that `rewritten.simplified`
+has prepared; ONNX Runtime's basic optimiser, whose result every runtime reads, joins what belongs
+together; `onnx_graph` mends the rest. `small` at 192 pixels takes 0.57 of its time then.
 """
 
 from __future__ import annotations
