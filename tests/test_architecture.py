@@ -1,6 +1,7 @@
 """The house keeps its shape: arrows between rooms, what starts without jax, no pickle, docs."""
 
 import ast
+import graphlib
 import os
 import shutil
 import subprocess
@@ -132,12 +133,38 @@ def test_what_is_general_names_no_system():
         )
     } - {"__init__"}
     assert {"movement", "pose", "sequence"} <= systems
-    rooms = ("launch/", "bodyjax/commands/", "bodyjax/train/", "bodyjax/engine/", "bodyjax/bench/")
+    rooms = tuple(
+        f"bodyjax/{room}/" for room in ("commands", "train", "engine", "bench", "export", "archive")
+    )
     for path in SOURCES:
-        if name(path).startswith(rooms):
+        if name(path).startswith(("launch/", *rooms)):
             for node in ast.walk(ast.parse(path.read_text())):
                 named = isinstance(node, ast.Constant) and node.value in systems
                 assert not named, f"{name(path)}, line {node.lineno}: {node.value!r}"
+
+
+def imported_at_once(path: Path) -> set[str]:
+    """The modules of the package that a file imports when it is imported itself."""
+    found = set()
+    for node in ast.parse(path.read_text()).body:
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return found
+
+
+def test_no_module_imports_itself_on_the_way():
+    """Faces of rooms aside, which import the files below them."""
+    modules = {
+        name(path).removesuffix(".py").replace("/", "."): imported_at_once(path)
+        for path in SOURCES
+        if path.name != "__init__.py"
+    }
+    graph = {module: found & modules.keys() for module, found in modules.items()}
+    assert sum(map(len, graph.values())) > 500
+    order = graphlib.TopologicalSorter(graph)
+    order.prepare()  # CycleError names the circle
 
 
 def test_what_a_source_has_is_read_without_asking_whether_it_has_it():

@@ -10,7 +10,7 @@ from tests.shared import GOLDENS, shared
 ALL = sorted(skeleton.SKELETONS)
 SIZES = {
     "coco17": 17, "body18": 18, "lsp14": 14, "h36m17": 17,
-    "penn13": 13, "jhmdb15": 15, "mediapipe33": 33, "uiprmd22": 22,
+    "penn13": 13, "jhmdb15": 15, "mediapipe33": 33, "uiprmd22": 22, "lift16": 16,
 }  # fmt: skip
 
 

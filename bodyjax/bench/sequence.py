@@ -53,7 +53,7 @@ def _ours(width: int, unroll: int, rate: float) -> Iterator[Row]:
     x, label = example()
     mask = np.ones(x.shape[:2], bool)
     params = jax.jit(model.init)(jax.random.key(0), x, mask)
-    optimizer = optax.adam(1e-4)
+    optimizer = optax.adam(1e-4)  # PyTorch's counterpart below has the same
 
     def train(params: Any, state: Any, x: jax.Array, label: jax.Array) -> Any:
         def loss(params: Any) -> jax.Array:

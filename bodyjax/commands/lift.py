@@ -123,7 +123,11 @@ def _video(
     }
     _say(options.json, records.video(clip, lifted, values, prompts, words))
     count = len(lifted.motions)
-    print(f"{clip.frames} frames, {count} people, {len(prompts)} prompts", file=sys.stderr)
+    told = [
+        detecting.counted(clip.frames, "frame"), detecting.counted(count, "person", "people"),
+        detecting.counted(len(prompts), "prompt"),
+    ]  # fmt: skip
+    print(", ".join(told), file=sys.stderr)
     if not count:
         print("no person is seen long enough: nothing to lift", file=sys.stderr)
     return 0
@@ -198,7 +202,8 @@ def _pictures(
     _say(options.json, [_plain(person) for person in results])
     passed = len(found.files) - len(pictures)
     more = f", {passed} videos passed over (name one by --video)" if passed else ""
-    done = f"{len(pictures) - len(bad)} of {len(pictures)} pictures read, {len(results)} people"
+    told = detecting.counted(len(results), "person", "people")
+    done = f"{len(pictures) - len(bad)} of {len(pictures)} pictures read, {told}"
     print(done + more, file=sys.stderr)
     for line in bad:
         print(f"error: {line}", file=sys.stderr)

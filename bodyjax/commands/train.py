@@ -38,8 +38,9 @@ def main(arguments: list[str]) -> int:
     if workdir is None:
         workdir = f"runs/{Path(name).stem}-{variant or 'default'}"
     data = Path(str(config.get("data", {}).get("path", "")))  # "." where there is none
-    reads = {data: "the data"} if data.name and data.exists() else {}
-    outputs.check([outputs.Output("--workdir", workdir, folder=True)], reads)
+    if data.name and Path(workdir).resolve() == data.resolve():
+        raise ConfigError("is the folder of the data", file=workdir, place="--workdir")
+    outputs.check([outputs.Output("--workdir", workdir, folder=True)], {})
     if options.process:
         join(options.process)
     return train(config, Path(workdir))

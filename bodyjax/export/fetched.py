@@ -21,6 +21,8 @@ from typing import Any
 from bodyjax.errors import UserError
 from bodyjax.files import default_cache
 
+ONNX = ("onnx", "onnx_ir", "onnxruntime")
+"""What the extra `onnx` installs."""
 JAX2ONNX = "0.17.1"
 
 STEP = re.compile(
@@ -33,7 +35,7 @@ STEP = re.compile(
 def jax2onnx() -> Iterator[Any]:
     """The package jax2onnx, fetched at its first use. UserError if the extra `onnx` is missing or
     it can't be fetched."""
-    need(("onnx", "onnx_ir", "onnxruntime"), "onnx")
+    need(ONNX, "onnx")
     if importlib.util.find_spec("jax2onnx") is None:
         _behind(_installed(f"jax2onnx=={JAX2ONNX}"))
     # Parts of jax2onnx for other libraries warn, with tracebacks, that those are missing.

@@ -38,14 +38,14 @@ MEASURES = ("pck_limbs", "pck_people", "pck")
 def program(checkpoint: Checkpoint, whole: Program, data: str | Path) -> Program:
     """The graph `whole` in 8 bits, calibrated on pictures of the training side of `data`.
     ConfigError if the checkpoint is no detector; DataError if there is no such side."""
-    from onnxruntime import quantization
-    from onnxruntime.quantization.shape_inference import quant_pre_process
-
-    if checkpoint.system != "pose":
+    if set(whole.inputs) != {"pixels"}:
         what = (
             f"is of system {checkpoint.system}; --int8 is measured by PCK, so it is for detectors"
         )
         raise ConfigError(what, file=checkpoint.path, hint="take --float16")
+    from onnxruntime import quantization
+    from onnxruntime.quantization.shape_inference import quant_pre_process
+
     _, height, width, _ = whole.inputs["pixels"].fixed().shape
     canvases = calibration(data, (height, width))
 

@@ -44,7 +44,9 @@ def of_graph(graph: bytes, fixed: str = "") -> Program:
 
 
 def converted(network: Network, variables: Variables) -> bytes:
-    """The graph of a batch of one. UserError names a step that ONNX can't hold."""
+    """The graph of a batch of one. UserError names a step that ONNX can't hold, or the
+    packages that are missing."""
+    fetched.need(fetched.ONNX, "onnx")
     import onnx
 
     names, shapes = list(network.inputs), list(network.inputs.values())

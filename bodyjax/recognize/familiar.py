@@ -19,7 +19,7 @@ import numpy as np
 
 from bodyjax.contract import Variables
 from bodyjax.errors import CheckpointError
-from bodyjax.files import temporary_name
+from bodyjax.files import whole
 
 Array = jax.Array
 
@@ -101,9 +101,8 @@ def fit(
 def save(folder: Path, known: Familiar) -> Path:
     """Writes FILE in a folder, completely or not at all."""
     file = folder / FILE
-    temporary = temporary_name(file)
-    np.savez(temporary, **known._asdict())
-    temporary.replace(file)
+    with whole(file) as temporary, temporary.open("wb") as out:
+        np.savez(out, allow_pickle=False, **known._asdict())
     return file
 
 

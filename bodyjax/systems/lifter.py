@@ -8,6 +8,7 @@ from typing import Any
 import jax.numpy as jnp
 
 from bodyjax import sections
+from bodyjax.engine import settings
 from bodyjax.models import backbones
 from bodyjax.models.lifter import JointLifter, Lifter
 from bodyjax.sections import check
@@ -21,7 +22,7 @@ def build(config: Any) -> JointsToSpace | PicturesToSpace:
     """The lifter of `config.model`: from joints ("joints", variant maps) or from pictures."""
     kind = config["model"].get("input", "")
     sections.choice(kind, ("joints", "pictures"), "model.input")
-    dtype = jnp.dtype(config["train"].get("compute_dtype", "float32"))
+    dtype = jnp.dtype(settings.train(config["train"]).compute_dtype)
     if kind == "pictures":
         return _pictures(config, dtype)
     model = lifter_settings.joints(config["model"])

@@ -6,6 +6,7 @@ report that they are missing.
     prepare(config, host) -> contract.Prepared     what a training starts from; without it
                                                    train.run.prepare
     finish(config, checkpoint, workdir, again)     what is measured after a training: lines to print
+    folds(config, workdir) -> figures              what a config with `folds.kind` trains and tests
     evaluate(checkpoint, data, split, ...)         what bodyjax evaluate measures; its further
                                                    parameters are the options that it takes
     open(checkpoint, ...) -> Opened                what bodyjax recognize does with a video
@@ -124,6 +125,5 @@ def prediction(name: str, config: Any, platform: str) -> Iterator[Row]:
 def train(config: Any, workdir: Path) -> dict[str, Any]:
     """Trains as the config says (train.run.train), with the functions of its system's file."""
     name = str(config.get("system", ""))
-    return run.train(
-        config, workdir, offered(name, "prepare") or run.prepare, offered(name, "finish")
-    )
+    prepare = offered(name, "prepare") or run.prepare
+    return run.train(config, workdir, prepare, offered(name, "finish"), offered(name, "folds"))

@@ -13,8 +13,8 @@ from bodyjax import config_history, files, recognize, score, systems
 from bodyjax.archive import Answer, Beat, Work
 from bodyjax.archive.work import without_path
 from bodyjax.contract import Prepared, Variables
-from bodyjax.data import folds, part_checks
-from bodyjax.data.folds import Fold
+from bodyjax.data import part_checks
+from bodyjax.data.folds import Fold, official
 from bodyjax.data.sequences import source as sequences
 from bodyjax.data.sequences.source import Sequences
 from bodyjax.data.stream import Stream
@@ -66,12 +66,17 @@ def prepare(config: ConfigDict, host: tuple[int, int]) -> Prepared:
     return Prepared(system, feed, start.variables(config, system), meta)
 
 
+def folds(config: ConfigDict, workdir: Path) -> dict[str, Any]:
+    """The figures of all folds and seeds of `config.folds`: train.cross_validation."""
+    return cross_validation.run(config, workdir)
+
+
 def checked_split(data: Sequences, section: Any, host: tuple[int, int]) -> Fold | None:
     """The first official split, if there is one, after checking that its classes and sides suit a
     training (bodyjax.data.part_checks)."""
     on_bad, file = section.get("on_bad") or "raise", section.get("path") or None
     lines: list[str] = []
-    fold = next((folds.official(split, name) for name, split in data.splits.items()), None)
+    fold = next((official(split, name) for name, split in data.splits.items()), None)
     if fold is None:
         counts = np.bincount(data.labels, minlength=len(data.classes))
         lines = part_checks.check_classes(data.classes, counts, on_bad=on_bad, file=file)

@@ -14,22 +14,26 @@ from bodyjax.contract import Prepared
 from bodyjax.data import feeds
 from bodyjax.engine import loop
 from bodyjax.errors import ConfigError, UserError
-from bodyjax.train import cross_validation, start
+from bodyjax.train import start
 
 Prepare = Callable[[ConfigDict, tuple[int, int]], Prepared]
 Finish = Callable[[ConfigDict, Path, Path, bool], list[str]]
+Folds = Callable[[ConfigDict, Path], dict[str, Any]]
 
 
 def train(
-    config: ConfigDict, workdir: Path, prepare: Prepare, finish: Finish | None
+    config: ConfigDict, workdir: Path, prepare: Prepare, finish: Finish | None, folds: Folds | None
 ) -> dict[str, Any]:
     """Trains as the config says; the same call again resumes where the run stopped. A config with
     `folds.kind` trains all its folds.
 
     prepare(config, host): what the system needs (`prepare` below if it needs nothing more).
     finish(config, checkpoint, workdir, again): measures the result and returns the lines that
-    report it; again: the run had finished before. Returns {"checkpoint", "step", "reason",
-    "metrics", "waited_share", "lines"}, the last for people to read.
+    report it; again: the run had finished before. folds(config, workdir): trains and tests all
+    folds and returns their figures; None: the system has none.
+
+    Returns {"checkpoint", "step", "reason", "metrics", "waited_share", "lines"}, the last for
+    people to read.
     """
     for name in ("system", "data"):
         if name not in config:
@@ -40,7 +44,9 @@ def train(
         raise UserError(f"no folder can be made ({error.strerror})", file=workdir) from None
     check_folder(config, workdir)
     if of_folds(config):
-        table = cross_validation.run(config, workdir)
+        if folds is None:
+            raise ConfigError(f"system {config.system} has no folds", place="folds.kind")
+        table = folds(config, workdir)
         lines = [f"table: {workdir / 'metrics.json'}"]
         return {
             "checkpoint": "", "step": config.train.steps, "reason": "folds", "metrics": table,

@@ -50,8 +50,8 @@ def test_parts_run_apart_and_give_their_memory():
 
 
 def test_an_unknown_system_is_refused_with_the_known_ones():
-    with pytest.raises(UserError, match=r"no system 'lifter'.*reading.*movement.*pose.*sequence"):
-        benchmark.main(["--system", "lifter"])
+    with pytest.raises(UserError, match=r"no system 'dancer'.*reading.*movement.*pose.*sequence"):
+        benchmark.main(["--system", "dancer"])
 
 
 def test_an_unknown_part_is_refused_with_the_known_ones():

@@ -84,10 +84,12 @@ def test_no_command_writes_into_its_source(source):
         (archive, ["--checkpoint", "none", "--source", str(source), "--out", inside]),
         (prepare, ["--source", str(source), "--out", str(source.parent)]),  # OUT/source
         (prepare, ["--source", str(source), "--teacher", "small", "--out", inside]),
-        (train, ["--config", "sequence:tables", f"--config.data={source}", "--workdir", inside]),
     ):
         with pytest.raises(UserError, match=r"lies in the (input|set|source|data)"):
             command.main(words)
+    words = ["--config", "sequence:tables", f"--config.data={source}", "--workdir", str(source)]
+    with pytest.raises(UserError, match="is the folder of the data"):
+        train.main(words)
     assert not (source / "deep").exists()
 
 

@@ -105,7 +105,6 @@ def test_without_sigmas_pck_is_measured_and_ap_refused(trained, tmp_path, capsys
     assert report["refused"].startswith("skeleton 'dog' has no sigmas")
     assert "\n" not in report["refused"]
     assert report["n_pck_people"] == 6
-    assert 0 <= report["pck_people"] <= 1
     with pytest.raises(ConfigError, match="no sigmas"):
         evaluate.main([*words, "--pictures", str(tmp_path / "drawn")])
     dogs(tmp_path / "others", CATEGORY | {"keypoints": ["nose", "L_Eye", "R_Eye", "tail"]})

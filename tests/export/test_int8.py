@@ -44,7 +44,6 @@ def test_eight_bits_are_a_third_of_the_file_and_near(tmp_path):
     found = parity.differences(whole.run, small.run, parity.examples(whole.inputs, count=2))
     assert 1e-4 < max(found.values()) < 0.3
     cost = int8.cost(checkpoint, whole, small, data, None)
-    assert 0 <= cost["int8"] <= 1
     assert cost["pictures"] == 4
 
 

@@ -5,6 +5,7 @@ import pytest
 
 from bodyjax import systems, tasks
 from bodyjax.detect import Detections
+from bodyjax.engine.step import shapes
 from bodyjax.errors import ConfigError
 from bodyjax.recognize import Result
 from tests.test_lowering import CONFIGS, small_movement, small_pose, small_sequence
@@ -54,9 +55,10 @@ def test_a_system_whose_file_offers_nothing_predicts_a_batch_of_one():
 @pytest.mark.parametrize("name", CONFIGS)
 def test_a_prediction_needs_no_labels(name):
     system = systems.build(CONFIGS[name]())
-    inputs, batch = system.input_spec(4), system.batch_spec(4)
-    assert inputs.items() < batch.items()
-    assert not inputs.keys() & {"label", "joint_mask", "area_mask"}
+    inputs = system.input_spec(4)
+    assert not inputs.keys() & {"label", "joint_mask", "area_mask", "xyz", "maps"}
+    variables = jax.eval_shape(system.init, jax.random.key(0))
+    assert jax.eval_shape(system.predict, variables, shapes(inputs))  # they are enough
 
 
 @pytest.mark.parametrize("name", CONFIGS)
