@@ -1,7 +1,29 @@
-"""Joints of people in space (system C).
+"""Joints of people in space (system C, CN 111260774 B): depth from joints, and from pictures.
 
-python -m launch.train --config configs/lifter.py:VARIANT --workdir DIR
-"""
+    python -m launch.train --config configs/lifter.py:VARIANT --workdir DIR
+
+Data below `data.path` (../shared/data). Figures are MPJPE / PA-MPJPE in mm: on the test part of
+../shared/data/people by box, body height and camera given (mean pose: 246 / 179), unless another
+set is named; docs/LIFT.md has the whole table.
+
+| variant | what it is | data | time | expected |
+|---|---|---|---|---|
+| pictures | heat maps and depth maps, trunk of `small` | simulated | 2 min, 1 core | not measured |
+| 2d3d | `pictures`, 2D and 3D labels in each batch | lspet, multi, people | 7 min, 1 core | 159 / 121 (validation) |
+| 3d_only | `2d3d` without 2D labels | people | 7 min, 1 core | 600 steps: 170 / 125 |
+| no_geometric | `2d3d` without the geometric loss | lspet, multi, people | 7 min, 1 core | docs/LIFT.md |
+| 2d_then_3d | `2d3d`, batches of 2D and 3D in turns, from a model of 2D labels | the same | 7 min, 1 core | not measured |
+| maps | from a detector's joints alone | mocap | 6 min, 1 core | 152 / 99 (validation) |
+| maps_people | `maps` with rendered people: the shipped `lifter` | mocap, people | 12 min, 1 core | 125 / 83 |
+| tiny | for tests | simulated | seconds | none |
+
+Human3.6M (research only; its weights are not shipped): --config configs/lifter.py:maps
+--config.data.mocap=../shared/data/real3d --config.data.noise.faceless=1
+--config.data.noise.lost=0.01 --config.data.noise.bad=0.1 --config.data.noise.unsure=0.03
+--config.train.steps=5000: 83 / 58 on S9 and S11 from detections, 56 / 42 from true 2D, 5 min.
+The first training of `2d_then_3d` has `2d3d`'s 2D sets alone and coordinates as its loss:
+--config.data.deep.people=0 --config.data.deep.simulated=0 --config.loss.coordinates=True.
+"""  # noqa: E501 (rows of a table)
 
 from __future__ import annotations
 
@@ -153,8 +175,7 @@ def deep_only() -> dict[str, Any]:
 
 
 def flat_then_deep() -> dict[str, Any]:
-    """The second training of two: the first one has 2D labels alone and coordinates as its loss
-    (--config.data.deep={} --config.loss.coordinates=True); give its folder as --config.start."""
+    """The second training of two: the folder of the first one is --config.start."""
     return _changed(mixed(), data={"alternate": True})
 
 

@@ -10,6 +10,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 from tqdm import tqdm
 
@@ -132,7 +133,7 @@ def measured(people: Rows, xyz: np.ndarray, counted: np.ndarray | None = None) -
     mask = np.ones(len(xyz), bool) if counted is None else counted
     batch = {"xyz": truth(people), "visible": np.full(xyz.shape[:2], 2), "mask": mask}
     filled = np.where(there[:, None, None], xyz, 0.0)  # nobody found: every joint at the pelvis
-    return metrics.compute(metrics.update(metrics.init(), {"xyz": filled}, batch))
+    return metrics.compute(jax.jit(metrics.update)(metrics.init(), {"xyz": filled}, batch))
 
 
 def bone_agreement(xyz: np.ndarray) -> float:
