@@ -189,7 +189,7 @@ def tiny() -> dict[str, Any]:
     config = _changed(
         pictures(),
         model={
-            "backbone": "mobilenet_v2_fpn_1.5", "frozen_blocks": 0, "width": 8, "layers": 1,
+            "backbone": "mobilenet_v2_fpn_1.5", "frozen_blocks": 17, "width": 8, "layers": 1,
             "stages": 1, "pyramid": (8, 8, 8, 8), "size": 64,
         },
         data={"batch": 2},
