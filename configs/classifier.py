@@ -7,8 +7,9 @@ Variants: commands; commands_joints (the known joints); commands_shuffled and co
 (controls); one_way, one_way_joints, one_way_joints_shuffled (sweeps that differ only in order);
 jhmdb (heat maps of our detector); jhmdb_second (Gaussian maps of the joints that our detector with
 a second look finds); jhmdb_maps and jhmdb_joints (Gaussian maps of the stored joints, without and
-with coordinates beside them); tiny (for tests). --config.data=PATH takes other clips of the same
-layout (CLASS/NAME.mp4, or train/ valid/ test/).
+with coordinates beside them); jhmdb_simulated and jhmdb_joints_simulated (jhmdb and jhmdb_joints
+with a simulated copy of every training clip); tiny (for tests). --config.data=PATH takes other
+clips of the same layout (CLASS/NAME.mp4, or train/ valid/ test/).
 """
 
 from ml_collections import ConfigDict
@@ -63,7 +64,7 @@ def commands() -> ConfigDict:
             kind="clips", path="simulated:commands", split="1", on_bad="raise",
             holdout=0.2,  # of training clips, where a folder has no valid/
             stored_frames=16, samples=1, batch=32, workers=0,
-            simulated_copies=False,  # zoomed or moved by the body's region; needs input "frames"
+            simulated_copies=False,  # of training clips, zoomed or moved by the body's region
             worn_copies=0,  # of every training clip, blurred and encoded again; needs input "maps"
             shuffle=False,  # frames out of order, in training and evaluation: a control
             # Half the frames a second of other simulated sets: 16 of 20 to 32 are looked at.
@@ -176,6 +177,20 @@ def jhmdb_joints() -> ConfigDict:
     return config
 
 
+def jhmdb_simulated() -> ConfigDict:
+    """`jhmdb` with a simulated copy of every training clip, zoomed or moved ([0098-0100])."""
+    config = jhmdb()
+    config.data.simulated_copies = True
+    return config
+
+
+def jhmdb_joints_simulated() -> ConfigDict:
+    """`jhmdb_joints` with a simulated copy of every training clip."""
+    config = jhmdb_joints()
+    config.data.simulated_copies = True
+    return config
+
+
 def jhmdb_maps() -> ConfigDict:
     """JHMDB split 1, Gaussian maps of the stored joints alone, as in the patent."""
     config = jhmdb_joints()
@@ -209,7 +224,8 @@ VARIANTS = {
     "one_way": one_way, "one_way_joints": one_way_joints,
     "one_way_joints_shuffled": one_way_joints_shuffled,
     "jhmdb": jhmdb, "jhmdb_second": jhmdb_second, "jhmdb_joints": jhmdb_joints,
-    "jhmdb_maps": jhmdb_maps, "tiny": tiny,
+    "jhmdb_maps": jhmdb_maps, "jhmdb_simulated": jhmdb_simulated,
+    "jhmdb_joints_simulated": jhmdb_joints_simulated, "tiny": tiny,
 }  # fmt: skip
 
 

@@ -164,13 +164,8 @@ def augment_clip(
     source = (int(example["size"][1]), int(example["size"][0]))
     matrix, fill = affine.fit(source, target), affine.FILL
     if example.get("simulated", False):
-        region = None
-        if "xy" in example:
-            region = body_region.body_region(example["xy"], example["visible"], source)
-        elif "region" in example and np.isfinite(example["region"]).all():
-            region = example["region"]
-        simulated = body_region.simulated_map(region, source, rng)
-        matrix, fill = affine.compose(matrix, simulated), int(rng.choice([0, 255]))
+        matrix = affine.compose(matrix, _simulated_map(example, rng))
+        fill = int(rng.choice(body_region.FILLS))
     middle = (np.array(target[::-1]) - 1) / 2
     moved = middle + rng.uniform(-shift, shift, 2) * target[::-1]
     change = affine.about(middle, moved, rng.uniform(*scale), rng.uniform(-rotation, rotation))
@@ -184,6 +179,33 @@ def augment_clip(
     if flipped and label_swap is not None:
         out["label"] = np.asarray(label_swap[int(example["label"])], example["label"].dtype)
     return out
+
+
+def _simulated_map(example: Example, rng: np.random.Generator) -> np.ndarray:
+    """The map of a clip marked `simulated`, by the region that `augment_clip` names."""
+    source, region = (int(example["size"][1]), int(example["size"][0])), None
+    if "xy" in example:
+        region = body_region.body_region(example["xy"], example["visible"], source)
+    elif "region" in example and np.isfinite(example["region"]).all():
+        region = example["region"]
+    return body_region.simulated_map(region, source, rng)
+
+
+def simulate_joints(
+    example: Example, size: int | tuple[int, int], rng: np.random.Generator
+) -> Example:
+    """The joints of a clip as `fit_clip` gives them; of a clip with `simulated` True, zoomed or
+    moved first as in augment_clip, and those that leave the canvas are absent (visible 0)."""
+    if not example.get("simulated", False):
+        return fit_clip(example, size)
+    high, wide = (size, size) if isinstance(size, int) else size
+    source = (int(example["size"][1]), int(example["size"][0]))
+    matrix = affine.compose(affine.fit(source, (high, wide)), _simulated_map(example, rng))
+    xy = affine.move(example["xy"], matrix)
+    inside = ((xy >= -0.5) & (xy <= (wide - 0.5, high - 0.5))).all(-1)
+    visible = np.where(inside, example["visible"], 0).astype(example["visible"].dtype)
+    seen = {**example, "visible": visible}
+    return _move_clip(seen, matrix, (high, wide), False, affine.FILL)
 
 
 def fit_clip(example: Example, size: int | tuple[int, int]) -> Example:

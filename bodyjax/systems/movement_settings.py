@@ -106,10 +106,9 @@ def check_training(config: Any) -> None:
     if model.input == "maps" or second:
         wanted = f"at most data.stored_frames ({data.stored_frames})"
         check(model.frames <= data.stored_frames, "model.frames", model.frames, wanted)
-    if data.simulated_copies and model.input != "frames":
-        message = f"has no effect on input {model.input!r}: copies are changed pixels"
-        hint = "model.input = 'frames', or False"
-        raise ConfigError(message, place="data.simulated_copies", hint=hint)
+    if data.simulated_copies and second:
+        message = "has no effect on joints that a second look finds"
+        raise ConfigError(message, place="data.simulated_copies", hint="second = '', or False")
     if data.worn_copies and model.input != "maps":
         message = f"has no effect on input {model.input!r}: maps of the copies are stored"
         raise ConfigError(message, place="data.worn_copies", hint="model.input = 'maps', or 0")

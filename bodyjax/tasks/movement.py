@@ -249,11 +249,13 @@ def sources(
         return {k: clip_joints.ensure(clips[k], found, count) for k in parts}
     if config.model.input == "maps":
         assert isinstance(system, Movement)
-        copies = {"train": config.data.get("worn_copies", 0)}
-        return {
-            k: stored_maps.with_worn(clips[k], system, detector, count, copies.get(k, 0))
-            for k in parts
-        }
+        made = {k: stored_maps.ensure(clips[k], system, detector, count) for k in parts}
+        copies = stored_maps.copies(
+            clips["train"], system, detector, count,
+            worn=config.data.get("worn_copies", 0), simulated=config.data.simulated_copies,
+        )  # fmt: skip
+        made["train"] = stored_maps.joined([made["train"], *copies])
+        return dict(made)
     if config.data.simulated_copies:
         assert isinstance(system, Movement)
         look = partial(stored_maps.regions, system=system, detector=detector, count=count)

@@ -8,17 +8,17 @@ one detector, eight bits per value, one file per clip: splits of a set share the
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
 from bodyjax.contract import Variables
 from bodyjax.data import affine
-from bodyjax.data.clips import feed, stored, worn
+from bodyjax.data.clips import body_region, feed, stored, worn
 from bodyjax.data.clips import folder as clips
-from bodyjax.data.clips.body_region import body_region
 from bodyjax.data.clips.feed import Clips, StoredMaps
 from bodyjax.engine.digest import digest
 from bodyjax.files import default_cache, remove_leftovers
@@ -32,30 +32,96 @@ def folder() -> Path:
     return default_cache() / "maps"
 
 
-def with_worn(
-    source: Clips, system: Movement, detector: Variables, count: int, copies: int
-) -> StoredMaps:
-    """The maps of the clips (`ensure`), followed by those of `copies` worn copies of each."""
-    made = [ensure(source, system, detector, count, copy) for copy in range(copies + 1)]
-    if not copies:
+class Copy(NamedTuple):
+    """What the detector sees in place of each clip: `words` name it in the cache; fitted(frames,
+    index) gives the frames (T, H, W, 3) of clip number `index` in the size that the model sees."""
+
+    words: tuple[Any, ...]
+    fitted: Callable[[np.ndarray, int], np.ndarray]
+
+
+def copies(
+    source: Clips, system: Movement, detector: Variables, count: int, *,
+    worn: int = 0, simulated: bool = False,
+) -> list[StoredMaps]:  # fmt: skip
+    """The maps (`ensure`) of `worn` worn copies of the clips (data.clips.worn) and, if asked for,
+    of one simulated copy (data.clips.body_region); each copy apart."""
+    size = system.settings.size
+    changed = [worn_copy(source, size, number) for number in range(1, worn + 1)]
+    if simulated:
+        boxes = regions(source, system, detector, count)
+        changed.append(simulated_copy(source, system, boxes))
+    return [ensure(source, system, detector, count, copy) for copy in changed]
+
+
+def joined(made: Sequence[StoredMaps]) -> StoredMaps:
+    """The maps of several copies of the same clips as one source, one copy after the other."""
+    if len(made) == 1:
         return made[0]
-    rows = np.tile(np.arange(len(source)), len(made))
+    rows = np.tile(np.arange(len(made[0])), len(made))
     name = hashlib.sha256(repr([one.fingerprint for one in made]).encode()).hexdigest()
-    return StoredMaps(source.take(rows), np.concatenate([one.maps for one in made]), name)
+    return StoredMaps(made[0].clips.take(rows), np.concatenate([one.maps for one in made]), name)
+
+
+def original(size: tuple[int, int]) -> Copy:
+    """The clips as they are."""
+    return Copy((), lambda frames, index: warped(frames, affine.fit(frames.shape[1:3], size), size))
+
+
+def worn_copy(source: Clips, size: tuple[int, int], number: int) -> Copy:
+    """Worn copy number 1, 2, ... of each clip."""
+
+    def fitted(frames: np.ndarray, index: int) -> np.ndarray:
+        rng = generator(source, index, number)
+        # What is done to more pixels than the model sees would hardly be seen, and takes long.
+        last = frames.shape[1] * frames.shape[2] > size[0] * size[1]
+        if not last:
+            frames = worn.worn(frames, rng)
+        frames = warped(frames, affine.fit(frames.shape[1:3], size), size)
+        return worn.worn(frames, rng) if last else frames
+
+    return Copy(("worn", worn.VERSION, number), fitted)
+
+
+def simulated_copy(source: Clips, system: Movement, boxes: np.ndarray) -> Copy:
+    """The simulated copy of each clip, zoomed or moved by its body's box, boxes (N, 4) of
+    `regions`."""
+    size = system.settings.size
+
+    def fitted(frames: np.ndarray, index: int) -> np.ndarray:
+        rng, (height, width) = generator(source, index, 0), frames.shape[1:3]
+        box = boxes[index] if np.isfinite(boxes[index]).all() else None
+        change = body_region.simulated_map(box, (height, width), rng)
+        fill = int(rng.choice(body_region.FILLS))
+        return warped(frames, affine.compose(affine.fit((height, width), size), change), size, fill)
+
+    # The boxes follow from the detector, the size and the threshold.
+    return Copy(("simulated", body_region.VERSION, system.settings.threshold), fitted)
+
+
+def warped(
+    frames: np.ndarray, matrix: np.ndarray, size: tuple[int, int], fill: int = affine.FILL
+) -> np.ndarray:
+    """Frames (T, H, W, 3) under one map, (T, *size, 3)."""
+    return np.stack([affine.warp(frame, matrix, size, fill=fill) for frame in frames])
+
+
+def generator(source: Clips, index: int, copy: int) -> np.random.Generator:
+    """The random numbers of one copy of a clip, by the clip's name."""
+    return np.random.default_rng([copy, *source.names[index].encode()])
 
 
 def ensure(
-    source: Clips, system: Movement, detector: Variables, count: int, copy: int = 0
+    source: Clips, system: Movement, detector: Variables, count: int, copy: Copy | None = None
 ) -> StoredMaps:
-    """The maps of `count` evenly spread frames of each clip, from the cache or made now; of its
-    worn copy number `copy` (data.clips.worn) if that is above 0.
+    """The maps of `count` evenly spread frames of each clip, or of its `copy`, from the cache or
+    made now.
 
     Each clip has its own file, written under a temporary name and renamed: a stopped run resumes
     where it was. Shows progress.
     """
-    words: tuple[Any, ...] = (digest(detector), system.settings.size, count)
-    if copy:
-        words = (*words, "worn", worn.VERSION, copy)
+    copy = copy or original(system.settings.size)
+    words = (digest(detector), system.settings.size, count, *copy.words)
     place = folder() / hashlib.sha256(repr(words).encode()).hexdigest()[:24]
     place.mkdir(parents=True, exist_ok=True)
     stride = system.looker.model.stride
@@ -71,8 +137,9 @@ def ensure(
 
 
 def regions(source: Clips, system: Movement, detector: Variables, count: int) -> np.ndarray:
-    """The box (N, 4) of the body in each clip (`body_region`), in its pixels, by the highest points
-    of the heat maps of `count` frames above the system's threshold; NaN if there are none."""
+    """The box (N, 4) of the body in each clip (body_region.body_region), in its pixels, by the
+    highest points of the heat maps of `count` frames above the system's threshold; NaN if there are
+    none."""
     maps = ensure(source, system, detector, count).maps
     joints = jax.jit(lambda maps: system.joints(maps.astype("float32") / 255))
     boxes = np.full((len(source), 4), np.nan)
@@ -80,7 +147,8 @@ def regions(source: Clips, system: Movement, detector: Variables, count: int) ->
         xy, score = map(np.asarray, joints(maps[i][None]))
         width, height = map(int, source[i]["size"])
         back = affine.inverse(affine.fit((height, width), system.settings.size))
-        box = body_region(affine.move(xy, back), score > system.settings.threshold, (height, width))
+        sure = score > system.settings.threshold
+        box = body_region.body_region(affine.move(xy, back), sure, (height, width))
         if box is not None:
             boxes[i] = box
     return boxes
@@ -88,29 +156,16 @@ def regions(source: Clips, system: Movement, detector: Variables, count: int) ->
 
 def make(
     source: Clips, system: Movement, detector: Variables, shape: tuple[int, ...],
-    files: list[Path], missing: list[int], copy: int = 0,
+    files: list[Path], missing: list[int], copy: Copy,
 ) -> None:  # fmt: skip
-    """Writes the maps of the clips numbered `missing`, or of their worn copies."""
+    """Writes the maps of a copy of the clips numbered `missing`."""
     one = jax.jit(lambda v, frames: (system.heatmaps(v, frames[None])[0] * 255 + 0.5).astype("u1"))
 
     def read(index: int) -> np.ndarray:
         example = source[index]
         numbers = feed.spread(int(example["length"]), shape[0], 1)[0]
         distinct, inverse = np.unique(numbers, return_inverse=True)
-        frames = clips.read_frames(example, distinct)
-        size = system.settings.size
-        # What is done to more pixels than the model sees would hardly be seen, and takes long.
-        last = frames.shape[1] * frames.shape[2] > size[0] * size[1]
-        if copy and not last:
-            frames = worn.worn(frames, generator(index))
-        matrix = affine.fit(frames.shape[1:3], size)
-        frames = np.stack([affine.warp(frame, matrix, size) for frame in frames])
-        if copy and last:
-            frames = worn.worn(frames, generator(index))
-        return frames[inverse]
-
-    def generator(index: int) -> np.random.Generator:
-        return np.random.default_rng([copy, *source.names[index].encode()])
+        return copy.fitted(clips.read_frames(example, distinct), index)[inverse]
 
     def write(index: int) -> None:
         frames, parts = read(index), []

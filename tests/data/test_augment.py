@@ -360,6 +360,27 @@ def test_simulated_clips_are_added_to_the_originals():
     assert not both.heldout.any()
 
 
+def test_joints_of_a_simulated_clip_follow_its_map_or_are_absent():
+    xy = np.zeros((2, 1, 18, 2), np.float32)
+    xy[:, 0, 0], xy[:, 0, 1], xy[:, 0, 2] = (70, 40), (100, 80), (-3, 60)  # the last is outside
+    visible = np.zeros((2, 1, 18), np.uint8)
+    visible[:, :, :3] = 2
+    example = {"xy": xy, "visible": visible, "size": np.array([160, 120]), "label": np.asarray(4)}
+    plain = augment.simulate_joints(example, (60, 80), np.random.default_rng(0))
+    np.testing.assert_array_equal(plain["xy"], augment.fit_clip(example, (60, 80))["xy"])
+    marked = {**example, "simulated": np.asarray(True)}
+    out = augment.simulate_joints(marked, (60, 80), np.random.default_rng(0))
+    assert "simulated" not in out
+    region = body_region.body_region(xy, visible, (120, 160))
+    change = body_region.simulated_map(region, (120, 160), np.random.default_rng(0))
+    assert affine.scale_of(change) > 2
+    expected = affine.move(xy[:, :, :2], affine.compose(affine.fit((120, 160), (60, 80)), change))
+    np.testing.assert_allclose(out["xy"][:, :, :2], expected, atol=1e-4)
+    np.testing.assert_array_equal(out["visible"][:, 0, :4], [[2, 2, 0, 0]] * 2)
+    assert not out["xy"][:, :, 2:].any()
+    assert visible[0, 0, 2] == 2  # the source keeps its own
+
+
 def test_fitted_clips_are_whole_and_centred():
     example = clip(np.random.default_rng(13))
     out = augment.fit_clip(example, (120, 200))

@@ -300,7 +300,6 @@ def test_convolutions_are_bf16_where_the_config_says():
         ("data.samples", "many", "data.samples: 'many' is not of type int"),
         ("data.holdouts", 0.1, "data.holdouts: there is no such field; did you mean holdout"),
         ("model.dropuot", 0.1, "model.dropuot: there is no such field; did you mean dropout"),
-        ("data.simulated_copies", True, "data.simulated_copies: has no effect on input 'joints'"),
         ("data.worn_copies", 1, "data.worn_copies: has no effect on input 'joints'"),
     ],
 )
@@ -316,6 +315,17 @@ def test_mistakes_in_the_config_are_named(field, value, message):
     with pytest.raises(ConfigError, match=message) as caught:
         check(config)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", movement_settings.INPUTS)
+def test_simulated_copies_need_clips_that_can_be_changed(kind):
+    config = config_of(kind)
+    config.data.simulated_copies, config.start = True, "small"
+    movement_settings.check_training(config)
+    if kind == "joints":
+        config.second = "large"  # finds the joints of the clips as they are
+        with pytest.raises(ConfigError, match=r"data\.simulated_copies: has no effect on joints"):
+            movement_settings.check_training(config)
 
 
 def test_frames_and_maps_need_what_belongs_to_a_detector():

@@ -1,4 +1,4 @@
-"""Stored heat maps: made by several processes or threads at once, of regions, of worn copies."""
+"""Stored heat maps: made by several processes or threads at once, of regions, of copies."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 from bodyjax import codec
-from bodyjax.data.affine import scale_of
+from bodyjax.data.affine import compose, fit, scale_of, warp
 from bodyjax.data.augment import augment_clip
 from bodyjax.data.clips import stored
+from bodyjax.data.clips.body_region import simulated_map
 from bodyjax.data.clips.feed import with_copies
 from bodyjax.data.clips.folder import clips, read_frames, sample
 from bodyjax.data.video.files import write_video
@@ -29,6 +30,7 @@ def test_the_same_maps_made_twice_at_once(tmp_path, monkeypatch):
         heatmaps=lambda v, x: jnp.repeat(x.mean(-1, keepdims=True) / 255, 18, -1),
     )
     shape, both, save = (4, 32, 48, 18), threading.Barrier(2), np.save
+    copy = stored_maps.original((32, 48))
 
     def save_together(*arguments):
         save(*arguments)
@@ -39,7 +41,8 @@ def test_the_same_maps_made_twice_at_once(tmp_path, monkeypatch):
     file.parent.mkdir()
     with ThreadPoolExecutor(2) as pool:
         made = [
-            pool.submit(stored_maps.make, source, network, {}, shape, [file], [0]) for _ in (1, 2)
+            pool.submit(stored_maps.make, source, network, {}, shape, [file], [0], copy)
+            for _ in (1, 2)
         ]
         assert [one.result() for one in made] == [None, None]
     assert list(file.parent.iterdir()) == [file]
@@ -81,6 +84,48 @@ def test_the_region_of_a_body_where_no_joints_are_known(tmp_path, monkeypatch):
     assert all(scale_of(matrix) > 1.5 for matrix in drawn)  # zoomed, not made smaller
 
 
+def test_a_simulated_copy_shows_the_body_as_its_map_says(tmp_path, monkeypatch):
+    monkeypatch.setenv("BODYJAX_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "clips" / "wave").mkdir(parents=True)
+    frames = np.full((6, 64, 96, 3), 60, np.uint8)
+    for t in range(6):
+        frames[t, 20:28, 10 + 4 * t : 18 + 4 * t] = 200
+    write_video(tmp_path / "clips" / "wave" / "one.mp4", frames, 10)
+    write_video(tmp_path / "clips" / "wave" / "two.mp4", np.full_like(frames, 60), 10)
+    source, seen = clips(tmp_path / "clips", "all"), []
+
+    def heatmaps(_, x):  # brightness, so the square is the body; new pixels show too
+        return jnp.repeat(x.mean(-1, keepdims=True) / 255, 18, -1)
+
+    network: Any = SimpleNamespace(
+        settings=SimpleNamespace(size=(32, 48), threshold=0.5),
+        looker=SimpleNamespace(model=SimpleNamespace(stride=1)),
+        heatmaps=heatmaps,
+        joints=lambda maps: codec.decode(maps, 1, None),
+    )
+    plain = stored_maps.ensure(source, network, {}, 6)
+    (made,) = stored_maps.copies(source, network, {}, 6, simulated=True)
+    boxes = stored_maps.regions(source, network, {}, 6)
+    for row, body in ((0, boxes[0]), (1, None)):  # nobody is found in the second clip
+        rng = stored_maps.generator(source, row, 0)
+        change = simulated_map(body, (64, 96), rng)
+        assert (scale_of(change) > 1) == (body is not None)
+        fill = int(rng.choice([0, 255]))
+        matrix = compose(fit((64, 96), (32, 48)), change)
+        for frame, held in zip(read_frames(source[row], np.arange(6)), made.maps[row], strict=True):
+            expected = warp(frame, matrix, (32, 48), fill=fill).mean(-1)
+            np.testing.assert_allclose(held[..., 0], expected, atol=1.01)  # one level
+    both = stored_maps.joined([plain, made])
+    assert both.names == source.names * 2
+    assert both.labels.tolist() == [0] * 4
+    np.testing.assert_array_equal(both.maps[:2], plain.maps)
+    np.testing.assert_array_equal(both.maps[2:], made.maps)
+    assert len({plain.fingerprint, made.fingerprint, both.fingerprint}) == 3
+    monkeypatch.setattr(stored_maps, "make", seen.append)  # nothing is made a second time
+    (again,) = stored_maps.copies(source, network, {}, 6, simulated=True)
+    np.testing.assert_array_equal(again.maps, made.maps)
+
+
 @pytest.mark.parametrize("size", [(32, 48), (64, 96)])  # smaller than what the model sees, larger
 def test_worn_copies_follow_the_clips(tmp_path, monkeypatch, size):
     monkeypatch.setenv("BODYJAX_CACHE", str(tmp_path / "cache"))
@@ -95,7 +140,13 @@ def test_worn_copies_follow_the_clips(tmp_path, monkeypatch, size):
         looker=SimpleNamespace(model=SimpleNamespace(stride=1)),
         heatmaps=lambda v, x: jnp.repeat(x.mean(-1, keepdims=True) / 255, 18, -1),
     )
-    made = stored_maps.with_worn(source, network, {}, 4, 2)
+
+    def with_worn(count):
+        plain = stored_maps.ensure(source, network, {}, 4)
+        copies = stored_maps.copies(source, network, {}, 4, worn=count)
+        return stored_maps.joined([plain, *copies])
+
+    made = with_worn(2)
     assert len(made) == len(made.maps) == 6
     assert made.names == source.names * 3
     first, second = (made.maps[2 * k : 2 * k + 2].astype(int) for k in (1, 2))
@@ -105,7 +156,7 @@ def test_worn_copies_follow_the_clips(tmp_path, monkeypatch, size):
         assert 0.3 < np.abs(one - other).mean() < 30
         for row in range(2):  # each copy is of its own clip
             assert np.abs(one[row] - other[row]).mean() < np.abs(one[row] - other[1 - row]).mean()
-    again = stored_maps.with_worn(source, network, {}, 4, 2)
+    again = with_worn(2)
     assert again.fingerprint == made.fingerprint
-    assert again.fingerprint != stored_maps.with_worn(source, network, {}, 4, 1).fingerprint
+    assert again.fingerprint != with_worn(1).fingerprint
     np.testing.assert_array_equal(again.maps, made.maps)

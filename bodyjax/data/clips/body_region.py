@@ -17,6 +17,12 @@ FACTORS = ((1 / 27, 4.0), (1 / 12, 3.0), (1 / 3, 2.0))
 """(share of the picture, zoom): a region under that share is enlarged this many times; the least
 zoom is 2, that is, enlarged by one time."""
 
+FILLS = (0, 255)
+"""What new pixels of a simulated clip are, one of both at random."""
+
+VERSION = 1
+"""Raised with every change of the maps, so that what was made from them is made anew."""
+
 EDGE = 0.02
 """A region this near to the picture's side, as a share of its length, is at the edge."""
 
@@ -24,9 +30,10 @@ EDGE = 0.02
 class WithSimulated:
     """A source of clips followed by the same clips marked `simulated`: twice as long.
 
-    `bodyjax.data.augment.augment_clip` changes the marked ones by `simulated_map`. regions (N, 4):
-    the box of each clip's body, NaN where it is not known, for clips without joints; None: those of
-    the joints.
+    `bodyjax.data.augment` changes the marked ones by `simulated_map`: `augment_clip` their pixels,
+    `simulate_joints` the joints of a classifier that sees no pixels. regions (N, 4): the box of
+    each clip's body, NaN where it is not known, for clips without joints; None: those of the
+    joints.
     """
 
     def __init__(self, source: Source, regions: np.ndarray | None = None) -> None:

@@ -139,8 +139,8 @@ def spread(total: int, count: int, samples: int, mode: str = "random") -> np.nda
 @dataclass(frozen=True)
 class TrainClip:
     """`frames` sampled frames of a clip: pixels changed on the host by augment.augment_clip (with
-    `options`; the clips marked by `WithSimulated` are zoomed or moved first), or, where `pixels` is
-    False, its joints fitted into `size` and not changed."""
+    `options`), or, where `pixels` is False, its joints fitted into `size` and not changed. The
+    clips marked by `WithSimulated` are zoomed or moved first."""
 
     frames: int
     sampling: str
@@ -154,7 +154,7 @@ class TrainClip:
         if self.pixels:
             options = {**self.options, "flip": 0.5 if self.flips else 0.0}
             return pick(augment.augment_clip(out, self.size, rng, **options))
-        return pick(augment.fit_clip(out, self.size))
+        return pick(augment.simulate_joints(out, self.size, rng))
 
 
 @dataclass(frozen=True)

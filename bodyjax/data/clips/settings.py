@@ -29,8 +29,8 @@ class ClipData:
     validation if the folder has none; watched: how many of these are evaluated during training, 0:
     all. stored_frames: frames of a clip whose maps or joints are stored; samples: samplings of a
     clip in evaluation; shuffle: frames out of order, a control. simulated_copies:
-    data.clips.body_region. worn_copies: of every training clip, whose maps are stored too
-    (data.clips.worn).
+    one of every training clip (data.clips.body_region). worn_copies: of every training clip, whose
+    maps are stored too (data.clips.worn).
     """
 
     path: str

@@ -96,6 +96,18 @@ def test_copies_of_clips_with_a_small_person_are_zoomed(tmp_path):
     assert set(batch) == {"frames", "label"}
 
 
+def test_joints_of_simulated_copies_are_zoomed_too(tmp_path):
+    config = own_clips(tmp_path, input="joints", frames=2)
+    opened = clip_feed.open_parts(config.data, joints=True)
+    copies = clip_feed.with_copies(opened["train"], lambda clips: pytest.fail("joints are known"))
+    batch = next(clip_feed.clip_feed(config, {"train": copies}).train_batches(0))
+    y = np.where(batch["score"] > 0, batch["xy"][..., 1], np.nan)
+    heights = np.nanmax(y, (1, 2)) - np.nanmin(y, (1, 2))
+    expected = (labelled_clips.SIDE - 1) * np.array([1, 1, 4, 4])
+    np.testing.assert_allclose(sorted(heights), expected, rtol=1e-4)
+    assert set(batch) == {"xy", "score", "label"}
+
+
 def test_jhmdb_is_split_by_source_and_test_clips_train_nothing():
     data = get_config("jhmdb").data
     data.path = str(shared("data/jhmdb"))
