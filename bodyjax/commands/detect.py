@@ -48,6 +48,8 @@ MOST_PEOPLE = 200
 
 MOST_EVERY = 1000
 """The largest --every."""
+MOST_BATCH = 256
+"""The largest --batch."""
 
 
 PICTURES_WRITTEN = tuple(e for e in files.PICTURES if e not in (".heic", ".heif"))
@@ -71,6 +73,7 @@ def main(arguments: list[str]) -> int:
     options = _parser().parse_args(arguments)
     settings = flags.detector_settings(options)
     least = flags.least_score(options.min_score)
+    batch = flags.whole_number(options.batch, "--batch", MOST_BATCH)
     every = None
     if options.every is not None:
         every = flags.whole_number(options.every, "--every", MOST_EVERY)
@@ -94,21 +97,17 @@ def main(arguments: list[str]) -> int:
     page = Output("--gallery", options.gallery)
     targets = {} if watching else check_outputs(options, inputs, also, page)
 
-    detector = _load(options.checkpoint, settings)
+    detector = _load(options.checkpoint, settings, batch)
     least = detector.settings.min_person if least is None else least
     if watching:
         return live.run(detector, options, every, least)
     people: list[dict[str, Any]] = []
     bad: list[str] = []
     weak = full = several = damaged = lost = 0
-    for number, file in enumerate(_bar(inputs, len(inputs), "file")):
-        try:
-            if files.is_video(file):
-                found = _video(detector, file, targets.get(file), least, options.on_bad, every)
-            else:
-                found = _picture(detector, file, targets.get(file), least)
-        except DataError as error:
-            bad.append(str(error))
+    read = _read(detector, inputs, targets, least, options.on_bad, every, batch)
+    for number, (file, found) in enumerate(_bar(read, len(inputs), "file")):
+        if isinstance(found, DataError):
+            bad.append(str(found))
             targets.pop(file, None)  # it may be there from an earlier run
             continue
         weak, full = weak + found.left_out, full + found.full
@@ -169,12 +168,16 @@ def _parser() -> argparse.ArgumentParser:
         help="the first network looks at one in so many frames of a video; in between, a second "
         "look follows people, or joints are interpolated (default: 5 with --second, otherwise 1)",
     )
+    parser.add_argument(
+        "--batch", default="1", help="pictures that the network sees at once, for a GPU (1)"
+    )
     flags.add_detector_flags(parser)
     return parser
 
 
-def _load(checkpoint: str, settings: dict[str, Any]) -> Detector:
-    """The detector, from programs kept between runs where there is a folder for them."""
+def _load(checkpoint: str, settings: dict[str, Any], batch: int) -> Detector:
+    """The detector, for single pictures from programs kept between runs where there is a folder for
+    them."""
     gc.set_threshold(100_000, 20, 20)  # imports and tracing leave objects: a tenth of the start
     from bodyjax import detect
     from bodyjax.engine import compiled
@@ -182,7 +185,7 @@ def _load(checkpoint: str, settings: dict[str, Any]) -> Detector:
     kept = compiled.keep()
     if settings.get("max_people", 0) > detect.Settings.max_peaks:
         settings["max_peaks"] = settings["max_people"]  # as many of each joint
-    if kept is None:
+    if kept is None or batch > 1:
         return detect.load(checkpoint, **settings)
     return detect.load_kept(kept / "traced", checkpoint, **settings)
 
@@ -275,15 +278,59 @@ def overlay_files(root: Path, inputs: list[Path], out: Path, several: bool) -> d
     }
 
 
-def _picture(detector: Any, file: Path, target: Path | None, least: float) -> Read:
+def _read(
+    detector: Any,
+    inputs: list[Path],
+    targets: Mapping[Path, Path],
+    least: float,
+    on_bad: str,
+    every: int | None,
+    batch: int,
+) -> Iterator[tuple[Path, Read | DataError]]:
+    """What each file holds, or why it can't be read: in order, pictures `batch` at a time."""
+    waiting: list[Path] = []
+    for file in inputs:
+        if not files.is_video(file):
+            waiting.append(file)
+        if len(waiting) == batch or (waiting and files.is_video(file)):
+            yield from _pictures(detector, waiting, targets, least, batch)
+            waiting = []
+        if files.is_video(file):
+            try:
+                yield file, _video(detector, file, targets.get(file), least, on_bad, every)
+            except DataError as error:
+                yield file, error
+    yield from _pictures(detector, waiting, targets, least, batch)
+
+
+def _pictures(
+    detector: Any, inputs: list[Path], targets: Mapping[Path, Path], least: float, batch: int
+) -> Iterator[tuple[Path, Read | DataError]]:
     from bodyjax import detect
-    from bodyjax.data.pictures.images import has_several
+    from bodyjax.data.pictures.images import any_picture, has_several
     from bodyjax.detect.found import write_picture
 
-    found = detect.find(detector, file, min_score=least)
-    if target is not None:
-        write_picture(found.plot(), target)
-    return Read(found.coco(), found.left_out, int(found.overflow > 0), has_several(file))
+    read: dict[Path, np.ndarray | DataError] = {}
+    for file in inputs:
+        try:
+            read[file] = any_picture(file)
+        except DataError as error:
+            read[file] = error
+    whole = [picture for picture in read.values() if not isinstance(picture, DataError)]
+    each = iter(detect.find(detector, whole, min_score=least, batch=batch))
+    for file, picture in read.items():
+        if isinstance(picture, DataError):
+            yield file, picture
+            continue
+        found = next(each)
+        try:
+            if file in targets:
+                write_picture(found.plot(), targets[file])
+            several = has_several(file)
+        except DataError as error:
+            yield file, error
+        else:
+            yield file, Read(found.coco(), found.left_out, int(found.overflow > 0), several)
 
 
 def _video(

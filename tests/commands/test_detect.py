@@ -24,6 +24,7 @@ from bodyjax.skeleton import COCO17
 from tests.picture_sets import body, colour, knowing
 from tests.tiny_detector import untrained
 
+LOAD = detector_module.load
 ROOT = Path(__file__).resolve().parents[2]
 POSE = np.stack([np.linspace(8, 20, 17), np.linspace(5, 35, 17)], -1)
 
@@ -75,6 +76,33 @@ def test_a_folder_gives_every_good_file_and_names_the_bad_one(folder, tmp_path, 
     assert (drawn != colour(1)).any()
     video = open_video(out / "v.mp4.mp4")
     assert (video.frames, video.size) == (5, (50, 40))
+
+
+def test_batches_give_what_single_pictures_give(folder, tmp_path, capsys, monkeypatch):
+    """A broken picture and a video between them; the last batch is not full."""
+    rng = np.random.default_rng(0)
+    for number in range(3):
+        Image.fromarray(rng.integers(0, 256, (40, 50, 3), np.uint8)).save(folder / f"b{number}.png")
+    trained = untrained()
+    monkeypatch.setattr(detector_module, "load", lambda name, **more: LOAD(trained, **more))
+    results = {}
+    for batch in ("1", "2", "4"):
+        result = tmp_path / f"{batch}.json"
+        words = ["--input", str(folder), "--json", str(result), "--batch", batch]
+        assert detect.main([*words, "--min-score", "0"]) == 1
+        assert "6 of 7 files read" in capsys.readouterr().err
+        results[batch] = json.loads(result.read_text())
+    alone = results.pop("1")
+    assert {"a.png", "b0.png", "b2.png"} <= {person["file_name"] for person in alone}
+    for people in results.values():
+        for mine, single in zip(people, alone, strict=True):
+            np.testing.assert_allclose(mine["keypoints"], single["keypoints"], atol=0.05)
+            assert (mine["file_name"], mine["image_id"]) == (
+                single["file_name"],
+                single["image_id"],
+            )
+    with pytest.raises(ConfigError, match="--batch: '0' is none"):
+        detect.main(["--input", str(folder), "--batch", "0"])
 
 
 def test_ids_of_a_coco_file_by_name(folder, tmp_path, capsys):
