@@ -64,7 +64,7 @@ def commands() -> ConfigDict:
             kind="clips", path="simulated:commands", split="1", on_bad="raise",
             holdout=0.2,  # of training clips, where a folder has no valid/
             stored_frames=16, samples=1, batch=32, workers=0,
-            simulated_copies=False,  # of training clips, zoomed or moved by the body's region
+            simulated_copies=False,  # one of every training clip, zoomed or moved: docs/training.md
             worn_copies=0,  # of every training clip, blurred and encoded again; needs input "maps"
             shuffle=False,  # frames out of order, in training and evaluation: a control
             # Half the frames a second of other simulated sets: 16 of 20 to 32 are looked at.

@@ -6,7 +6,7 @@ The runs of both sides belong together in their order, usually by their seeds. F
 accuracy of every run, mean and spread (standard deviation, n - 1). `by_seed`: the differences other
 less first of each pair of runs. `by_clip`: the mean difference over the runs, with the interval
 that holds 95 % of the resampled clips. Classifiers of stored maps are tested on stored maps of the
-frames that recognition takes; these are made once.
+frames that recognition takes; these are made once. --samples overrides the samplings of a clip.
 """
 
 from __future__ import annotations
@@ -54,27 +54,26 @@ class Samplings:
         return {"maps": np.swapaxes(maps, 0, 1), "label": feed.label_of(example)}
 
 
-def right(name: str) -> tuple[np.ndarray, tuple[str, ...]]:
+def right(name: str, samples: int | None = None) -> tuple[np.ndarray, tuple[str, ...]]:
     """Whether a checkpoint is right about each test clip of its data, (N,) bool, and the clips'
-    names. ConfigError for other systems and for classifiers of several movements at once, of
-    shuffled frames or of a second look."""
+    names; `samples` overrides the number of samplings of a clip. ConfigError for other systems and
+    for classifiers of several movements at once, of shuffled frames or of a second look."""
     found = checkpoints.load(name)
     config, system = found.config, build(found.config)
     if not isinstance(system, Movement) or system.settings.several:
         raise ConfigError("is no classifier of one movement a clip", file=name)
     if config.second or config.data.shuffle:
         raise ConfigError("is a control, or needs a second look", file=name)
-    settings, samples = system.settings, int(config.data.samples)
+    settings, samples = system.settings, samples or int(config.data.samples)
     clips = feed.open_clips(config.data, "test", joints=settings.input == "joints")
     examples: Source = clips
-    transform: Transform = movements.transform(found, system)
+    transform: Transform = movements.transform(found, system, samples=samples)
     if settings.input == "maps":
         if settings.sampling not in ("random", "middle"):
             hint = "random or middle: stored maps are of the middles of segments"
             raise ConfigError(f"is {settings.sampling!r}", file=name, place="sampling", hint=hint)
         detector = found.variables["frozen"]["detector"]
-        count = settings.frames * samples
-        examples = stored_maps.ensure(clips, system, detector, count)
+        examples = stored_maps.ensure(clips, system, detector, settings.frames * samples)
         transform = Samplings(settings.frames, samples)
     predict, variables = jax.jit(system.predict), jax.device_put(found.variables)
     answers = []
@@ -113,13 +112,15 @@ def _share(table: np.ndarray, rows: np.ndarray) -> float:
     return float(table[:, rows].mean())
 
 
-def measure(first: Sequence[str], other: Sequence[str]) -> dict[str, Any]:
+def measure(
+    first: Sequence[str], other: Sequence[str], samples: int | None = None
+) -> dict[str, Any]:
     """`report` of two lists of checkpoints. ConfigError if they are not of the same clips."""
     if len(first) != len(other):
         message = f"{len(other)} runs, and {len(first)} of --first"
         raise ConfigError(message, place="--other", hint="name as many, in the same order")
     runs = [*first, *other]
-    found = [right(name) for name in runs]
+    found = [right(name, samples) for name in runs]
     for name, (_, clips) in zip(runs, found, strict=True):
         if clips != found[0][1]:
             raise ConfigError(f"has other test clips than {runs[0]}", file=name)
@@ -131,10 +132,11 @@ def main(arguments: list[str]) -> None:
     parser = argparse.ArgumentParser(prog="bodyjax.bench.movement_pairs", description=__doc__)
     parser.add_argument("--first", nargs="+", required=True)
     parser.add_argument("--other", nargs="+", required=True)
+    parser.add_argument("--samples", type=int, help="samplings of a clip")
     parser.add_argument("--json", help="write what is printed to a file as well")
     options = parser.parse_args(arguments)
     try:
-        result = measure(options.first, options.other)
+        result = measure(options.first, options.other, options.samples)
     except UserError as error:
         parser.exit(2, f"error: {error}\n")
     text = json.dumps(result, indent=1)

@@ -13,6 +13,7 @@ from bodyjax.data.clips import feed
 from bodyjax.engine import checkpoint
 from bodyjax.errors import CheckpointError, ConfigError, VideoError
 from bodyjax.evaluate import movement_controls
+from bodyjax.systems import movement_settings
 from bodyjax.tasks import movement
 from bodyjax.train import stored_maps
 from configs.classifier import get_config
@@ -244,6 +245,31 @@ def test_stored_maps_are_those_of_the_frames_and_are_made_once(cache, monkeypatc
     other = jax.tree.map(lambda x: x + 1, detector)
     with pytest.raises(AssertionError, match="made again"):  # other weights have other maps
         stored_maps.ensure(source, system, other, 5)
+
+
+@pytest.mark.parametrize("kind", movement_settings.INPUTS)
+def test_simulated_copies_are_added_to_the_training_clips(kind, cache):
+    config = get_config("tiny")
+    config.detector, config.labels = dict(DETECTOR), tuple("abcdefghi")
+    config.model.input, config.model.size = kind, (64, 96)
+    config.data.simulated_copies, config.data.stored_frames = True, 4
+    system = systems.build(config)
+    detector = {}
+    if kind != "joints":
+        variables = drawn(system.looker)
+        detector = {name: variables[name] for name in ("params", "batch_stats")}
+    opened = feed.open_parts(config.data, joints=kind == "joints")
+    clips = {part: opened[part].take(np.array([0, 3])) for part in ("train", "valid")}
+    made = movement.sources(config, system, detector, clips, (0, 1))
+    assert {part: len(source) for part, source in made.items()} == {"train": 4, "valid": 2}
+    labels = [int(made["train"][row]["label"]) for row in range(4)]
+    assert labels == 2 * clips["train"].labels.tolist()
+    config.data.batch = 4
+    batch = next(feed.clip_feed(config, made).train_batches(0))
+    assert sorted(batch["label"].tolist()) == sorted(labels)
+    if kind == "maps":  # the copy looks different
+        maps = made["train"].maps.astype(int)
+        assert (np.abs(maps[2:] - maps[:2]).max((1, 2, 3, 4)) > 0).all()
 
 
 @pytest.mark.parametrize("field", ["start", "second"])
