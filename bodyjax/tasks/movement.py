@@ -18,6 +18,7 @@ from bodyjax.archive.work import without_path
 from bodyjax.contract import ArraySpec, Prepared, Source, System, Variables
 from bodyjax.data import feeds, part_checks
 from bodyjax.data.clips import feed as clip_feed
+from bodyjax.data.clips import settings as clip_settings
 from bodyjax.data.clips.feed import Clips
 from bodyjax.data.clips.folder import ClipFolder
 from bodyjax.data.stream import whole
@@ -252,7 +253,7 @@ def sources(
         made = {k: stored_maps.ensure(clips[k], system, detector, count) for k in parts}
         copies = stored_maps.copies(
             clips["train"], system, detector, count,
-            worn=config.data.get("worn_copies", 0), simulated=config.data.simulated_copies,
+            worn=clip_settings.read(config.data).worn_copies, simulated=config.data.simulated_copies,
         )  # fmt: skip
         made["train"] = stored_maps.joined([made["train"], *copies])
         return dict(made)
@@ -340,7 +341,7 @@ def deployed(config: Any) -> Deployed:
     is not a single program."""
     system = systems.build(config)
     assert isinstance(system, Movement)
-    settings, samples = system.settings, int(config["data"].get("samples", 1))
+    settings, samples = system.settings, clip_settings.read(config["data"]).samples
     if settings.input == "joints":
         return predict_one(system)
     frames = jax.ShapeDtypeStruct((settings.frames * samples, *settings.size, 3), np.uint8)

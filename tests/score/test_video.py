@@ -33,8 +33,6 @@ from bodyjax.score.video import person
 from bodyjax.skeleton import BODY18, COCO17
 from configs.sequence import get_config
 
-pytestmark = pytest.mark.slow  # minutes of compiling: make test-all
-
 SIZE, STRIDE = 128, 8
 ARM = tuple(BODY18.index(f"right_{part}") for part in ("shoulder", "elbow", "wrist"))
 LIMBS = [BODY18.limbs.index(pair) for pair in (ARM[:2], ARM[1:])]
