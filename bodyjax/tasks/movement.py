@@ -251,9 +251,10 @@ def sources(
     if config.model.input == "maps":
         assert isinstance(system, Movement)
         made = {k: stored_maps.ensure(clips[k], system, detector, count) for k in parts}
+        data = clip_settings.read(config.data)
         copies = stored_maps.copies(
             clips["train"], system, detector, count,
-            worn=clip_settings.read(config.data).worn_copies, simulated=config.data.simulated_copies,
+            worn=data.worn_copies, simulated=data.simulated_copies,
         )  # fmt: skip
         made["train"] = stored_maps.joined([made["train"], *copies])
         return dict(made)
