@@ -1,7 +1,7 @@
 """Lifts people in videos and pictures into space, and tells them what to change.
 
 bodyjax lift --checkpoint NAME --video FILE [--rules FILE] [--out overlay.mp4] [--json FILE]
-    [--bvh FILE | --trc FILE | --npz FILE] [--angles FILE.csv] [--height MM] [--on-bad skip]
+    [--bvh FILE] [--trc FILE] [--npz FILE] [--angles FILE.csv] [--height MM] [--on-bad skip]
 bodyjax lift --checkpoint NAME --input FILE|FOLDER [--json FILE] [--out OVERLAY]
 
 A video: people are followed, their 17 joints get places in mm, and a rule file (or a shipped set:

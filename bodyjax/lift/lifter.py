@@ -22,7 +22,7 @@ from jax.typing import ArrayLike
 from bodyjax import camera as cameras
 from bodyjax import detect, systems
 from bodyjax.data.pictures.images import any_picture
-from bodyjax.detect import Detector, as_skeleton, coco_results
+from bodyjax.detect import Detector
 from bodyjax.engine import checkpoint as checkpoints
 from bodyjax.engine.checkpoint import Checkpoint
 from bodyjax.errors import CheckpointError, ConfigError, DataError
@@ -62,9 +62,9 @@ def load(
 ) -> Lifter:
     """A lifter from a run's folder, exported weights, or the name of shipped ones.
 
-    detector: finds the people; by default the one that the config names, with its second look, and
-    `settings` of detect.Settings. Raises CheckpointError if there is no checkpoint or it is no
-    lifter, ConfigError for impossible settings.
+    detector: finds the people; by default the one that the config names, with its second look, or
+    another one (`second`), and `settings` of detect.Settings. Raises CheckpointError if there is no
+    checkpoint or it is no lifter, ConfigError for impossible settings.
     """
     if not isinstance(checkpoint, Checkpoint):
         checkpoint = checkpoints.load(checkpoint, system="lifter")
@@ -76,7 +76,8 @@ def load(
     checkpoints.check_variables(checkpoint.variables, expected, checkpoint.path)
     if detector is None:
         model = checkpoint.config["model"]
-        detector = detect.load(model["detector"], second=model["second"] or None, **settings)
+        chosen = {"second": model["second"] or None} | settings
+        detector = detect.load(model["detector"], **chosen)
     elif settings:
         raise ConfigError("go with the detector given", place=f"settings {', '.join(settings)}")
     name = str(checkpoint.path)
@@ -158,18 +159,19 @@ def people(
     height: ArrayLike | None = None,
     image_id: Any = 0,
 ) -> list[dict[str, Any]]:
-    """The people of one picture, best first: what detect.people gives of each, and their joints.
+    """The people of one picture, best first: what launch.detect gives of each, and their joints.
 
     image: a file's name, its bytes, a PIL picture or an array. camera (4,): focal lengths x, y and
     principal point x, y in pixels; None: assumed (camera.assumed). height: mm, of all people or
-    one for each; None: the mean adult's. Each person has beside the fields of detect.people xyz
-    (17, 3) mm in joints of h36m17, relative to the pelvis; height, mm; scale "given height" or
-    "mean adult"; camera (4,), and camera_from "given" or "assumed: 50 degrees".
+    one for each; None: the mean adult's. Nobody below the
+    detector's `min_person` is in. Each has beside the fields of launch.detect xyz (17, 3) mm in
+    joints of h36m17, relative to the pelvis; height, mm; scale "given height" or "mean adult";
+    camera (4,), and camera_from "given" or "assumed: 50 degrees".
     """
     picture = any_picture(image)
-    found = detect.detect(lifter.detector, picture)
+    found = detect.find(lifter.detector, picture, joints=COCO17)
     lens = cameras.assumed(picture.shape[:2]) if camera is None else checked_camera(camera)
-    joints, score, _ = as_skeleton(found, lifter.detector.skeleton, COCO17)
+    joints, score = found.xy, found.scores
     tall = checked_height(MEAN_HEIGHT if height is None else height)
     if tall.ndim and len(tall) != len(joints):
         raise DataError(f"{len(tall)} heights for {len(joints)} people", place="height")
@@ -180,7 +182,7 @@ def people(
         "camera": np.asarray(lens, float).tolist(),
         "camera_from": degrees if camera is None else "given",
     }
-    results = coco_results(found, lifter.detector.skeleton, image_id)
+    results = found.coco(image_id)
     heights = np.broadcast_to(tall, (len(joints),)).astype(float).tolist()
     return [
         {**person, "xyz": place, "height": size, **words}

@@ -76,7 +76,7 @@ def test_a_video_becomes_everything(folder, capsys):
     assert (folder / "t.trc").read_text().startswith("PathFileType")
     said = capsys.readouterr()
     assert said.out == ""
-    assert f"{FRAMES - 1} frames, 1 people, 1 prompts" in said.err
+    assert f"{FRAMES - 1} frames, 1 person, 1 prompt" in said.err
 
 
 def test_each_of_several_people_gets_a_file(folder, capsys):

@@ -8,6 +8,7 @@ import pytest
 
 from bodyjax import camera, detect, lift, systems
 from bodyjax.data.poses3d.rendered import as_lift16
+from bodyjax.detect import detector
 from bodyjax.errors import CheckpointError, ConfigError, DataError
 from bodyjax.skeleton import COCO17
 from configs import lifter as configs
@@ -85,13 +86,15 @@ def test_what_cannot_be_a_camera_a_height_or_joints_is_told_in_one_line(lifter):
 def test_people_of_a_picture(lifter, monkeypatch):
     xy, score = joints(1)
     none = np.zeros((1, 17), bool)
-    found = detect.PicturePeople(
-        xy, score, ~none, np.array([0.7]), 0, np.zeros((17, 2)), np.zeros(17)
-    )
-    seer = SimpleNamespace(skeleton=COCO17)
-    monkeypatch.setattr(detect, "detect", lambda detector, picture: found)
-    made = lift.make(systems.build(small()), lifter.variables, seer)
+    xy, score = (np.concatenate([a, a]) for a in (xy, score))  # the second is below min_person
     picture = np.zeros((120, 160, 3), np.uint8)
+    scores = np.array([0.7, 0.005])
+    found = detect.PicturePeople(
+        xy, score, ~none.repeat(2, 0), scores, 0, np.zeros((17, 2)), np.zeros(17)
+    )
+    seer = SimpleNamespace(skeleton=COCO17, settings=detect.Settings(min_person=0.4))
+    monkeypatch.setattr(detector, "detect", lambda seer, picture: found)
+    made = lift.make(systems.build(small()), lifter.variables, seer)
     (person,) = lift.people(made, picture, image_id=3)
     assert person["image_id"] == 3
     assert person["xyz"].shape == (17, 3)
@@ -100,7 +103,7 @@ def test_people_of_a_picture(lifter, monkeypatch):
     np.testing.assert_allclose(person["camera"], camera.assumed((120, 160)), rtol=1e-6)
     (given,) = lift.people(made, picture, camera=LENS, height=[1600.0])
     assert (given["scale"], given["camera_from"]) == ("given height", "given")
-    expected = lift.poses(lifter, xy, score, camera=LENS, height=1600)[0]
+    expected = lift.poses(lifter, xy[:1], score[:1], camera=LENS, height=1600)[0]
     np.testing.assert_allclose(given["xyz"], expected, rtol=1e-4, atol=1e-2)
     with pytest.raises(DataError, match="2 heights for 1 people"):
         lift.people(made, picture, height=[1600.0, 1700.0])
