@@ -95,9 +95,9 @@ def _of_list(source: Path, endings: Sequence[str]) -> list[str]:
             "is a clip", file=source, hint="name a folder, or a list with a path a line"
         )
     seen: dict[str, int] = {}
-    with source.open(encoding="utf-8", errors="surrogateescape") as lines:
+    with source.open(encoding="utf-8-sig", errors="surrogateescape") as lines:
         for number, line in enumerate(lines, 1):
-            name = line.rstrip("\r\n")
+            name = os.path.normpath(line.strip()) if line.strip() else ""
             if "\0" in name:
                 hint = "a text file with a path a line"
                 raise DataError("is not a list", file=source, place=f"line {number}", hint=hint)
@@ -198,7 +198,10 @@ def read(out: Path) -> Manifest:
         words: dict[str, Any] = json.loads(file.read_text("utf-8"))
         if words.pop("format") != FORMAT:
             raise ValueError
-        return Manifest(**words)
+        found = Manifest(**words)
+        if not isinstance(found.made_of, dict) or not isinstance(found.about, dict):
+            raise TypeError
+        return found
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         hint = "name an archive's folder"
         raise DataError("can't be read as a manifest", file=file, hint=hint) from None

@@ -40,8 +40,10 @@ def main(arguments: list[str]) -> int:
     words, beam_options = split(arguments)
     parser = flags.parser("archive", __doc__)
     parser.add_argument("--checkpoint", required=True, help="a run's folder, or shipped weights")
-    parser.add_argument("--source", required=True, type=Path, help="a folder, or a list of files")
-    parser.add_argument("--out", required=True, type=Path, help="the archive's folder")
+    parser.add_argument(
+        "--source", required=True, type=flags.named_path, help="a folder, or a list of files"
+    )
+    parser.add_argument("--out", required=True, type=flags.named_path, help="the archive's folder")
     parser.add_argument("--workers", type=int, default=1, help="processes (1)")
     parser.add_argument("--format", default="jsonl", choices=("jsonl", "parquet"))
     parser.add_argument("--engine", default="local", choices=ENGINES)

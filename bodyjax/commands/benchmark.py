@@ -28,7 +28,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--system", help="only this one (default: all)")
     parser.add_argument("--parts", help="only these, by name, commas between (default: all)")
     parser.add_argument("--platform", choices=("cpu", "gpu", "tpu"), default="")
-    parser.add_argument("--json", type=Path, help="file for the figures")
+    parser.add_argument("--json", type=flags.named_path, help="file for the figures")
     options = parser.parse_args(arguments)
     configs = load_configs()
     known = ["reading", *dict.fromkeys(config["system"] for config in configs.values())]

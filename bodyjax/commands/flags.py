@@ -309,6 +309,14 @@ def least_score(text: str | None) -> float | None:
     return checked_score(value, "--min-score")
 
 
+def named_path(text: str) -> Path:
+    """The value of a flag that names a file or folder; ConfigError for "", which would be the
+    folder where one stands."""
+    if not text:
+        raise ConfigError("a flag names a file or folder, but its value is empty")
+    return Path(text)
+
+
 def whole_number(text: str, flag: str, most: int) -> int:
     """The value of a flag; ConfigError if it is not a whole number from 1 to `most`."""
     if not text.isdecimal() or not 1 <= int(text[:9]) <= most:

@@ -30,7 +30,7 @@ def write(
     figures = []
     for source, overlay in overlays.items():
         name = str(source.relative_to(base))
-        where = quote(os.path.relpath(overlay.resolve(), file.resolve().parent))
+        where = quote(os.fsencode(os.path.relpath(overlay.resolve(), file.resolve().parent)))
         if files.is_video(overlay):
             shown = f'<video src="{where}" controls muted preload="metadata"></video>'
         else:

@@ -40,9 +40,11 @@ from bodyjax.errors import ConfigError, DataError
 def main(arguments: list[str]) -> int:
     parser = flags.parser("prepare", __doc__)
     parser.add_argument(
-        "--source", "--data", required=True, type=Path, help="a set's folder or file"
+        "--source", "--data", required=True, type=flags.named_path, help="a set's folder or file"
     )
-    parser.add_argument("--out", required=True, type=Path, help="the folder of prepared sets")
+    parser.add_argument(
+        "--out", required=True, type=flags.named_path, help="the folder of prepared sets"
+    )
     parser.add_argument("--name", default="", help="the set's name (default: the source's)")
     parser.add_argument("--split-number", default="1", help="of several official splits")
     parser.add_argument("--on-bad", default="skip", choices=("skip", "raise"))

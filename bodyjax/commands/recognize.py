@@ -34,9 +34,15 @@ EXIT_SOME_BAD = 1
 def main(arguments: list[str]) -> int:
     parser = flags.parser("recognize", __doc__)
     parser.add_argument("--checkpoint", required=True, help="a run's folder, or shipped weights")
-    parser.add_argument("--video", required=True, type=Path, help="a video, or a folder of them")
-    parser.add_argument("--out", type=Path, help="write the video with what was found drawn on it")
-    parser.add_argument("--json", type=Path, help="write the printed JSON to a file as well")
+    parser.add_argument(
+        "--video", required=True, type=flags.named_path, help="a video, or a folder of them"
+    )
+    parser.add_argument(
+        "--out", type=flags.named_path, help="write the video with what was found drawn on it"
+    )
+    parser.add_argument(
+        "--json", type=flags.named_path, help="write the printed JSON to a file as well"
+    )
     parser.add_argument(
         "--window", type=float, help="seconds of the sliding windows of long videos"
     )

@@ -348,6 +348,8 @@ def find(
     chosen = detector.settings.min_person if min_score is None else min_score
     least = checked_score(chosen, "min_score")
     joints = joints or skeleton.reported(detector.skeleton)
+    if not isinstance(batch, int) or batch < 1:
+        raise ConfigError(f"{batch!r} is no whole number from 1 on", place="batch")
     several = isinstance(image, list | tuple)
     given = list(image) if several else [image]
     pictures = [

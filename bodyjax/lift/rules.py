@@ -26,7 +26,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from bodyjax.errors import DataError
+from bodyjax.errors import ConfigError, DataError
 from bodyjax.lift.parameters import PARAMETERS
 
 SHIPPED = Path(__file__).with_name("rule_sets")
@@ -41,6 +41,15 @@ class Condition:
     comparison: str
     value: float
 
+    def __post_init__(self) -> None:
+        """ConfigError for what no rule file may say either."""
+        if self.parameter not in PARAMETERS:
+            raise ConfigError(f"no parameter {self.parameter!r}", place="rule")
+        if self.comparison not in COMPARISONS:
+            raise ConfigError(f"no comparison {self.comparison!r}", place="rule")
+        if not isinstance(self.value, int | float) or not math.isfinite(self.value):
+            raise ConfigError(f"value {self.value!r} is no number", place="rule")
+
     def holds(self, values: Mapping[str, np.ndarray]) -> np.ndarray:
         """(F,) bool; False where the parameter is unknown."""
         return np.asarray(COMPARISONS[self.comparison](values[self.parameter], self.value))
@@ -53,6 +62,11 @@ class Rule(Condition):
     text: str
     hold: float = 0.0
     when: tuple[Condition, ...] = ()
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 <= self.hold < math.inf:
+            raise ConfigError(f"hold {self.hold!r} is no number of seconds from 0 on", place="rule")
 
 
 class Event(NamedTuple):
@@ -196,10 +210,13 @@ class _Reader:
         if (
             isinstance(value, bool)
             or not isinstance(value, int | float)
-            or not math.isfinite(value)
+            or (isinstance(value, float) and not math.isfinite(value))
         ):
             raise self.error(found, f"{field} {value!r} is no number")
-        return float(value)
+        try:
+            return float(value)
+        except OverflowError:
+            raise self.error(found, f"{field} is too large") from None
 
     def of_kind(self, found: Any, kind: type, field: str, what: str) -> Any:
         if found is not None and not isinstance(found.value, kind):

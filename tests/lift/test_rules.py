@@ -8,7 +8,7 @@ import json
 import numpy as np
 import pytest
 
-from bodyjax.errors import DataError
+from bodyjax.errors import ConfigError, DataError
 from bodyjax.lift import parameters, rules
 from tests.lift.simulated_motion import simulated
 
@@ -147,3 +147,13 @@ def test_each_shallow_repetition_is_named_once():
     inside = [[e for e in found if e.start <= t <= e.stop] for t in motion.times[1:-1][tops]]
     assert len(found) >= 1
     assert all(len(events) == 1 for events in inside)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("nonsense", "<", 1.0, "x"), ("knee_gap", "~", 1.0, "x"), ("knee_gap", "<", float("nan"), "x"),
+     ("knee_gap", "<", 1.0, "x", -1.0), ("knee_gap", "<", "a", "x")],
+)  # fmt: skip
+def test_rules_made_in_python_are_checked_too(words):
+    with pytest.raises(ConfigError, match="rule"):
+        rules.Rule(*words)

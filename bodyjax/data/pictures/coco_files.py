@@ -7,6 +7,7 @@ annotations/person_keypoints_NAME.json beside the folders NAME (train2017, val20
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from os import PathLike
@@ -126,8 +127,10 @@ def structure(error: Exception) -> str:
 
 
 def is_id(value: Any) -> bool:
-    """Whether a JSON value can be the id of a picture: a number or a text."""
-    return isinstance(value, int | float | str)
+    """Whether a JSON value can be the id of a picture: a finite number or a text."""
+    if isinstance(value, float):
+        return math.isfinite(value)
+    return isinstance(value, int | str)
 
 
 def is_listed(image: Any) -> bool:

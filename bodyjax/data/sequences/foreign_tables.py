@@ -17,7 +17,7 @@ import numpy as np
 from bodyjax import skeleton
 from bodyjax.data.pictures.labelled import FilePath
 from bodyjax.data.sequences.linking import Pose
-from bodyjax.data.sequences.table_text import Line, cells_of, check_cells, number, rows_of
+from bodyjax.data.sequences.table_text import LARGEST, Line, cells_of, check_cells, number, rows_of
 from bodyjax.errors import DataError
 from bodyjax.files import read_json, read_text
 from bodyjax.skeleton import COCO17, MEDIAPIPE33
@@ -60,8 +60,20 @@ def is_openpose(folder: Path) -> bool:
 
 def read(file: FilePath) -> Found:
     """The people of a file or folder of a known format, recognised by its content; DataError if it
-    is none."""
+    is none, or breaks the rules of its format."""
     path = Path(file)
+    try:
+        found = _read(path)
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        what = f"breaks the rules of its format ({type(error).__name__}: {error})"
+        raise DataError(what[:200], file=file) from None
+    largest = max((np.nanmax(np.abs(pose), initial=0) for _, _, pose in found.poses), default=0)
+    if largest > LARGEST:
+        raise DataError(f"a coordinate of {largest:g} is beyond {LARGEST:g}", file=file)
+    return found
+
+
+def _read(path: Path) -> Found:
     if path.is_dir():
         return openpose(path)
     ending = path.suffix.lower()
@@ -368,8 +380,10 @@ def _triples(values: Any, file: Path, place: str) -> Pose:
 
 def _frame_number(value: Any, file: Path, place: str) -> int:
     """A frame's number: whole, or the last number in a picture's name (img0012.png)."""
-    if isinstance(value, int) and value >= 0:
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 10**12:
         return value
+    if isinstance(value, float | bool) and value != int(value):
+        raise DataError(f"{value!r} has no frame number", file=file, place=place)
     stem = re.sub(r"\.[A-Za-z]\w*$", "", str(value))
     found = re.findall(r"\d+", re.sub(r"\.0+$", "", stem))
     if not found or str(value).startswith("-"):

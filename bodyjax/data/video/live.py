@@ -99,7 +99,10 @@ def place(source: str, allow_network: bool) -> tuple[str, str | None]:
     `Live`; opens nothing."""
     if source.isdecimal():
         return _camera(source)
-    scheme = urlsplit(source).scheme
+    try:
+        scheme = urlsplit(source).scheme
+    except ValueError as error:
+        raise ConfigError(f"is no address ({error})", file=_shown(source)) from None
     if scheme not in PROTOCOLS:
         hint = f"one of {', '.join(PROTOCOLS)}"
         raise ConfigError(f"{scheme}:// is not read", file=_shown(source), hint=hint)

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from bodyjax.data.sequences import source
+from bodyjax.data.sequences import foreign_tables, source
 from bodyjax.data.sequences.foreign_tables import OPENPOSE, joint_name
 from bodyjax.data.sequences.joint_tables import COLUMNS, read_joint_csv, read_joints, tables_in
 from bodyjax.data.sequences.table_folders import joint_tables, table_sequences
@@ -439,3 +439,22 @@ def test_other_skeletons_take_what_they_have(tmp_path):
     np.testing.assert_allclose(places["right_knee"], XY[0, COCO17.index("right_knee")], atol=1e-3)
     shoulders = XY[0, [COCO17.index("left_shoulder"), COCO17.index("right_shoulder")]]
     np.testing.assert_allclose(places["neck"], shoulders.mean(0), atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("v_0_keypoints.json", {"people": [[1]]}),
+        ("v_0_keypoints.json", {"people": [{"pose_keypoints_2d": [1e300] * 75}]}),
+        ("v_0_keypoints.json", {"people": [{"pose_keypoints_2d": [10**400] * 75}]}),
+        ("p.json", [{"image_id": 1.5, "keypoints": [1.0] * 51}]),
+        ("p.json", [{"image_id": 1, "idx": 1e999, "keypoints": [1.0] * 51}]),
+    ],
+)
+def test_what_breaks_a_format_is_one_line(tmp_path, name, content):
+    folder = tmp_path / "op"
+    folder.mkdir()
+    (folder / name).write_text(json.dumps(content))
+    with pytest.raises(DataError) as caught:
+        foreign_tables.read(folder if name.startswith("v") else folder / name)
+    assert "\n" not in str(caught.value)
