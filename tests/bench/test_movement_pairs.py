@@ -39,6 +39,7 @@ def test_samplings_of_stored_maps_are_those_of_recognition():
     np.testing.assert_array_equal(seen["maps"][..., 0, 0, 0], feed.spread(40, 4, 5))
 
 
+@pytest.mark.slow
 def test_the_share_right_is_the_accuracy_of_evaluation(tmp_path):
     classes = ("rest", "wave")
     names = [f"{part}/{c}/{n}" for part in ("train", "test") for c in classes for n in "01"]

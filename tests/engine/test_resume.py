@@ -92,6 +92,7 @@ def test_terminated_and_killed_runs_go_on_bit_for_bit(
     assert_same_run(workdir, whole)
 
 
+@pytest.mark.slow
 def test_ctrl_c_saves_and_a_kill_before_the_first_checkpoint_starts_anew(
     whole: Path, tmp_path: Path, start: Start
 ) -> None:

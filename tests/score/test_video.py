@@ -140,6 +140,7 @@ def test_whole_clips_are_seen_whole_and_long_videos_in_stretches(scorer):
     assert long[-1, -1] == 150
 
 
+@pytest.mark.slow
 def test_a_track_gets_what_the_system_says_of_the_same_clip(scorer):
     track = exercise_track("sit_up", 5)
     data = resampled(clips_of(track, 15.0), 8)
@@ -274,6 +275,7 @@ def test_a_video_without_people_has_an_empty_result_that_says_so(scorer, tmp_pat
     assert (np.abs(drawn - 90) > 60).any()  # "no person"
 
 
+@pytest.mark.slow
 def test_labels_that_are_movements(scorer, video):
     settings = config(labels=("pull", "push", "sit"))
     several = score.load(checkpoint(settings), scorer.detector)

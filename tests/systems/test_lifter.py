@@ -78,6 +78,7 @@ def test_missing_joints_and_bones_of_length_0_give_no_nan(variables, deep, read)
     moved(systems.build(config), variables, batch)
 
 
+@pytest.mark.slow
 def test_coordinates_can_be_the_loss_of_the_heat_maps(variables):
     system = tiny(coordinates=True, geometric=0.0)
     assert "stage1_heatmaps" in moved(system, variables, pictures([False, False]))

@@ -16,6 +16,7 @@ from configs import lifter as configs
 from tests.data.test_person_crops import rendered_set
 
 
+@pytest.mark.slow
 def test_a_tiny_training_moves_depth_and_is_measured(tmp_path, capsys):
     config = configs.get_config("tiny")
     config.data.valid = ""
