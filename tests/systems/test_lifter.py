@@ -65,7 +65,7 @@ def test_a_2d_label_reaches_the_depth_head_through_the_geometric_loss_alone(vari
     assert "backbone" not in both  # frozen
 
 
-@pytest.mark.parametrize("read", ["bilinear", "mean"])
+@pytest.mark.parametrize("read", ["bilinear", pytest.param("mean", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("deep", [[False, False], [True, True], [True, False]])
 def test_missing_joints_and_bones_of_length_0_give_no_nan(variables, deep, read):
     config = configs.get_config("tiny")
