@@ -11,7 +11,6 @@ checkpoint is compared with each of the others on the same files.
 from __future__ import annotations
 
 import argparse
-import json
 import subprocess
 import sys
 import tempfile
@@ -23,10 +22,11 @@ import imageio_ffmpeg
 import numpy as np
 from tqdm import tqdm
 
-from bodyjax import files, recognize, sections
+from bodyjax import recognize, sections
+from bodyjax.bench import rows
 from bodyjax.data.clips.feed import SIMULATED
 from bodyjax.engine import checkpoint as checkpoints
-from bodyjax.errors import ConfigError, UserError, VideoError
+from bodyjax.errors import ConfigError, VideoError
 from bodyjax.metrics.intervals import bootstrap, paired_bootstrap
 from bodyjax.recognize.recognizer import Recognizer
 from bodyjax.simulate import film
@@ -189,14 +189,9 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--clips", type=int, default=30)
     parser.add_argument("--json", help="write what is printed to a file as well")
     options = parser.parse_args(arguments)
-    try:
-        result = measure(options.checkpoint, options.split, options.clips)
-    except UserError as error:
-        parser.exit(2, f"error: {error}\n")
-    text = json.dumps(result, indent=1)
-    print(text)
-    if options.json:
-        files.write_text(options.json, text + "\n")
+    rows.print_json(
+        parser, lambda: measure(options.checkpoint, options.split, options.clips), options.json
+    )
 
 
 if __name__ == "__main__":

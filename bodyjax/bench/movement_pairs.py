@@ -12,7 +12,6 @@ frames that recognition takes; these are made once. --samples overrides the samp
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,13 +21,13 @@ from typing import Any
 import jax
 import numpy as np
 
-from bodyjax import files
+from bodyjax.bench import rows
 from bodyjax.contract import Source
 from bodyjax.data import stream
 from bodyjax.data.clips import feed
 from bodyjax.data.stream import Transform
 from bodyjax.engine import checkpoint as checkpoints
-from bodyjax.errors import ConfigError, UserError
+from bodyjax.errors import ConfigError
 from bodyjax.evaluate import movements
 from bodyjax.metrics.intervals import paired_bootstrap
 from bodyjax.metrics.pooled import spread
@@ -135,14 +134,9 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--samples", type=int, help="samplings of a clip")
     parser.add_argument("--json", help="write what is printed to a file as well")
     options = parser.parse_args(arguments)
-    try:
-        result = measure(options.first, options.other, options.samples)
-    except UserError as error:
-        parser.exit(2, f"error: {error}\n")
-    text = json.dumps(result, indent=1)
-    print(text)
-    if options.json:
-        files.write_text(options.json, text + "\n")
+    rows.print_json(
+        parser, lambda: measure(options.first, options.other, options.samples), options.json
+    )
 
 
 if __name__ == "__main__":

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import argparse
+import json
 import multiprocessing
 import os
 import platform
@@ -12,6 +14,9 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from bodyjax import files
+from bodyjax.errors import UserError
 
 Part = Callable[..., Iterator["Row"]]
 
@@ -104,3 +109,17 @@ def table(rows: Iterable[Row]) -> str:
         notes = "; ".join(note for note in (compiled, row.note) if note)
         lines.append(f"  {row.name:<44} {value:>9} {row.unit:<10} {notes}".rstrip())
     return "\n".join(lines[1:])
+
+
+def print_json(
+    parser: argparse.ArgumentParser, measure: Callable[[], Any], file: str | None
+) -> None:
+    """Prints what is measured as JSON, and writes it to a file if one is named. A mistake of the
+    user is one line, and ends the program with 2."""
+    try:
+        text = json.dumps(measure(), indent=1)
+    except UserError as error:
+        parser.exit(2, f"error: {error}\n")
+    print(text)
+    if file:
+        files.write_text(file, text + "\n")

@@ -47,7 +47,7 @@ WRONG = {
     "truth": ("90", "true", 5, "value True is no number"),
     "field": ('"comparison"', '"comparsion"', 4, "did you mean comparison?"),
     "text": ('"Lower"', '" "', 6, "text is empty"),
-    "text that is none": ('"Lower"', "7", 6, "text is not a string"),
+    "text that is a number": ('"Lower"', "7", 6, "text is not a string"),
     "twice": ('"value": 90', '"value": 90, "value": 91', 5, "'value' is given twice"),
     "hold": ('"value": 90', '"value": 90, "hold": -1', 5, "hold is -1 s; 0 or more"),
     "when": ('"value": 90', '"value": 90, "when": [4]', 5, "4 is not a condition"),

@@ -292,7 +292,7 @@ def _in_parts(
     for other in sorted(folder for folder in root.iterdir() if folder.is_dir()):
         if other.name not in PARTS and not other.name.startswith(".") and _holds_clips(other):
             hint = f"rename it to one of {', '.join(PARTS)}, or move it away"
-            raise DataError("holds clips beside the parts, but is none", file=other, hint=hint)
+            raise DataError("holds clips beside the parts", file=other, hint=hint)
     if part not in (*there, "all"):
         raise ConfigError(f"no part {part!r}", file=root, hint=f"there are {', '.join(there)}, all")
     classes = sorted({label for name in there for label in _class_folders(root / name)})

@@ -33,7 +33,7 @@ TWICE = 0.3
 QUALITY = {"libx264": (20, 40), "libx265": (22, 39), "mpeg4": (3, 16)}
 """Encoders, and the range of their quality: crf, or MPEG-4's quantiser; lower is better."""
 RATE = 8
-"""Frames a second that are told to the encoders; with a fixed quality they matter little."""
+"""Frame rate that the encoders assume; with a fixed quality they matter little."""
 
 
 def worn(frames: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -97,7 +97,7 @@ def encoded(frames: np.ndarray, codec: str, quality: int) -> np.ndarray:
 
 
 def options(codec: str, quality: int) -> dict[str, str]:
-    """What an encoder is told; MPEG-4 takes its quantiser elsewhere."""
+    """Options of an encoder; MPEG-4 gets its quantiser elsewhere."""
     if codec == "mpeg4":
         return {}
     usual = {"crf": str(quality), "preset": "veryfast", "g": "12"}

@@ -7,55 +7,30 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bodyjax.data.pictures.labelled import check_part
-from bodyjax.data.pictures.simulated import FIRST
+from bodyjax.data.pictures.simulated import FIRST, SimulatedPictures
+from bodyjax.errors import ConfigError
 from bodyjax.simulate import clips
 from bodyjax.skeleton import H36M17, SEEN, Skeleton
 
 
 @dataclass(frozen=True)
-class SimulatedPeople:
+class SimulatedPeople(SimulatedPictures):
     """`count` pictures (H, W) of one or two people; examples as `labelled` says, with xyz and
     camera, in the joints of h36m17. A joint inside the picture counts as seen."""
 
-    part: str
-    count: int = 20_000
     size: tuple[int, int] = (192, 192)
     skeleton: Skeleton = H36M17
-    labels: None = None
-    groups: None = None
-    classes: tuple[str, ...] = ()
-    bad: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        check_part(self.part)
 
     @property
     def fingerprint(self) -> str:
         words = ("simulated 3d 1", clips.VERSION, self.part, self.count, self.size)
         return hashlib.sha256(repr(words).encode()).hexdigest()
 
-    @property
-    def heldout(self) -> np.ndarray:
-        """(N,): all of the part "test"."""
-        return np.full(self.count, self.part == "test")
-
-    @property
-    def left_out(self) -> dict[str, int]:
-        """Nothing."""
-        return {}
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """By their numbers."""
-        return tuple(f"row {index}" for index in range(self.count))
-
-    def name(self, index: int) -> str:
-        """What errors call an example."""
-        return f"simulated {self.part} person {index}"
-
-    def __len__(self) -> int:
-        return self.count
+    def to(self, target: Skeleton) -> SimulatedPeople:
+        """The source itself; ConfigError for the joints of another skeleton."""
+        if target.joints != H36M17.joints:
+            raise ConfigError(f"has the joints of h36m17, not of {target.name}", place="simulated")
+        return self
 
     def __getitem__(self, index: int) -> dict[str, np.ndarray]:
         seed = FIRST[self.part] + index

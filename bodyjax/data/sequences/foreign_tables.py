@@ -59,8 +59,8 @@ def is_openpose(folder: Path) -> bool:
 
 
 def read(file: FilePath) -> Found:
-    """The people of a file or folder of a known format, recognised by its content; DataError if it
-    is none, or breaks the rules of its format."""
+    """The people of a file or folder of a known format, recognised by its content; DataError for
+    another format, or one that breaks its rules."""
     path = Path(file)
     try:
         found = _read(path)
