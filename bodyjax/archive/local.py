@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import json
 import multiprocessing
-import os
 import signal
-import threading
 import time
 from collections import deque
 from collections.abc import Callable
@@ -25,6 +23,7 @@ from bodyjax.archive import manifest as manifests
 from bodyjax.archive import marks, results
 from bodyjax.archive.shard import Counts, do_shard
 from bodyjax.archive.work import Work
+from bodyjax.data.read_ahead import end_with_parent
 from bodyjax.errors import UserError
 
 PATIENCE = 300.0
@@ -164,7 +163,7 @@ def _work(pipe: Connection, out: str, root: str, open_work: Open) -> None:
     """Works on the shards that the pipe names, until it is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the supervisor as well
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    threading.Thread(target=_end_with_supervisor, daemon=True).start()
+    end_with_parent()
     folder = Path(out)
     try:
         manifest, work = manifests.read(folder), open_work()
@@ -177,10 +176,3 @@ def _work(pipe: Connection, out: str, root: str, open_work: Open) -> None:
         pipe.send_bytes(json.dumps({"error": str(error)}).encode())
     except EOFError:  # the supervisor is gone
         return
-
-
-def _end_with_supervisor() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-    os._exit(1)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import atexit
 import dataclasses
+import multiprocessing
 import os
 import queue
 import struct
@@ -57,6 +58,19 @@ _CREWS: weakref.WeakSet[Crew] = weakref.WeakSet()
 def _stop_all() -> None:
     for crew in list(_CREWS):
         crew.stop()
+
+
+def end_with_parent() -> None:
+    """Ends this process, which another one spawned, as soon as that one is gone. Without it a
+    process that waits for work outlives a parent that was killed (kill -9) and holds its memory."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=_exit_after, args=(parent,), daemon=True).start()
+
+
+def _exit_after(parent: Any) -> None:
+    parent.join()
+    os._exit(1)
 
 
 def from_threads(

@@ -20,7 +20,14 @@ from typing import Any
 import numpy as np
 
 from bodyjax.contract import Source
-from bodyjax.data.read_ahead import Crew, Watch, from_threads, in_background, stack
+from bodyjax.data.read_ahead import (
+    Crew,
+    Watch,
+    end_with_parent,
+    from_threads,
+    in_background,
+    stack,
+)
 from bodyjax.errors import ConfigError, DataError
 
 Example = dict[str, np.ndarray]
@@ -269,7 +276,13 @@ def _from_workers(
     positions = grain.MapDataset.range(first, last).map(read).batch(share, batch_fn=stack)
     ahead = grain.ReadOptions(num_threads=1, prefetch_buffer_size=1)
     options = grain.MultiprocessingOptions(num_workers=workers, per_worker_buffer_size=1)
-    return iter(positions.to_iter_dataset(ahead).mp_prefetch(options))
+    return iter(positions.to_iter_dataset(ahead).mp_prefetch(options, worker_init_fn=_start))
+
+
+def _start(index: int, count: int) -> None:
+    """What a reading process does first."""
+    del index, count
+    end_with_parent()
 
 
 def describe(function: Any) -> str:

@@ -8,6 +8,7 @@ import threading
 import time
 
 import numpy as np
+import psutil
 import pytest
 
 from bodyjax.data.read_ahead import stack
@@ -258,3 +259,27 @@ assert threading.active_count() > 1
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert (done.returncode, done.stdout, done.stderr) == (0, "1\n", "")
+
+
+@pytest.mark.slow
+def test_reading_processes_end_with_a_training_that_is_killed():
+    program = """
+import time
+
+from bodyjax.data.stream import Stream
+from tests.data.test_stream import Numbers, noisy
+
+if __name__ == "__main__":
+    batches = Stream(Numbers(9), noisy, seed=0, batch_size=4, workers=2).train_batches(0)
+    next(batches)
+    print("reading", flush=True)
+    time.sleep(600)
+"""
+    command = [sys.executable, "-c", program]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as training:
+        assert training.stdout.readline() == "reading\n"
+        readers = psutil.Process(training.pid).children(recursive=True)
+        assert len(readers) >= 2
+        training.kill()
+    gone, alive = psutil.wait_procs(readers, timeout=20)
+    assert (len(gone), alive) == (len(readers), [])
