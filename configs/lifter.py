@@ -128,6 +128,7 @@ def pictures() -> dict[str, Any]:
             "by_share": False,
             "peaks": 8.0,
             "coordinates": False,
+            "heat_bones": 0.0,
         },
         "data": {
             "kind": "person_crops",
@@ -184,6 +185,11 @@ def no_geometric() -> dict[str, Any]:
     return _changed(mixed(), loss={"geometric": 0.0})
 
 
+def heat_bones() -> dict[str, Any]:
+    """`2d3d`, in which the bones of 3D-labelled pictures teach the heat maps too (claim 1)."""
+    return _changed(mixed(), loss={"heat_bones": 0.1})
+
+
 def tiny() -> dict[str, Any]:
     """For tests, takes seconds."""
     config = _changed(
@@ -201,7 +207,8 @@ def tiny() -> dict[str, Any]:
 
 VARIANTS = {
     "pictures": pictures, "2d3d": mixed, "3d_only": deep_only, "2d_then_3d": flat_then_deep,
-    "no_geometric": no_geometric, "maps": maps, "maps_people": maps_people, "tiny": tiny,
+    "no_geometric": no_geometric, "heat_bones": heat_bones, "maps": maps,
+    "maps_people": maps_people, "tiny": tiny,
 }  # fmt: skip
 
 

@@ -27,6 +27,10 @@ from bodyjax.systems.lifter_settings import Losses
 Array = jax.Array
 JOINTS = len(H36M17.joints)
 
+SHARP = 20.0
+"""Heat maps are multiplied by it before the softmax that reads places from them: they were taught
+tops of 1 on a ground of 0, which alone would be nearly even."""
+
 
 @dataclass(frozen=True)
 class PicturesToSpace:
@@ -74,7 +78,11 @@ class PicturesToSpace:
             )
         value = heat + self.terms.depth * shares[0] * depth
         value = value + self.terms.geometric * shares[1] * bones
-        metrics = {"loss": value, "heatmaps": heat, "depth": depth, "bones": bones}
+        metrics = {"heatmaps": heat, "depth": depth, "bones": bones}
+        if self.terms.heat_bones:
+            metrics["heat_bones"] = self.heat_bones(maps, batch, deep)
+            value = value + self.terms.heat_bones * shares[0] * metrics["heat_bones"]
+        metrics["loss"] = value
         return value, Aux(
             {name: (term, count) for name, term in metrics.items()},
             updates.get("batch_stats", {}),
@@ -117,6 +125,21 @@ class PicturesToSpace:
                 points, BONES, GROUPS, np.asarray(LENGTHS) / TALL, seen, flat
             )  # fmt: skip
         return depth, bones
+
+    def heat_bones(self, maps: DepthMaps, batch: Batch, deep: Array) -> Array:
+        """bone_ratio of pictures with 3D labels, from the places that the heat maps give
+        (soft-argmax) and the depth of the labels, so that the heat maps alone learn from it (claim
+        1); the sum over stages."""
+        known = batch["depth_mask"]
+        depth = jnp.where(known, batch["depth"], 0.0)[..., None]
+        places = codec.expected(SHARP * maps.heatmaps, self.model.stride) / self.size
+        bones = jnp.float32(0.0)
+        for stage in places:
+            points = jnp.concatenate([stage, depth], axis=-1)
+            bones += losses.bone_ratio(
+                points, BONES, GROUPS, np.asarray(LENGTHS) / TALL, known, deep.astype(jnp.float32)
+            )  # fmt: skip
+        return bones
 
     def depth_at(self, depth: Array, xy: Array, heat: Array) -> Array:
         """Depth (B, J) of maps (B, H, W, J) at joints xy (B, J, 2) pixels; with "mean" weighted by

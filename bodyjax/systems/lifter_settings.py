@@ -29,13 +29,16 @@ class Losses:
     """`config.loss`: weights of the terms beside the heat maps (CN 111260774 B, formula 1): depth
     of 3D-labelled pictures (lambda_reg), bones of 2D-labelled ones (lambda_g), per picture of the
     batch or, by_share, per picture of that kind. peaks: extra weight of the cells of a Gaussian.
-    coordinates: heat maps learn by the distance of the coordinates read from them ([0054])."""
+    coordinates: heat maps learn by the distance of the coordinates read from them ([0054]).
+    heat_bones: weight of the bones of 3D-labelled pictures whose places are read from the heat maps
+    (claim 1); they teach the heat maps, beside the Gaussians."""
 
     depth: float = 10.0
     geometric: float = 0.1
     by_share: bool = False
     peaks: float = 8.0
     coordinates: bool = False
+    heat_bones: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -80,7 +83,7 @@ def pictures(section: Any) -> PicturesModel:
 def terms(section: Any) -> Losses:
     """`config.loss`."""
     found = sections.read(Losses, section, "loss")
-    for name in ("depth", "geometric", "peaks"):
+    for name in ("depth", "geometric", "peaks", "heat_bones"):
         value = getattr(found, name)
         check(value >= 0, f"loss.{name}", value, "at least 0")
     return found

@@ -65,6 +65,19 @@ def test_a_2d_label_reaches_the_depth_head_through_the_geometric_loss_alone(vari
     assert "backbone" not in both  # frozen
 
 
+def test_bones_of_3d_labels_teach_the_heat_maps_and_not_the_depth(variables):
+    batch = pictures([True, True])
+    batch["joint_mask"][:] = False  # no Gaussians
+    head, heat = "stage1_depth", "stage1_heatmaps"
+    quiet = {"geometric": 0.0, "depth": 0.0}
+    assert heat not in moved(tiny(**quiet), variables, batch)
+    parts = moved(tiny(heat_bones=1.0, **quiet), variables, batch)
+    assert {heat, "pyramid"} <= parts
+    assert head not in parts
+    batch["depth_mask"][:] = False
+    assert not moved(tiny(heat_bones=1.0, **quiet), variables, batch)
+
+
 @pytest.mark.parametrize("read", ["bilinear", pytest.param("mean", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("deep", [[False, False], [True, True], [True, False]])
 def test_missing_joints_and_bones_of_length_0_give_no_nan(variables, deep, read):
