@@ -133,10 +133,13 @@ knee, hip or elbow, an upper arm along the trunk; an arm overhead has 180."""
 
 
 def length(vector: Array) -> Array:
-    """Euclidean length over the last axis, NaN where a coordinate is; its gradient at 0 is 0."""
-    square = jnp.sum(jnp.square(vector), axis=-1)
+    """Euclidean length over the last axis, NaN where a coordinate is; its gradient is 0 there and
+    at length 0."""
+    known = ~jnp.isnan(vector).any(-1)
+    square = jnp.sum(jnp.square(jnp.where(known[..., None], vector, 0.0)), axis=-1)
     hit = square == 0
-    return jnp.where(hit, 0.0, jnp.sqrt(jnp.where(hit, 1.0, square)))
+    found = jnp.where(hit, 0.0, jnp.sqrt(jnp.where(hit, 1.0, square)))
+    return jnp.where(known, found, jnp.nan)
 
 
 def bone_lengths(joints: ArrayLike, limbs: Sequence[tuple[int, int]]) -> Array:
@@ -147,17 +150,20 @@ def bone_lengths(joints: ArrayLike, limbs: Sequence[tuple[int, int]]) -> Array:
 
 
 def angle(first: ArrayLike, second: ArrayLike) -> Array:
-    """Degrees between two vectors (..., D), 0 to 180; 0 where one has no length.
+    """Degrees between two vectors (..., D), 0 to 180; 0 where one has no length, NaN where a
+    coordinate is.
 
     Accurate near 0 and 180 as well, where the arc cosine is not (Kahan 2006, "How futile are
-    mindless assessments of roundoff", section 12); the gradient there is 0.
+    mindless assessments of roundoff", section 12); the gradient there, and of NaN, is 0.
     """
-    a, b = jnp.asarray(first), jnp.asarray(second)
+    a, b = jnp.broadcast_arrays(jnp.asarray(first), jnp.asarray(second))
+    told = ~jnp.isnan(a + b).any(-1)
+    a, b = (jnp.where(told[..., None], vector, 0.0) for vector in (a, b))
     a, b = a * length(b)[..., None], b * length(a)[..., None]
     apart, together = length(a - b), length(a + b)
     known = (apart > 0) | (together > 0)
     half = jnp.arctan2(apart, jnp.where(known, together, 1.0))
-    return jnp.degrees(2 * half)
+    return jnp.where(told, jnp.degrees(2 * half), jnp.nan)
 
 
 def flexions(joints: ArrayLike, skeleton: Skeleton) -> Array:

@@ -198,6 +198,28 @@ def test_lengths_are_those_of_the_simulated_body():
     assert np.isnan(geometry.bone_lengths(missing, H36M.limbs)).sum() == 3
 
 
+def test_a_missing_joint_has_no_gradient_and_spoils_no_other():
+    whole = standing().astype(np.float32)
+    missing = whole.copy()
+    missing[H36M.index("left_wrist")] = np.nan
+
+    def known(points):
+        parts = (geometry.bone_lengths(points, H36M.limbs), geometry.flexions(points, H36M))
+        return sum(jnp.nansum(part) for part in parts)
+
+    gone = [i for i, limb in enumerate(H36M.limbs) if H36M.index("left_wrist") in limb]
+    bent = list(geometry.FLEXIONS).index("left_elbow_flexion")
+
+    def rest(points):
+        lengths, bends = geometry.bone_lengths(points, H36M.limbs), geometry.flexions(points, H36M)
+        return jnp.delete(lengths, np.array(gone)).sum() + jnp.delete(bends, bent).sum()
+
+    found = np.asarray(jax.grad(known)(jnp.asarray(missing)))
+    aim = np.asarray(jax.grad(rest)(jnp.asarray(whole)))
+    np.testing.assert_allclose(found, aim, atol=1e-4)
+    assert np.isnan(geometry.flexions(missing, H36M)[bent])
+
+
 # ---- over time ----
 
 

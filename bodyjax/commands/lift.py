@@ -108,6 +108,7 @@ def _video(
         for event in rules.events(chosen, motion.identity + 1, motion.times, each)
     ]
     prompts.sort(key=lambda event: (event.start, event.person))
+    check_skeletons(options, source, lifted.motions)
     if options.out:
         overlay.write(clip, options.out, lifted, prompts, _bar)
     if options.npz:
@@ -147,6 +148,20 @@ def check_outputs(options: argparse.Namespace, source: Path) -> None:
     if options.rules:
         reads[Path(options.rules)] = "the rules"
     outputs.check(written, reads)
+
+
+def check_skeletons(options: argparse.Namespace, source: Path, motions: list[Motion]) -> None:
+    """`check_outputs` of the files that several people get, whose names are known only now."""
+    if len(motions) < 2:
+        return
+    named = [("--bvh", options.bvh), ("--trc", options.trc)]
+    written = [
+        Output(flag, file) for flag, name in named if name for file, _ in person_files(name, motions)
+    ]
+    given = [(f"--{flag}", getattr(options, flag)) for flag in ("json", *ENDINGS)]
+    others = [Output(flag, name) for flag, name in given if flag not in ("--bvh", "--trc")]
+    reads = {source: "the input"} | outputs.of_checkpoint(options.checkpoint)
+    outputs.check([*others, *written], reads)
 
 
 def plot_file(table: str) -> Path:

@@ -89,6 +89,13 @@ def test_each_of_several_people_gets_a_file(folder, capsys):
     assert result["events"] == []
 
 
+def test_a_file_of_one_of_several_people_replaces_no_other_output(folder):
+    with pytest.raises(UserError, match="--bvh would replace what --json writes") as caught:
+        run(folder, "--input", "@two.mp4", "--bvh", "@b.bvh", "--json", "@b_2.bvh")
+    assert str(caught.value.file).endswith("b_2.bvh")
+    assert not list(folder.glob("b_*"))
+
+
 def test_a_video_without_people_is_said(folder, capsys):
     outputs = ("--out", "@o.mp4", "--npz", "@n.npz", "--angles", "@a.csv", "--bvh", "@b.bvh")
     assert run(folder, "--video", "@empty.mp4", "--rules", "squat", *outputs) == 0
