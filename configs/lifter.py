@@ -12,6 +12,7 @@ set is named; docs/LIFT.md has the whole table.
 | 2d3d | `pictures`, 2D and 3D labels in each batch | lspet, multi, people | 7 min, 1 core | 159 / 121 (validation) |
 | 3d_only | `2d3d` without 2D labels | people | 7 min, 1 core | 600 steps: 170 / 125 |
 | no_geometric | `2d3d` without the geometric loss | lspet, multi, people | 7 min, 1 core | docs/LIFT.md |
+| heat_bones | `2d3d`, bones of 3D labels teach the heat maps too (claim 1) | lspet, multi, people | 7 min, 1 core | not measured |
 | 2d_then_3d | `2d3d`, batches of 2D and 3D in turns, from a model of 2D labels | the same | 7 min, 1 core | not measured |
 | maps | from a detector's joints alone | mocap | 6 min, 1 core | 152 / 99 (validation) |
 | maps_people | `maps` with rendered people: the shipped `lifter` | mocap, people | 12 min, 1 core | 125 / 83 |

@@ -12,6 +12,7 @@ figures not given here are in README.md.
 |---|---|---|---|---|
 | small | MoveNet MultiPose as it is, two stages for the fields | lspet, multi, people, simulated | 1 h, 1 CPU core | README |
 | large | the same on MoveNet Thunder | the same | 1 h, 1 CPU core | README |
+| phone | MultiPose cut down to 1.2 M parameters, heads alone, taught by `small` | lspet, multi, people, simulated | 1 h, 1 CPU core | not trained to the end yet |
 | finetune | `small` on your own pictures | a COCO keypoint file | 6 min, 2 CPU cores | prints the gain |
 | small_tuned | `small`, its deep blocks and heads trained too, a third drawn people | lspet, multi, people, simulated | 20 min, 1 CPU core | PCK 0.570 -> 0.535 (validation): docs/detecting.md |
 | large_tuned | `large`, its deep blocks and heads trained too, `large` as teacher | lspet, multi, people, simulated | 1 h, 1 CPU core | no gain: docs/detecting.md |
@@ -226,6 +227,29 @@ def _teacher(teacher: str, model: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def phone() -> dict[str, Any]:
+    """MoveNet MultiPose with half the hidden channels and without its last layers (train.cut), its
+    heads alone, taught by `small` in the step: people by their centres, for phones and browsers."""
+    config = _changed(
+        small(),
+        model={
+            "skeleton": "coco17", "backbone": "mobilenet_v2_short_3_2", "frozen_blocks": 0,
+            "stages": 0, "size": (192, 192), "head_weight": 1.0,
+        },
+        data={
+            "sets": {"lspet": 0.5, "multi": 0.3, "people": 0.1, "simulated": 0.1},
+            "augment": _augment(canvas=224),
+        },
+        optimizer={
+            "name": "relative_adamw", "rate": 1e-3, "weight_decay": 0.0, "warmup": 50,
+            "ema": 0.995, "multipliers": {},
+        },
+        train={"steps": 4000, "save_every": 200},
+        distill=_teacher("small", small()["model"]),
+    )  # fmt: skip
+    return {**config, "detect": {"size": 192, "min_parts": 5}}
+
+
 def large() -> dict[str, Any]:
     """MoveNet Thunder as it is, the stages trained as those of `small`; for large people."""
     config = _changed(
@@ -401,8 +425,9 @@ def tiny() -> dict[str, Any]:
 
 
 VARIANTS = {
-    "small": small, "small_tuned": small_tuned, "finetune": finetune, "large": large,
-    "large_tuned": large_tuned, "imagenet": imagenet, "imagenet_distilled": imagenet_distilled,
+    "small": small, "small_tuned": small_tuned, "finetune": finetune, "phone": phone,
+    "large": large, "large_tuned": large_tuned,
+    "imagenet": imagenet, "imagenet_distilled": imagenet_distilled,
     "imagenet_from_large": imagenet_from_large, "cmu": cmu, "se": se, "se_okhm": se_okhm,
     "ablation_baseline": ablation_baseline, "ablation_se": ablation_se,
     "ablation_okhm": ablation_okhm, "ablation_distilled": ablation_distilled, "tiny": tiny,

@@ -273,7 +273,7 @@ def stored(tmp_path, arrays):
 
 def test_a_start_fills_backbone_and_heads_and_leaves_the_rest(tmp_path, movenet, small):
     config = {"start": stored(tmp_path, movenet), "seed": 0}
-    found = start.variables(config, small)
+    found = start.variables(config, small, None)
     assert jax.tree.map(np.shape, found["params"]) == jax.tree.map(
         lambda leaf: leaf.shape, small.shapes["params"]
     )
@@ -320,7 +320,7 @@ def test_a_start_that_does_not_fit_is_one_line_with_its_file(
 ):
     file = stored(tmp_path, change(movenet))
     with pytest.raises(CheckpointError, match=message) as caught:
-        start.from_published(file, 0, small)
+        start.from_published(file, 0, small, None, None)
     assert str(caught.value).startswith(f"{file}: ")
     assert "\n" not in str(caught.value)
 
@@ -332,7 +332,7 @@ def test_a_truncated_start_is_one_line_with_its_file(kept, tmp_path, movenet, sm
         size = held.seek(0, 2)
         held.truncate(int(kept * size) if 0 < kept < 1 else kept % size)
     with pytest.raises(CheckpointError, match=r"not an \.npz file") as caught:
-        start.from_published(file, 0, small)
+        start.from_published(file, 0, small, None, None)
     assert str(caught.value).startswith(f"{file}: ")
     assert "\n" not in str(caught.value)
 

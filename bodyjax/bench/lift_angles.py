@@ -155,7 +155,7 @@ def errors(seen: Sequence[Angles], joint: str) -> Errors:
 
 def main(arguments: list[str]) -> None:
     parser = argparse.ArgumentParser(prog="bodyjax.bench.lift_angles", description=__doc__)
-    parser.add_argument("--checkpoint", default="lifter")
+    parser.add_argument("--checkpoint", required=True, help="of lift.load")
     parser.add_argument("--clips", type=int, default=8, help="of each exercise")
     parser.add_argument("--exercises", default=",".join(EXERCISES), help="commas between")
     parser.add_argument("--json", help="file for the figures")

@@ -156,7 +156,10 @@ def check_skeletons(options: argparse.Namespace, source: Path, motions: list[Mot
         return
     named = [("--bvh", options.bvh), ("--trc", options.trc)]
     written = [
-        Output(flag, file) for flag, name in named if name for file, _ in person_files(name, motions)
+        Output(flag, file)
+        for flag, name in named
+        if name
+        for file, _ in person_files(name, motions)
     ]
     given = [(f"--{flag}", getattr(options, flag)) for flag in ("json", *ENDINGS)]
     others = [Output(flag, name) for flag, name in given if flag not in ("--bvh", "--trc")]

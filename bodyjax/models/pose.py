@@ -22,6 +22,7 @@ from bodyjax.models.backbones.layers import (
     conv,
 )
 from bodyjax.models.backbones.mobilenet_v2_fpn import MobileNetV2FPN
+from bodyjax.models.backbones.mobilenet_v2_short import MobileNetV2Short
 from bodyjax.models.resize import upsample2
 
 Array = jax.Array
@@ -240,16 +241,17 @@ class Head(nn.Module):
 class CenterPose(nn.Module):
     """MoveNet's heads at stride 4, plus stages for affinity fields, which the heads lack.
 
-    Pictures (B, H, W, 3) in 0..255 -> Maps at stride 4; H, W multiples of 32. The heads heatmap,
-    center, regress and offset know `published` joints (COCO's 17); `order` names for each of our
-    joints its channel there, -1: none. The stages (`LightStages` on a `Pyramid` at stride 8, as
-    system E joins them) give heat maps and fields of all joints, upsampled to stride 4; their last
-    heat map serves the joints that the heads don't know, of which regression is the mean of the
-    `between` joints (the neck: both shoulders).
+    Pictures (B, H, W, 3) in 0..255 -> Maps at stride 4; H, W multiples of `cell`. The heads
+    heatmap, center, regress and offset know `published` joints (COCO's 17); `order` names for each
+    of our joints its channel there, -1: none. The stages (`LightStages` on a `Pyramid` at stride
+    8, as system E joins them) give heat maps and fields of all joints, upsampled to stride 4; their
+    last heat map serves the joints that the heads don't know, of which regression is the mean of
+    the `between` joints (the neck: both shoulders).
     Maps.heatmaps holds the stages' maps, then the heads': S + 1 in all; Maps.pafs the S stages'.
+    stages = 0: the heads alone (`heads_alone`), as phones run them.
     """
 
-    backbone: MobileNetV2FPN
+    backbone: MobileNetV2FPN | MobileNetV2Short
     order: tuple[int, ...]
     between: tuple[int, int]
     limbs: int = 19
@@ -270,17 +272,20 @@ class CenterPose(nn.Module):
 
     def setup(self) -> None:
         form, dtype = self.backbone.depthwise, self.dtype
-        self.trunk = Pyramid(8, self.pyramid, self.reduction, True, dtype=dtype, name="pyramid")
-        self.fields = LightStages(
-            len(self.order), self.limbs, self.stages, self.width, self.layers, dtype=dtype,
-            name="stages",
-        )  # fmt: skip
+        if self.stages:
+            self.trunk = Pyramid(8, self.pyramid, self.reduction, True, dtype=dtype, name="pyramid")
+            self.fields = LightStages(
+                len(self.order), self.limbs, self.stages, self.width, self.layers, dtype=dtype,
+                name="stages",
+            )  # fmt: skip
         self.heatmap = Head(self.published, form, dtype)
         self.center = Head(1, form, dtype)
         self.regress = Head(2 * self.published, form, dtype)
         self.offset = Head(2 * self.published, form, dtype)
 
     def __call__(self, pixels: Array, train: bool = False) -> Maps:
+        if not self.stages:
+            return self.heads_alone(pixels)
         features = self.backbone(pixels, train)
         coarse = self.fields(self.trunk(features, train), train)
         stages = [upsample2(stage) for stage in coarse.heatmaps]

@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from bodyjax import codec, losses, skeleton
 from bodyjax.contract import ArraySpec, Aux, Batch, Variables
@@ -187,16 +188,18 @@ class Pose:
                 heatmap_mask=keep * target.heatmap_mask, paf_mask=keep * target.paf_mask
             )
             metrics = {"teacher": (teacher, count), "alpha": (alpha, count)}
-        heads = maps.center is not None
-        stages = losses.heatmap_stage_losses(
-            of_stages(maps).heatmaps, target.heatmaps, target.heatmap_mask,
-            joints=len(self.bones.joints),
-            k=self.hard_joints or len(self.bones.joints),
-            hard_stages=self.hard_stages if self.hard_joints else 0,
-            joint_mask=batch["joint_mask"],
-        )  # fmt: skip
-        fields = losses.stage_losses(maps.pafs, target.pafs, target.paf_mask)
-        total = stages.sum() + self.paf_weight * fields.sum()
+        heads, total = maps.center is not None, jnp.float32(0)
+        if self.staged:
+            stages = losses.heatmap_stage_losses(
+                of_stages(maps).heatmaps, target.heatmaps, target.heatmap_mask,
+                joints=len(self.bones.joints),
+                k=self.hard_joints or len(self.bones.joints),
+                hard_stages=self.hard_stages if self.hard_joints else 0,
+                joint_mask=batch["joint_mask"],
+            )  # fmt: skip
+            fields = losses.stage_losses(maps.pafs, target.pafs, target.paf_mask)
+            total = stages.sum() + self.paf_weight * fields.sum()
+            metrics |= {"heatmaps": (stages[-1], count), "pafs": (fields[-1], count)}
         if heads and self.head_weight:
             assert isinstance(self.model, CenterPose)
             known = tuple(channel >= 0 for channel in self.model.order)
@@ -206,11 +209,7 @@ class Pose:
             metrics |= {name: (term, count) for name, term in terms.items()}
         if second is not None:
             total = total + second
-        metrics |= {
-            "loss": (total, count),
-            "heatmaps": (stages[-1], count),
-            "pafs": (fields[-1], count),
-        }
+        metrics["loss"] = (total, count)
         return total, Aux(metrics, statistics)
 
     def teacher_loss(self, variables: Variables, batch: Batch, maps: Maps) -> tuple[Array, Array]:
@@ -236,7 +235,10 @@ class Pose:
         else:
             aims = applied(teaching.network, variables["frozen"]["teacher"], batch["image"])
             if self.teaches_heads:
-                of_heads = self.head_weight * sum(taught_losses(student, aims).values())
+                lesson = in_joints(aims, self.bones, teaching.bones)
+                of_heads = self.head_weight * sum(taught_losses(student, lesson).values())
+            if not self.staged:
+                return of_heads, jnp.ones(batch["image"].shape[0])
             aims = of_stages(aims) if teaching.pairing == "same" else aims
             pairs = common_maps(maps, self.bones, aims, teaching.bones)
             taught, pairing = jnp.ones(batch["image"].shape[0]), teaching.pairing
@@ -252,15 +254,25 @@ class Pose:
 
     @property
     def teaches_heads(self) -> bool:
-        """Whether the teacher's heads teach ours, which must be trained and have the same
-        joints."""
+        """Whether the teacher's heads teach ours, which must be trained and have no joint beyond
+        the teacher's."""
         teaching = self.teaching
         return (
             self.head_weight > 0
             and teaching is not None
             and isinstance(teaching.network, CenterPose)
-            and teaching.bones == self.bones
+            and (teaching.bones == self.bones or {*self.names} <= {*named(teaching.bones)})
         )
+
+    @property
+    def names(self) -> list[str]:
+        """The common names of the joints."""
+        return named(self.bones)
+
+    @property
+    def staged(self) -> bool:
+        """Whether the network has stages, not the heads of `CenterPose` alone."""
+        return self.model.stages > 0
 
     def teacher_weights(self, pairs: list[tuple[Array, Array]]) -> tuple[Array, ...]:
         """Weights of cells as in `targets`, from the teacher's last maps instead of labels, so that
@@ -331,6 +343,25 @@ def split(variables: Any) -> Variables:
 def arrays(batch: Batch) -> Batch:
     """A batch as JAX arrays: inside a trace, NumPy's can't be indexed by others."""
     return {name: jnp.asarray(value) for name, value in batch.items()}
+
+
+def named(bones: Skeleton) -> list[str]:
+    """The common names of a skeleton's joints."""
+    return [skeleton.common_name(joint) for joint in bones.joints]
+
+
+def in_joints(maps: Maps, bones: Skeleton, theirs: Skeleton) -> Maps:
+    """The heads' maps of a network with the joints of `theirs` in those of `bones`, by name."""
+    if bones == theirs:
+        return maps
+    assert maps.regress is not None
+    assert maps.offset is not None
+    place = np.array([named(theirs).index(name) for name in named(bones)])
+    known = maps.heatmaps[..., place]
+    heat = jnp.concatenate([known, codec.background(known)], axis=-1)
+    return maps._replace(
+        heatmaps=heat, regress=maps.regress[..., place, :], offset=maps.offset[..., place, :]
+    )
 
 
 def of_stages(maps: Maps) -> Maps:

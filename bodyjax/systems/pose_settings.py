@@ -54,7 +54,7 @@ class Distill:
 
 
 LEAST = {
-    "stages": 1, "width": 1, "layers": 0, "max_people": 1, "frozen_blocks": 0, "reduction": 0,
+    "stages": 0, "width": 1, "layers": 0, "max_people": 1, "frozen_blocks": 0, "reduction": 0,
     "hard_joints": 0, "hard_stages": 0,
 }  # fmt: skip
 

@@ -159,7 +159,8 @@ def network(config: Any) -> Network:
 
     def run(variables: Variables, pixels: Any) -> dict[str, Any]:
         maps = last_stage(system.maps(variables, pixels), system.bones)
-        return {name: part for name, part in maps._asdict().items() if part is not None}
+        found = {name: part for name, part in maps._asdict().items() if part is not None}
+        return {name: part for name, part in found.items() if part.size}  # no fields without stages
 
     stride = system.model.stride
     says = {

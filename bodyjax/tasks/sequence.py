@@ -63,7 +63,7 @@ def prepare(config: ConfigDict, host: tuple[int, int]) -> Prepared:
         "conditions": list(data.conditions),
     }  # fmt: skip
     system = systems.build(config)
-    return Prepared(system, feed, start.variables(config, system), meta)
+    return Prepared(system, feed, start.variables(config, system, feed), meta)
 
 
 def folds(config: ConfigDict, workdir: Path) -> dict[str, Any]:

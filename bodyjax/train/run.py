@@ -87,7 +87,7 @@ def prepare(config: ConfigDict, host: tuple[int, int]) -> Prepared:
     feed = feeds.open_feed(config, host=host)
     bones = config.get("model", {}).get("skeleton", "")
     meta = {"skeleton": bones if isinstance(bones, str) else bones["name"]}
-    return Prepared(system, feed, start.variables(config, system), meta)
+    return Prepared(system, feed, start.variables(config, system, feed), meta)
 
 
 def host() -> tuple[int, int]:

@@ -10,27 +10,36 @@ import jax
 import numpy as np
 
 from bodyjax import published, skeleton
-from bodyjax.contract import System, Variables
+from bodyjax.contract import Feed, System, Variables
 from bodyjax.engine import checkpoint
 from bodyjax.errors import CheckpointError
+from bodyjax.models.backbones import mobilenet_v2_short
 from bodyjax.models.backbones.mobilenet_v2_fpn import HEADS
 from bodyjax.systems.teaching import of_network
+from bodyjax.train import cut
 
 OWN = ("se",)
 """Layers that keep their random start if published weights lack them: a plain ResNet has no squeeze
 and excitation."""
 
 
-def variables(config: Any, system: System) -> Variables:
+CUT_BY = 48
+"""Pictures of the training side that show which channels matter (train.cut)."""
+
+
+def variables(config: Any, system: System, feed: Feed | None) -> Variables:
     """Initial variables that replace the random ones, part by part; {} if all stay random.
 
     `config.start`: an .npz of published backbone weights (bodyjax.published), or a run's folder or
-    the name of shipped weights for the whole network.
+    the name of shipped weights for the whole network. A backbone for phones is cut out of published
+    weights of the whole one, by pictures of the feed.
     """
     found: Variables = {}
     start = str(config.get("start", "") or "")
     if start.endswith(".npz"):
-        found |= from_published(start, config["seed"], system)
+        name = config.get("model", {}).get("backbone", "")
+        phone = mobilenet_v2_short.of_name(name) if name in mobilenet_v2_short.NAMES else None
+        found |= from_published(start, config["seed"], system, phone, feed)
     elif start:
         found |= from_checkpoint(start, system, config["model"])
     return found
@@ -65,12 +74,18 @@ def check_joints(start: checkpoint.Checkpoint, model: Any) -> None:
         raise CheckpointError(what, file=start.path, place="start", hint="see model.skeleton")
 
 
-def from_published(path: str, seed: int, system: System) -> Variables:
+def from_published(
+    path: str, seed: int, system: System, phone: tuple[int, int] | None, feed: Feed | None
+) -> Variables:
     """Random variables with the backbone of an .npz of published weights, and with those of its
-    heads that the network has; a head that the network has and the file lacks is an error."""
+    heads that the network has; a head that the network has and the file lacks is an error. phone:
+    the expansions of a backbone that is cut out of it (mobilenet_v2_short)."""
     shapes = jax.eval_shape(system.init, jax.random.key(seed))
     try:
         params, statistics, heads = published.network(published.read(path))
+        if phone:
+            assert feed is not None
+            params = cut_out(params, phone, feed)
         for head in HEADS:
             if head in shapes["params"] and head not in heads:
                 raise CheckpointError("the weights have no such head", place=head)
@@ -88,6 +103,20 @@ def from_published(path: str, seed: int, system: System) -> Variables:
             raise
         raise CheckpointError(error.message, file=path, place=error.place) from None
     return {name: fresh[name] for name in ("params", "batch_stats")}
+
+
+def cut_out(params: Any, expansions: tuple[int, int], feed: Feed) -> Any:
+    """The backbone for phones with these expansions, by the first pictures of a feed."""
+    if np.shape(params.get("block16", {}).get("project", {}).get("bias", ())) != (480,):
+        what = "a backbone for phones is cut out of mobilenet_v2_fpn_1.5 (MoveNet MultiPose)"
+        raise CheckpointError(what, place="start")
+    pictures: list[np.ndarray] = []
+    batches = feed.train_batches(0)
+    while sum(len(part) for part in pictures) < CUT_BY:
+        pictures.append(next(batches)["image"])
+    pixels = np.concatenate(pictures)[:CUT_BY]
+    height, width = (side // 32 * 32 for side in pixels.shape[1:3])
+    return cut.short(params, *expansions, pixels[:, :height, :width])
 
 
 def random_beside(system: System, seed: int, shapes: Variables, given: Variables) -> Variables:

@@ -142,7 +142,7 @@ def test_a_start_of_other_joints_is_refused(trained):
     config = get_config("tiny")
     config.start, config.model.width = str(run), 8
     with pytest.raises(CheckpointError, match="has the joints of dog, the model those of body18"):
-        start.variables(config, systems.build(config))
+        start.variables(config, systems.build(config), None)
 
 
 @pytest.mark.parametrize("name", ["coco17", "lsp14", "h36m17"])

@@ -53,19 +53,21 @@ HEADS = ("heatmap", "center", "regress", "offset")
 
 class FoldedResidual(nn.Module):
     """Expansion x 6 with ReLU6, depthwise with ReLU6, linear projection; a shortcut where shapes
-    agree. Norms folded; the first block has no expansion."""
+    agree. Norms folded; the first block has no expansion. `expansion`: hidden channels for each
+    input channel, in networks that are cut down."""
 
     features: int
     stride: int
     expand: bool
     form: str
     dtype: Any
+    expansion: int = 6
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
         y = x
         if self.expand:
-            y = nn.relu6(PointwiseConv(6 * x.shape[-1], self.dtype, name="expand")(y))
+            y = nn.relu6(PointwiseConv(self.expansion * x.shape[-1], self.dtype, name="expand")(y))
         y = DepthwiseConv(self.stride, form=self.form, dtype=self.dtype, name="depthwise")(y)
         y = PointwiseConv(self.features, self.dtype, name="project")(nn.relu6(y))
         return x + y if self.expand and x.shape == y.shape else y
