@@ -9,6 +9,7 @@ import json
 import os
 import re
 import shutil
+import stat
 import tempfile
 import threading
 import time
@@ -101,11 +102,22 @@ def is_video(file: str | PathLike[str]) -> bool:
 def _moves(file: str | PathLike[str]) -> bool:
     from PIL import Image
 
+    if is_endless(file):
+        return False
     try:
         with Image.open(file) as picture:
             return bool(getattr(picture, "is_animated", False))
-    except (OSError, SyntaxError, ValueError):  # whoever reads it says what is wrong
-        return False
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+        return False  # whoever reads it says what is wrong
+
+
+def is_endless(file: str | PathLike[str]) -> bool:
+    """Whether a name is of a pipe, socket or device, of which reading may block or never end."""
+    try:
+        mode = os.stat(file).st_mode
+    except (OSError, ValueError):
+        return False  # whoever opens it says what is wrong
+    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
 
 
 @contextmanager
@@ -158,7 +170,9 @@ def write_bytes(file: str | PathLike[str], data: bytes) -> None:
 
 def read_text(file: str | PathLike[str]) -> str:
     """The text of a file: UTF-8, with or without a byte order mark, or UTF-16 with one, as Windows
-    writes it. DataError if it can't be read so."""
+    writes it. DataError if it can't be read so, and for pipes and devices (`is_endless`)."""
+    if is_endless(file):
+        raise DataError("a pipe or device, not a file", file=file, hint="save the text first")
     try:
         data = Path(file).read_bytes()
         wide = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))

@@ -199,13 +199,18 @@ def what_runs_data(path):
             unsafe = "allow_pickle=False" not in ast.unparse(node)
             if called in ("np.load", "numpy.load") and unsafe:
                 found.append(f"{called} with pickle in line {node.lineno}")
+            if called == "os.system" or any(word.arg == "shell" for word in node.keywords):
+                found.append(f"a shell in line {node.lineno}")
     return ", ".join(found)
 
 
 def test_nothing_runs_what_data_says(tmp_path):
     assert faults(what_runs_data) == []
     bad = tmp_path / "bad.py"
-    for text in ("import pickle", "from joblib import load", "eval('1')", "np.load('a.npz')"):
+    for text in (
+        "import pickle", "from joblib import load", "eval('1')", "np.load('a.npz')",
+        "os.system('ls')", "subprocess.run('ls', shell=True)",
+    ):  # fmt: skip
         bad.write_text(text)
         assert what_runs_data(bad), text
 

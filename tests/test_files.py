@@ -100,3 +100,18 @@ def test_a_file_that_another_process_writes_is_left_alone(tmp_path):
     os.utime(written, (0, 0))
     files.remove_leftovers(tmp_path)
     assert not written.exists()
+
+
+def test_text_from_a_pipe_is_refused_and_not_waited_for(tmp_path):
+    pipe = tmp_path / "rules.json"
+    os.mkfifo(pipe)
+    for read in (files.read_text, files.read_json):
+        with pytest.raises(DataError, match="a pipe or device, not a file"):
+            read(pipe)
+
+
+def test_a_gif_of_too_many_pixels_is_no_video(tmp_path):
+    """60,000 x 60,000 by its header; whoever reads it says so."""
+    file = tmp_path / "huge.gif"
+    file.write_bytes(b"GIF89a" + b"\x60\xea\x60\xea" + b"\x80\0\0" + bytes(6) + b"," + bytes(20))
+    assert not files.is_video(file)

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
+from bodyjax import files
 from bodyjax.errors import DataError
 
 BRANDS = {
@@ -32,10 +33,13 @@ def read_image(source: str | PathLike[str] | bytes, name: str | None = None) -> 
     Grey is repeated over the channels; grey of more than 8 bits is scaled by the depth of its
     values (`eight_bits`); the first of several frames or pages is used; CMYK and palettes are
     converted; transparent pixels are laid over white. `name` is what errors call bytes. Raises
-    DataError for a missing, empty, truncated or oversized file, for float pictures, and for 16-bit
-    colours that use fewer than 12 bits: they would be black.
+    DataError for a missing, empty, truncated or oversized file, for pipes and devices (reading them
+    may never end), for float pictures, and for 16-bit colours that use fewer than 12 bits: they
+    would be black.
     """
     label = name if name is not None else ("picture" if isinstance(source, bytes) else str(source))
+    if not isinstance(source, bytes) and files.is_endless(source):
+        raise DataError("a pipe or device, not a file", file=label, hint="save the picture first")
     try:
         with opened(source) as picture:
             deep = picture.mode.startswith("RGB") and "16" in str(picture.tile)
@@ -196,12 +200,15 @@ class Archive:
         offset, size, method, checksum = self._entries[name]
         with open(self.path, "rb") as file:
             file.seek(offset)
-            header = _LOCAL_HEADER.unpack(file.read(_LOCAL_HEADER.size))
+            begin = file.read(_LOCAL_HEADER.size)
+            if len(begin) < _LOCAL_HEADER.size:
+                raise DataError("damaged: the archive is cut", file=self._file(name))
+            header = _LOCAL_HEADER.unpack(begin)
             file.seek(header[-2] + header[-1], 1)
             data = file.read(size)
         try:
-            if method == zipfile.ZIP_DEFLATED:
-                data = zlib.decompress(data, wbits=-15)
+            if method == zipfile.ZIP_DEFLATED:  # no more than it says: a bomb would fill the memory
+                data = zlib.decompressobj(-15).decompress(data, self.sizes[name] + 1)
             elif method != zipfile.ZIP_STORED:
                 raise DataError(f"compression method {method} is not read", file=self._file(name))
         except zlib.error as error:

@@ -1,8 +1,10 @@
 """Pictures of every kind become uint8 RGB, or an error that names the file."""
 
 import io
+import os
 import struct
 import sys
+import tracemalloc
 import zipfile
 import zlib
 
@@ -10,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image, features
 
+from bodyjax import files
 from bodyjax.data.pictures import images
 from bodyjax.data.pictures.images import Archive, Folder, any_picture, read_image
 from bodyjax.errors import DataError
@@ -220,3 +223,38 @@ def test_heic_without_the_extra_says_what_to_install(tmp_path, monkeypatch):
     with pytest.raises(DataError) as caught:
         images.read_image(file)
     assert str(caught.value).startswith(f"{file}: HEIC can't be read here; pip install")
+
+
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path):
+    pipe = tmp_path / "picture.png"
+    os.mkfifo(pipe)
+    for read in (read_image, any_picture):
+        with pytest.raises(DataError, match="a pipe or device, not a file"):
+            read(pipe)
+    assert not files.is_video(tmp_path / "none.gif")
+    os.mkfifo(tmp_path / "moving.gif")
+    assert not files.is_video(tmp_path / "moving.gif")
+
+
+def test_a_member_that_unpacks_to_more_than_it_says_is_damaged(tmp_path):
+    """The archive says 10 bytes; a whole inflation would give 50 MB."""
+    file = tmp_path / "bomb.zip"
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("x.bin", b"\0" * 50_000_000)
+    data = file.read_bytes().replace(struct.pack("<I", 50_000_000), struct.pack("<I", 10))
+    file.write_bytes(data)
+    tracemalloc.start()
+    with pytest.raises(DataError, match=r"x\.bin: damaged"):
+        Archive(file).read("x.bin")
+    assert tracemalloc.get_traced_memory()[1] < 5_000_000
+    tracemalloc.stop()
+
+
+def test_an_archive_that_ends_before_a_member_is_damaged(tmp_path):
+    file = tmp_path / "cut.zip"
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("x.bin", b"12345")
+    opened = Archive(file)
+    file.write_bytes(file.read_bytes()[:10])
+    with pytest.raises(DataError, match=r"x\.bin: damaged: the archive is cut"):
+        opened.read("x.bin")
