@@ -1,5 +1,6 @@
 # make train   a movement classifier from nothing to its figures, on data made here
 # make test    what a change must pass; test-all: the tests of minutes as well; lint: no tests
+# make soak    kills a training fifty times and compares its end with that of one left alone
 # make notebooks   runs the notebooks of docs/ and keeps their outputs
 # make .venv   the environment alone (EXTRAS=test,cuda12 for a GPU); clean: remove what was made
 #
@@ -17,7 +18,7 @@ TEST_ENV := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 NPROC=1 MPLBACKEND=agg \
   JAX_PLATFORMS=$${JAX_PLATFORMS:-cpu} JAX_COMPILATION_CACHE_DIR=$(CURDIR)/.cache/jax \
   JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0.2
 
-.PHONY: train test test-all lint notebooks clean .venv
+.PHONY: train test test-all lint soak notebooks clean .venv
 
 train: $(STAMP)
 	$(BIN)/python -m launch.train --config configs/classifier.py
@@ -33,6 +34,9 @@ lint: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+soak: $(STAMP)
+	PYTHONPATH=$(CURDIR) $(BIN)/python tools/soak_training.py --out runs/soak
 
 notebooks: $(STAMP)
 	$(TEST_ENV) PYTHONPATH=$(CURDIR) $(BIN)/jupyter-execute --inplace docs/notebooks/*.ipynb

@@ -1,0 +1,54 @@
+"""kill -9 of a real training: the same end as one left alone, and a changed number shows."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tools import soak_training
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.mark.slow
+def test_ten_kills_leave_no_trace_in_the_result(tmp_path):
+    tool = [sys.executable, str(ROOT / "tools" / "soak_training.py")]
+    run = subprocess.run(
+        [*tool, "--out", str(tmp_path / "runs"), "--kills", "10", "--seed", "3"],
+        cwd=ROOT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert run.returncode == 0, run.stdout + run.stderr
+    *reports, last = run.stdout.splitlines()
+    reports = [json.loads(line) for line in reports]
+    assert sum(report["kills"] for report in reports) == 10
+    assert len({report["sha256"] for report in reports}) == 1
+    assert last.endswith("the same end")
+
+
+@pytest.mark.parametrize("planned", [0, 1, 4, 5])
+def test_a_child_ends_itself_at_the_rename_that_is_planned(tmp_path, planned):
+    program = (
+        "import os, sys; sys.path.insert(0, sys.argv[1]); from tools import soak_training as s\n"
+        "s.end_at_rename(int(sys.argv[3]))\n"
+        "for i in range(4):\n"
+        "    open(f'{sys.argv[2]}/{i}', 'w').close()\n"
+        "    os.rename(f'{sys.argv[2]}/{i}', f'{sys.argv[2]}/{i}.done')\n"
+    )
+    arguments = [sys.executable, "-c", program, str(ROOT), str(tmp_path), str(planned)]
+    assert subprocess.run(arguments, check=False).returncode == -9
+    done = len(list(tmp_path.glob("*.done")))
+    assert done == planned // 2 + planned % 2
+
+
+def test_another_number_is_another_digest(monkeypatch, tmp_path):
+    arrays = {"model": {"a": np.zeros(2)}, "train": {"step": np.zeros(1)}}
+    from bodyjax.engine import run_folder
+
+    monkeypatch.setattr(run_folder, "latest_good", lambda workdir, say: workdir)
+    monkeypatch.setattr(run_folder, "read_arrays", lambda folder, item: arrays[item])
+    first = soak_training.digest(tmp_path)
+    arrays["train"]["step"] = np.array([1e-30])
+    assert soak_training.digest(tmp_path) != first
