@@ -125,6 +125,7 @@ def test_with_sigmas_there_is_ap(trained, tmp_path):
     assert "refused" not in report
 
 
+@pytest.mark.slow
 def test_coco17_trains(tmp_path):
     rng = np.random.default_rng(0)
     tables = [[np.column_stack([rng.uniform(4, 36, (17, 2)), np.full(17, 2)])] for _ in range(6)]

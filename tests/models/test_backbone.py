@@ -119,7 +119,9 @@ def test_every_name_of_a_backbone_s_file_builds_it():
             network = backbones.build(model, jnp.bfloat16)
             assert type(network).__module__ == file.__name__
             assert network.dtype == jnp.bfloat16
-    assert len({file.KNOWN_BY for file in files}) == len(files)
+    # The backbone for phones has no published weights: it is cut out of another's.
+    known = [file.KNOWN_BY for file in files if hasattr(file, "KNOWN_BY")]
+    assert len(set(known)) == len(known) == len(files) - 1
 
 
 def count(network):

@@ -158,6 +158,7 @@ def test_places_of_joints_are_x_before_y_from_the_centre_of_the_cell(fill):
     np.testing.assert_allclose(ours, np.broadcast_to(expected, (1, 2, 3, 4, 2)))
 
 
+@pytest.mark.slow
 def test_heads_alone_are_the_heads_of_the_whole_network():
     image = jax.random.uniform(jax.random.key(1), (2, 64, 64, 3)) * 255
     variables = jax.jit(CENTER.init)(jax.random.key(0), image)

@@ -65,6 +65,7 @@ def test_a_2d_label_reaches_the_depth_head_through_the_geometric_loss_alone(vari
     assert "backbone" not in both  # frozen
 
 
+@pytest.mark.slow
 def test_bones_of_3d_labels_teach_the_heat_maps_and_not_the_depth(variables):
     batch = pictures([True, True])
     batch["joint_mask"][:] = False  # no Gaussians

@@ -184,6 +184,7 @@ def test_the_detector_is_an_argument_and_gets_no_gradient(of_frames):
     assert all(not np.any(leaf) for leaf in jax.tree.leaves(slopes))
 
 
+@pytest.mark.slow
 def test_fine_tuning_sends_a_gradient_through_the_heat_maps():
     system = systems.build(config_of("frames", fine_tune=True))
     variables = drawn(system)

@@ -157,6 +157,7 @@ def test_validation_that_can_not_be_is_told(own, capsys):
     assert "no clips for validation of wave: its figures cover the other classes only" in said
 
 
+@pytest.mark.slow
 def test_several_movements_at_once_are_trained_and_measured(own, tmp_path):
     root = Path(own.data.path)
     (root / "train/labels.json").write_text('{"rest/0": ["rest", "wave"], "rest/1": []}')

@@ -5,7 +5,8 @@ A backbone is a file with
     NAMES                        what `model.backbone` of a config may say for it
     build(name, model, dtype)    the network by one of those names and the config's `model` section
     KNOWN_BY, published(arrays)  where published weights are known: the name of an array that only
-                                 they have, and their arrays as variables of the network
+                                 they have, and their arrays as variables of the network; none
+                                 where no weights are published
 
 The networks are `Backbone`s. Layers for all of them are in layers.py, names of torch in
 torch_names.py.
