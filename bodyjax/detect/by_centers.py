@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from bodyjax.codec import cells_to_pixels
-from bodyjax.detect import centers, second_look
+from bodyjax.detect import centers
 from bodyjax.detect.centers import Bodies
 from bodyjax.skeleton import Skeleton
 
@@ -40,14 +40,12 @@ def people(
     skeleton: Skeleton,
     *,
     stride: int,
-    middles: dict[int, tuple[int, int]],
     settings: Settings | None = None,
 ) -> Bodies:
     """The people of one picture (use jax.vmap for several), best centre first.
 
     heatmaps (H, W, J) 0 to 1, center (H, W) 0 to 1, regress and offset (H, W, J, 2) in cells:
-    models.pose.Maps of one picture. middles: joints without a map of their own, each with the two
-    joints between which it lies, and the lower of their scores (body18: the neck).
+    models.pose.Maps of one picture, all joints known to the heads.
     """
     chosen = settings or Settings()
     found = centers.find_centers(center, regress, chosen.max_people, chosen.center_threshold)
@@ -55,12 +53,6 @@ def people(
     x, y, score = centers.places(heatmaps, found.pose, found.side, there, chosen.reach)
     step = jnp.clip(offset[y, x, joint], -1.5, 1.5)
     cells = jnp.stack([x, y], axis=-1) + step
-    for number, ends in middles.items():
-        cells, score = jax.vmap(
-            lambda xy, score, number=number, ends=ends: second_look.between(
-                xy, score, (number,), ends
-            )
-        )(cells, score)
     order = jnp.arange(len(there))
     there = centers.distinct(centers.alike(cells, skeleton) > chosen.same, there, order)
     order = jnp.argsort(~there, stable=True)
@@ -75,9 +67,3 @@ def people(
         there,
         found.overflow,
     )
-
-
-def middles(order: tuple[int, ...], between: tuple[int, int]) -> dict[int, tuple[int, int]]:
-    """`people`'s middles of a network with heads (models.pose.CenterPose.order and .between)."""
-    ends = (order.index(between[0]), order.index(between[1]))
-    return {joint: ends for joint, channel in enumerate(order) if channel < 0}

@@ -18,7 +18,7 @@ from jax import export
 
 from bodyjax import codec, grouping
 from bodyjax.data import affine
-from bodyjax.detect import centers, open_joints, second_look
+from bodyjax.detect import by_centers, centers, open_joints, second_look
 from bodyjax.detect import person_score as ranking
 from bodyjax.detect.settings import Settings as Settings
 from bodyjax.detect.settings import merged as merged
@@ -291,27 +291,30 @@ def resized(maps: Maps, cells: int) -> Maps:
 def detections(maps: Maps, bones: Skeleton, stride: int, settings: Settings) -> Detections:
     """Maps of one picture (`averaged_maps`) to its people, in pixels of the maps' picture."""
     maxima = codec.decode_near(maps.heatmaps, stride, "dark")
-    known = maps.pafs.shape[-1] > 0  # heads alone give no fields
-    if settings.by_fields and not known:
+    if settings.by_fields and not maps.pafs.shape[-1]:
         what = "this network gives no fields, it groups by centres"
         raise ConfigError(what, place="detect.by_fields")
     if maps.center is None or maps.regress is None or maps.offset is None or settings.by_fields:
         return by_fields(maps.heatmaps, maps.pafs, bones, stride, settings, maxima)
-    chosen = centers.Settings(
-        max_people=settings.max_people, max_peaks=settings.max_peaks,
-        threshold=settings.threshold, center_threshold=settings.center_threshold,
-        reach=settings.reach, near=settings.near, fill_reach=settings.fill_reach,
-        trust=settings.trust if known else 0.0,
-        min_paf=settings.min_paf, min_hits=settings.min_hits, min_parts=settings.min_parts,
-        same=settings.same,
-    )  # fmt: skip
-    fields = maps.pafs
-    if not known:
-        fields = jnp.zeros((*maps.heatmaps.shape[:2], 2 * len(bones.limbs)))
-    bodies = centers.group(
-        maps.heatmaps, fields, maps.center, maps.regress, maps.offset, bones, stride=stride,
-        settings=chosen,
-    )  # fmt: skip
+    heads = maps.center, maps.regress, maps.offset
+    if maps.pafs.shape[-1]:
+        chosen = centers.Settings(
+            max_people=settings.max_people, max_peaks=settings.max_peaks,
+            threshold=settings.threshold, center_threshold=settings.center_threshold,
+            reach=settings.reach, near=settings.near, fill_reach=settings.fill_reach,
+            trust=settings.trust,
+            min_paf=settings.min_paf, min_hits=settings.min_hits, min_parts=settings.min_parts,
+            same=settings.same,
+        )  # fmt: skip
+        bodies = centers.group(
+            maps.heatmaps, maps.pafs, *heads, bones, stride=stride, settings=chosen
+        )
+    else:  # heads alone
+        alone = by_centers.Settings(
+            settings.max_people, settings.center_threshold, settings.threshold,
+            settings.fill_reach, settings.same,
+        )  # fmt: skip
+        bodies = by_centers.people(maps.heatmaps, *heads, bones, stride=stride, settings=alone)
     evidence = ranking.first_evidence(bodies, settings.size)
     person = ranking.first_score(evidence, bodies.there, settings.ranking)
     order = jnp.argsort(-person, stable=True)

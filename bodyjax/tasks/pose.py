@@ -25,7 +25,6 @@ from bodyjax.engine.checkpoint import Checkpoint
 from bodyjax.errors import ConfigError, DataError
 from bodyjax.evaluate import fine_tuning
 from bodyjax.evaluate.pictures import evaluate as evaluate
-from bodyjax.models.pose import CenterPose
 from bodyjax.systems import pose_settings
 from bodyjax.systems.teaching import of_network
 from bodyjax.tasks import Deployed, Network, portable, prediction, typed
@@ -33,8 +32,6 @@ from bodyjax.train import run
 
 COMPARED = ("small", "large", "tiny", "se", "cmu")
 """Variants whose networks are timed, if the config has them."""
-BY_HEADS = ("heatmaps", "center", "regress", "offset")
-"""Outputs of `heads`."""
 
 
 def prepare(config: ConfigDict, host: tuple[int, int]) -> Prepared:
@@ -165,32 +162,8 @@ def network(config: Any) -> Network:
         found = {name: part for name, part in maps._asdict().items() if part is not None}
         return {name: part for name, part in found.items() if part.size}  # no fields without stages
 
-    says = said(system.model.stride)
-    return Network(run, {"pixels": jax.ShapeDtypeStruct((1, side, side, 3), np.float32)}, says)
-
-
-def heads(config: Any, side: int) -> Network:
-    """Pixels of a canvas of this side to the outputs of a network's heads, without stages and
-    fields: what detect.by_centers reads. ConfigError if it has no such heads."""
-    system: Any = systems.build(portable(config))
-    model = system.model
-    if not isinstance(model, CenterPose):
-        hint = "take a network with model.heads = center"
-        raise ConfigError("has no heads for centres", place="model.heads", hint=hint)
-    if side < model.cell or side % model.cell:
-        raise ConfigError(f"{side} is not a multiple of {model.cell}", place="side")
-
-    def run(variables: Variables, pixels: Any) -> dict[str, Any]:
-        maps = last_stage(system.heads(variables, pixels), system.bones)
-        return {name: getattr(maps, name) for name in BY_HEADS}
-
-    pixels = jax.ShapeDtypeStruct((1, side, side, 3), np.float32)
-    return Network(run, {"pixels": pixels}, said(model.stride))
-
-
-def said(stride: int) -> dict[str, str]:
-    """What the input and the outputs of a network are."""
-    return {
+    stride = system.model.stride
+    says = {
         "pixels": "RGB of the canvas, 0 to 255",
         "heatmaps": f"a joint in each channel, 0 to 1, cells of {stride} pixels",
         "pafs": "x and y of each limb's direction, -1 to 1",
@@ -198,6 +171,7 @@ def said(stride: int) -> dict[str, str]:
         "regress": "x, y from a person's middle to each joint, in cells",
         "offset": "x, y from a joint's cell to the joint, in cells",
     }
+    return Network(run, {"pixels": jax.ShapeDtypeStruct((1, side, side, 3), np.float32)}, says)
 
 
 def measure(

@@ -10,7 +10,8 @@ const AREA_OF_BOX = 0.53; // area of a person, as a share of the box of the join
  * The people of a canvas, best first: {xy: [[x, y], ...] canvas pixels, score: [...], center}.
  *
  * maps: flat arrays heatmaps (h, w, J), center (h, w), regress and offset (h, w, J, 2); height and
- * width in cells; pose: what model.json says of the network.
+ * width in cells; pose: the network's joints, stride (pixels) and sigmas (of OKS), and settings as
+ * by_centers.Settings.
  */
 export function people(maps, height, width, pose) {
   const { settings, stride } = pose;
@@ -27,10 +28,6 @@ export function people(maps, height, width, pose) {
       ]);
       person.score.push(maps.heatmaps[cell]);
     });
-    for (const [joint, a, b] of pose.middles) {
-      person.cells[joint] = [0, 1].map((d) => (person.cells[a][d] + person.cells[b][d]) / 2);
-      person.score[joint] = Math.min(person.score[a], person.score[b]);
-    }
     return person;
   });
   const toPixel = (cell) => stride * cell + (stride - 1) / 2;

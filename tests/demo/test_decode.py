@@ -7,9 +7,9 @@ import pytest
 from bodyjax.data import affine
 from bodyjax.detect import by_centers
 from bodyjax.detect.centers import joint_sigmas
-from bodyjax.skeleton import BODY18
+from bodyjax.skeleton import COCO17
 from tests.demo import node
-from tests.detect.test_by_centers import NECK, SHOULDERS, STRIDE, scene
+from tests.detect.test_by_centers import STRIDE, scene
 
 SETTINGS = by_centers.Settings(max_people=4, center_threshold=0.3)
 DECODE = """
@@ -20,18 +20,14 @@ DECODE = """
 
 @pytest.fixture(scope="module")
 def python():
-    return jax.jit(
-        lambda *maps: by_centers.people(
-            *maps, BODY18, stride=STRIDE, middles={NECK: SHOULDERS}, settings=SETTINGS
-        )
-    )
+    return jax.jit(lambda *maps: by_centers.people(*maps, COCO17, stride=STRIDE, settings=SETTINGS))
 
 
 def spec():
-    """What model.json says of such a network."""
+    """What the page must know of such a network."""
     return {
-        "joints": BODY18.joints, "stride": STRIDE, "middles": [[NECK, *SHOULDERS]],
-        "sigmas": joint_sigmas(BODY18).tolist(), "settings": SETTINGS._asdict(),
+        "joints": COCO17.joints, "stride": STRIDE,
+        "sigmas": joint_sigmas(COCO17).tolist(), "settings": SETTINGS._asdict(),
     }  # fmt: skip
 
 
