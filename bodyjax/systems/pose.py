@@ -261,13 +261,8 @@ class Pose:
             self.head_weight > 0
             and teaching is not None
             and isinstance(teaching.network, CenterPose)
-            and (teaching.bones == self.bones or {*self.names} <= {*named(teaching.bones)})
+            and {*named(self.bones)} <= {*named(teaching.bones)}
         )
-
-    @property
-    def names(self) -> list[str]:
-        """The common names of the joints."""
-        return named(self.bones)
 
     @property
     def staged(self) -> bool:
@@ -394,11 +389,18 @@ def build(config: Any) -> Pose:
     hard = model.hard_joints, model.hard_stages
     check(hard[0] <= len(bones.joints), "hard_joints", hard[0], f"0 to {len(bones.joints)}")
     check(hard[1] <= model.stages, "hard_stages", hard[1], f"0 to {model.stages}")
-    return Pose(
+    pose = Pose(
         built, bones, (model.size[0], model.size[1]), model.max_people, model.sigma,
         model.paf_width, model.peak_weight, model.paf_weight,
         *hard, teaching(config, bones, dtype), model.head_weight,
     )  # fmt: skip
+    if not pose.staged:  # only the heads are left to learn
+        check(pose.head_weight > 0, "head_weight", pose.head_weight, "above 0 without stages")
+        teaches = pose.teaching is None or pose.teaches_heads
+        wanted = "a network with centres and all our joints, as we have no stages"
+        check(teaches, "teacher", config["distill"]["teacher"] if not teaches else "", wanted,
+              "distill")  # fmt: skip
+    return pose
 
 
 def teaching(config: Any, bones: Skeleton, dtype: Any) -> Teaching | None:

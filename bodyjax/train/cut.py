@@ -11,6 +11,7 @@ the same way to the pyramid's deepest level.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import jax
@@ -18,9 +19,9 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
-from bodyjax.models.backbones.mobilenet_v2_fpn import STRIDES, TAPS
+from bodyjax.models.backbones.layers import PointwiseConv
+from bodyjax.models.backbones.mobilenet_v2_fpn import STRIDES, TAPS, FoldedResidual
 from bodyjax.models.backbones.mobilenet_v2_short import expansions
-from bodyjax.models.depthwise import depthwise
 from bodyjax.models.resize import upsample2
 
 Array = jax.Array
@@ -34,85 +35,76 @@ def short(params: Tree, shallow: int, deep: int, pixels: np.ndarray) -> Tree:
     """Parameters of `MobileNetV2Short` with these expansions from those of `MobileNetV2FPN`
     (multiplier 1.5).
 
-    pixels (N, H, W, 3) in 0..255, H and W multiples of 32: a few hundred pictures like those that
-    the network will see; more than that hardly changes the fit.
+    pixels (N, H, W, 3) in 0..255, H and W multiples of 32: some dozens of pictures like those that
+    the network will see.
     """
-    whole = jax.jit(_stem)(params["stem"], pixels)
-    narrow, cut, taps = whole, {"stem": params["stem"]}, {}
-    count = len(expansions(shallow, deep))
-    for i, expansion in enumerate(expansions(shallow, deep)):
+    layout = expansions(shallow, deep)
+    whole = narrow = stem(params["stem"], pixels)
+    cut = {name: params[name] for name in params if name.startswith(("stem", "smooth"))}
+    cut |= {f"lateral{stride}": params[f"lateral{stride}"] for stride in TAPS.values()}
+    for i, expansion in enumerate(layout):
         block, stride = params[f"block{i}"], STRIDES[i]
-        # The first has no expansion.
-        kept = _narrowed(block, whole, narrow, stride, expansion) if i else block
-        whole = _block(block, whole, stride)
-        narrow = _block(kept, narrow, stride)
-        cut[f"block{i}"] = kept
-        if i in TAPS:
-            taps[TAPS[i]] = narrow
-    deepest = _deepest(params, whole, count)
+        after, hidden = residual(block, whole, stride)
+        if i:  # the first block has no expansion
+            block = _narrowed(block, hidden, after, narrow, stride, expansion)
+        whole, narrow = after, residual(block, narrow, stride)[0]
+        cut[f"block{i}"] = block
+    for i in range(len(layout), len(STRIDES)):
+        whole, _ = residual(params[f"block{i}"], whole, STRIDES[i])
+    deepest = pointwise(params["lateral32"], nn.relu6(pointwise(params["head"], whole)))
     cut["deep"] = _fitted(narrow, deepest if deep else upsample2(deepest))
-    for stride in (16, 8, 4):
-        cut[f"lateral{stride}"] = params[f"lateral{stride}"]
-        cut[f"smooth{stride}"] = params[f"smooth{stride}"]
     return jax.tree.map(np.asarray, cut)
 
 
-def _stem(stem: Tree, pixels: Array) -> Array:
-    x = jnp.asarray(pixels, jnp.float32) / 127.5 - 1.0
-    y = jax.lax.conv_general_dilated(
-        x, jnp.asarray(stem["kernel"]), (2, 2), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
-    )
-    return nn.relu6(y + stem["bias"])
-
-
-def _hidden(block: Tree, x: Array, stride: int) -> Array:
-    """What the projection of a residual reads."""
-    if "expand" in block:
-        x = nn.relu6(_pointwise(block["expand"], x))
-    y = depthwise(x, jnp.asarray(block["depthwise"]["kernel"]), stride)
-    return nn.relu6(y + block["depthwise"]["bias"])
+@jax.jit
+def stem(params: Tree, pixels: Array) -> Array:
+    """What the first block reads."""
+    conv = nn.Conv(params["bias"].shape[0], (3, 3), (2, 2), padding="SAME")
+    x: Any = conv.apply({"params": params}, jnp.asarray(pixels, jnp.float32) / 127.5 - 1.0)
+    return nn.relu6(x)
 
 
 @jax.jit
-def _pointwise(layer: Tree, x: Array) -> Array:
-    return jnp.dot(x, jnp.asarray(layer["kernel"])[0, 0]) + layer["bias"]
+def pointwise(params: Tree, x: Array) -> Array:
+    """A 1x1 convolution."""
+    y: Any = PointwiseConv(params["bias"].shape[0]).apply({"params": params}, x)
+    return y
 
 
-def _block(block: Tree, x: Array, stride: int) -> Array:
-    y = _pointwise(block["project"], _hidden_jit(block, x, stride))
-    return x + y if "expand" in block and x.shape == y.shape else y
+@partial(jax.jit, static_argnums=2)
+def residual(params: Tree, x: Array, stride: int) -> tuple[Array, Array]:
+    """What an inverted residual gives, and what its projection reads."""
+    module = FoldedResidual(
+        params["project"]["bias"].shape[0], stride, "expand" in params, "shifted", jnp.float32,
+        expansion=params["depthwise"]["bias"].shape[0] // x.shape[-1],
+    )  # fmt: skip
+    y, kept = module.apply(
+        {"params": params}, x, mutable=["intermediates"],
+        capture_intermediates=lambda layer, method: layer.name == "depthwise",
+    )  # fmt: skip
+    (hidden,) = kept["intermediates"]["depthwise"]["__call__"]
+    return y, nn.relu6(hidden)
 
 
-_hidden_jit = jax.jit(_hidden, static_argnums=2)
-
-
-def _narrowed(block: Tree, whole: Array, narrow: Array, stride: int, expansion: int) -> Tree:
-    """A residual with `expansion` hidden channels for each input: `whole` goes into the published
-    one, `narrow` into the new one."""
-    hidden, kernel = _hidden_jit(block, whole, stride), np.asarray(block["project"]["kernel"])[0, 0]
+def _narrowed(
+    block: Tree, hidden: Array, aim: Array, x: Array, stride: int, expansion: int
+) -> Tree:
+    """A published residual, which gave `aim` from these `hidden` channels, with `expansion` of them
+    for each channel of x, that the narrow network puts in."""
     size = np.sqrt(np.asarray(jnp.mean(jnp.square(hidden), axis=(0, 1, 2))))
-    count = expansion * whole.shape[-1]
-    kept = np.sort(np.argsort(-size * np.linalg.norm(kernel, axis=1), kind="stable")[:count])
+    leads = np.linalg.norm(np.asarray(block["project"]["kernel"])[0, 0], axis=1)
+    count = expansion * x.shape[-1]
+    kept = np.sort(np.argsort(-size * leads, kind="stable")[:count])
     new = {
-        "expand": {
-            "kernel": np.asarray(block["expand"]["kernel"])[..., kept],
-            "bias": np.asarray(block["expand"]["bias"])[kept],
-        },
-        "depthwise": {name: np.asarray(part)[..., kept] for name, part in
-                      block["depthwise"].items()},
-    }  # fmt: skip
-    aim = _block(block, whole, stride)
-    if aim.shape == narrow.shape:  # the shortcut carries what the narrow network gave so far
-        aim = aim - narrow
-    return {**new, "project": _fitted(_hidden_jit(new, narrow, stride), aim)}
-
-
-def _deepest(params: Tree, x: Array, first: int) -> Array:
-    """The pyramid's level of stride 32, from what goes into block number `first`."""
-    for i in range(first, len(STRIDES)):
-        x = _block(params[f"block{i}"], x, STRIDES[i])
-    x = nn.relu6(_pointwise(params["head"], x))
-    return _pointwise(params["lateral32"], x)
+        layer: {name: np.asarray(part)[..., kept] for name, part in block[layer].items()}
+        for layer in ("expand", "depthwise")
+    }
+    if aim.shape == x.shape:  # the shortcut carries what the narrow network gave so far
+        aim = aim - x
+    unfitted = {"kernel": np.asarray(block["project"]["kernel"])[:, :, kept],
+                "bias": block["project"]["bias"]}  # fmt: skip
+    _, reads = residual({**new, "project": unfitted}, x, stride)
+    return {**new, "project": _fitted(reads, aim)}
 
 
 def _fitted(inputs: Array, aims: Array) -> Tree:

@@ -27,7 +27,7 @@ CUT_BY = 48
 """Pictures of the training side that show which channels matter (train.cut)."""
 
 
-def variables(config: Any, system: System, feed: Feed | None) -> Variables:
+def variables(config: Any, system: System, feed: Feed) -> Variables:
     """Initial variables that replace the random ones, part by part; {} if all stay random.
 
     `config.start`: an .npz of published backbone weights (bodyjax.published), or a run's folder or
@@ -75,7 +75,7 @@ def check_joints(start: checkpoint.Checkpoint, model: Any) -> None:
 
 
 def from_published(
-    path: str, seed: int, system: System, phone: tuple[int, int] | None, feed: Feed | None
+    path: str, seed: int, system: System, phone: tuple[int, int] | None, feed: Feed
 ) -> Variables:
     """Random variables with the backbone of an .npz of published weights, and with those of its
     heads that the network has; a head that the network has and the file lacks is an error. phone:
@@ -84,7 +84,6 @@ def from_published(
     try:
         params, statistics, heads = published.network(published.read(path))
         if phone:
-            assert feed is not None
             params = cut_out(params, phone, feed)
         for head in HEADS:
             if head in shapes["params"] and head not in heads:

@@ -25,10 +25,10 @@ def whole():
 
 def test_blocks_without_fewer_channels_give_what_they_gave(whole):
     kept = cut.short(whole, 6, 0, PIXELS)
-    before = after = cut._stem(whole["stem"], PIXELS)
+    before = after = cut.stem(whole["stem"], PIXELS)
     for i in range(13):
-        before = cut._block(whole[f"block{i}"], before, STRIDES[i])
-        after = cut._block(kept[f"block{i}"], after, STRIDES[i])
+        before, _ = cut.residual(whole[f"block{i}"], before, STRIDES[i])
+        after, _ = cut.residual(kept[f"block{i}"], after, STRIDES[i])
         # The projections are fitted, with a small ridge: the same function but for rounding.
         assert float(jnp.linalg.norm(after - before) / jnp.linalg.norm(before)) < 0.02
     assert "block13" not in kept
@@ -42,9 +42,10 @@ def test_channels_that_count_are_kept_and_the_block_gives_what_it_gave(whole):
     silent = np.setdiff1d(np.arange(hidden), loud)
     block["project"]["kernel"][:, :, silent] = 0.0
     x = np.random.default_rng(2).normal(size=(4, 16, 16, 40)).astype(np.float32)
-    narrow = cut._narrowed(block, x, x, 1, 3)
+    aim, inner = cut.residual(block, x, 1)
+    narrow = cut._narrowed(block, inner, aim, x, 1, 3)
     np.testing.assert_array_equal(narrow["expand"]["kernel"], block["expand"]["kernel"][..., loud])
-    found, aim = cut._block(narrow, x, 1), cut._block(block, x, 1)
+    found, _ = cut.residual(narrow, x, 1)
     np.testing.assert_allclose(found, aim, atol=0.02 * float(np.abs(aim).max()))
 
 
@@ -86,12 +87,21 @@ def test_heads_alone_are_taught_by_a_whole_detector():
         ({"backbone": "mobilenet_v2_short_3_0", "stages": 1}, "no level of stride 32"),
         ({"heads": "stages"}, "should be a whole number from 1 on"),
         ({"backbone": "mobilenet_v2_short_3_4"}, "should be one of"),
+        ({"head_weight": 0.0}, "should be above 0 without stages"),
     ],
 )
 def test_networks_that_can_t_be_are_refused(change, message):
     config = get_config("phone")
     config.model.update(change)
     with pytest.raises(ConfigError, match=message):
+        build(config)
+
+
+@pytest.mark.parametrize("change", [{"teacher": ""}, {"model": {"heads": "stages"}}])
+def test_a_teacher_that_could_not_teach_the_heads_is_refused(change):
+    config = get_config("phone")
+    config.distill.update(change)
+    with pytest.raises(ConfigError, match=r"distill\.teacher.* a network with centres"):
         build(config)
 
 
