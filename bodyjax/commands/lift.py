@@ -17,7 +17,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -108,7 +108,7 @@ def _video(
         for event in rules.events(chosen, motion.identity + 1, motion.times, each)
     ]
     prompts.sort(key=lambda event: (event.start, event.person))
-    check_skeletons(options, source, lifted.motions)
+    check_outputs(options, source, lifted.motions)
     if options.out:
         overlay.write(clip, options.out, lifted, prompts, _bar)
     if options.npz:
@@ -134,9 +134,11 @@ def _video(
     return 0
 
 
-def check_outputs(options: argparse.Namespace, source: Path) -> None:
+def check_outputs(
+    options: argparse.Namespace, source: Path, motions: Sequence[Motion] = ()
+) -> None:
     """UserError if an output of a video has the wrong ending, can't be written, or would replace
-    another file of this call."""
+    another file of this call. motions: the people, once they are known: each has files of bones."""
     written = [Output(f"--{flag}", getattr(options, flag)) for flag in ("json", *ENDINGS)]
     for flag, name, _ in written:
         known = ENDINGS.get(flag.removeprefix("--"))
@@ -144,27 +146,13 @@ def check_outputs(options: argparse.Namespace, source: Path) -> None:
             raise UserError(f"does not end in {' or '.join(known)}", file=name, place=flag)
     if options.angles:
         written.append(Output("the plot", plot_file(options.angles)))
+    for flag, name in (("--bvh", options.bvh), ("--trc", options.trc)):
+        if name and len(motions) > 1:
+            written += [Output(flag, file) for file, _ in person_files(name, motions)]
     reads = {source: "the input"} | outputs.of_checkpoint(options.checkpoint)
     if options.rules:
         reads[Path(options.rules)] = "the rules"
     outputs.check(written, reads)
-
-
-def check_skeletons(options: argparse.Namespace, source: Path, motions: list[Motion]) -> None:
-    """`check_outputs` of the files that several people get, whose names are known only now."""
-    if len(motions) < 2:
-        return
-    named = [("--bvh", options.bvh), ("--trc", options.trc)]
-    written = [
-        Output(flag, file)
-        for flag, name in named
-        if name
-        for file, _ in person_files(name, motions)
-    ]
-    given = [(f"--{flag}", getattr(options, flag)) for flag in ("json", *ENDINGS)]
-    others = [Output(flag, name) for flag, name in given if flag not in ("--bvh", "--trc")]
-    reads = {source: "the input"} | outputs.of_checkpoint(options.checkpoint)
-    outputs.check([*others, *written], reads)
 
 
 def plot_file(table: str) -> Path:
@@ -182,7 +170,7 @@ def _write_skeletons(options: argparse.Namespace, motions: list[Motion]) -> None
             print(f"person {motion.identity + 1}: {file}", file=sys.stderr)
 
 
-def person_files(name: str, motions: list[Motion]) -> list[tuple[Path, Motion]]:
+def person_files(name: str, motions: Sequence[Motion]) -> list[tuple[Path, Motion]]:
     """The file of each person: the name given for one, NAME_NUMBER for several."""
     file = Path(name)
     if len(motions) < 2:
