@@ -50,7 +50,7 @@ def check_there(config: Any) -> None:
     """DataError if a path of the config that points outside the folder, like those of the public
     sets in shipped configs (../shared/data/NAME), does not exist."""
     data = config.get("data", {})
-    drawn = set(data.get("sets", {})) == {"simulated"}
+    drawn = {*data.get("sets", {}), *data.get("deep", {})} == {"simulated"}
     path, start = "" if drawn else str(data.get("path", "")), str(config.get("start", ""))
     hints = {
         path: "--config.data=PATH names your folder of this data (docs/DATA.md)",

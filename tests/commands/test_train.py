@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
-from bodyjax.commands import evaluate, prepare, recognize, train
+from bodyjax.commands import evaluate, flags, prepare, recognize, train
 from bodyjax.engine import checkpoint as checkpoints
 from bodyjax.errors import ConfigError, DataError
 from bodyjax.simulate.clips import ClipSpec, ensure
@@ -125,6 +125,7 @@ def test_a_prepared_set_gives_the_figures_of_its_folder(clips, tiny, trained, tm
         (["classifier:jhmdb"], "../shared/data/jhmdb: is not here; --config.data=PATH"),
         (["sequence:natops"], "../shared/data/natops: is not here; --config.data=PATH"),
         (["pose:cmu"], "../coco: is not here; --config.data=PATH"),
+        (["lifter:2d3d"], "../shared/data: is not here; --config.data=PATH"),
         (["pose", "--config.data=data"], "../shared/data/backbones/movenet_multipose.npz: is not"),
         (["pose", "--config.data.sets={'simulated': 1.0}"], "multipose.npz: is not here; --config"),
         (["pose", "--config.data=../data"], "../data: is not here; --config.data=PATH names your"),
@@ -139,6 +140,11 @@ def test_default_data_that_is_not_there_is_one_line(words, message, tmp_path, mo
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
     assert list(here.iterdir()) == []
+
+
+def test_what_is_drawn_needs_no_folder_of_data(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    train.check_there(flags.load_config("lifter"))
 
 
 @pytest.mark.parametrize("text", ["localhost:1", "localhost:1,2", "localhost:1,a,b"])
