@@ -4,8 +4,8 @@ python tools/soak_training.py --out DIR [--kills 50] [--seed 0] [--steps 40]
 
 The training is a real one of the movement classifier (batch statistics, dropout, LSTM, AdamW,
 augmentation, worker processes), made small. It gets `kill -9` at a random moment of its life, or
-just before or after one of the renames of a save; a third of the restarts are killed within two
-seconds. The number of workers changes with each start. A run that reaches its end is compared
+just before or after one of the renames of a save; a third of the kills come within two seconds of a
+start. The number of workers changes with each start. A run that reaches its end is compared
 and, while kills are left, begun anew. Every finished run must have the SHA-256 of the undisturbed
 one over parameters, statistics, optimiser and key. Prints a line of JSON a run; exit code 1 if two
 digests differ.
@@ -86,14 +86,16 @@ def start(workdir: Path, steps: int, workers: int, rename: int | None) -> subpro
     )
 
 
-def killed(process: subprocess.Popen[bytes], after: float) -> bool:
-    """Waits for a start, kills it `after` seconds; whether it was killed, by anybody. SystemExit if
-    it ended by itself with an error."""
+def killed(process: subprocess.Popen[bytes], after: float | None) -> bool:
+    """Waits for a start and kills it after so many seconds, None: never; whether it was killed, by
+    itself or here. SystemExit if it ended with an error, or hangs."""
     try:
-        _, said = process.communicate(timeout=after)
+        _, said = process.communicate(timeout=PATIENCE if after is None else after)
     except subprocess.TimeoutExpired:
         process.kill()
         process.communicate()
+        if after is None:
+            raise SystemExit(f"the training hangs: no end in {PATIENCE:g} s") from None
         return True
     if process.returncode == -signal.SIGKILL:
         return True
@@ -118,8 +120,8 @@ def soak(out: Path, kills: int, seed: int, steps: int) -> list[dict[str, Any]]:
     rng = random.Random(seed)
     out.mkdir(parents=True, exist_ok=True)
     begun = time.perf_counter()
-    if killed(start(out / "alone", steps, 0, None), PATIENCE):
-        raise SystemExit("the undisturbed training hangs")
+    if killed(start(out / "alone", steps, 0, None), None):
+        raise SystemExit("somebody else killed the undisturbed training")
     alone = time.perf_counter() - begun
     reports = [{"run": "alone", "kills": 0, "seconds": round(alone, 1)}]
     reports[0]["sha256"] = digest(out / "alone")
@@ -129,7 +131,9 @@ def soak(out: Path, kills: int, seed: int, steps: int) -> list[dict[str, Any]]:
         workdir = out / f"killed{len(reports)}"
         made: list[str] = []
         while True:
-            rename, after, how = None, PATIENCE, ""
+            rename: int | None = None
+            after: float | None = None
+            how = "someone else's"
             if left:
                 kind = rng.choice(("early", "any time", "rename"))
                 if kind == "rename":
@@ -140,7 +144,7 @@ def soak(out: Path, kills: int, seed: int, steps: int) -> list[dict[str, Any]]:
                     how = f"after {after:.2f} s"
             if not killed(start(workdir, steps, rng.randrange(3), rename), after):
                 break
-            left -= 1
+            left = max(left - 1, 0)
             made.append(how)
         report = {"run": workdir.name, "kills": len(made), "how": made, "sha256": digest(workdir)}
         reports.append(report)
