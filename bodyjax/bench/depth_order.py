@@ -1,7 +1,7 @@
 """Which of two limbs is nearer, on real pictures: what the eye says against what the lifter says.
 
     python -m bodyjax.bench.depth_order --data DATA --sheets FOLDER
-    python -m bodyjax.bench.depth_order --data DATA --verdicts docs/depth_order.csv
+    python -m bodyjax.bench.depth_order --data DATA --checkpoint NAME --verdicts TABLE
 
 The first draws pictures of the held-out sides of multi and lspet by a seed, in their order, and
 writes sheets: each picture plain, and beside it dots on the labelled wrists, knees and ankles of
@@ -256,6 +256,8 @@ def main(arguments: list[str]) -> None:
     task.add_argument("--sheets", help="a folder for the sheets")
     task.add_argument("--verdicts", help="a table of what the eye says; gets the lifter's columns")
     options = parser.parse_args(arguments)
+    if options.verdicts and not options.checkpoint:
+        parser.error("--verdicts compares with a lifter: name one by --checkpoint")
 
     def work() -> dict[str, Any]:
         held = Held(options.data)
