@@ -43,6 +43,18 @@ def test_a_child_ends_itself_at_the_rename_that_is_planned(tmp_path, planned):
     assert done == planned // 2 + planned % 2
 
 
+def test_a_hanging_training_is_no_kill(monkeypatch):
+    def sleeping():
+        return subprocess.Popen(
+            [sys.executable, "-c", "import time; time.sleep(60)"], stderr=subprocess.PIPE
+        )
+
+    assert soak_training.killed(sleeping(), 0.05)
+    monkeypatch.setattr(soak_training, "PATIENCE", 0.05)
+    with pytest.raises(SystemExit, match="the training hangs"):
+        soak_training.killed(sleeping(), None)
+
+
 def test_another_number_is_another_digest(monkeypatch, tmp_path):
     arrays = {"model": {"a": np.zeros(2)}, "train": {"step": np.zeros(1)}}
     from bodyjax.engine import run_folder
