@@ -12,7 +12,7 @@ figures not given here are in README.md.
 |---|---|---|---|---|
 | small | MoveNet MultiPose as it is, two stages for the fields | lspet, multi, people, simulated | 1 h, 1 CPU core | README |
 | large | the same on MoveNet Thunder | the same | 1 h, 1 CPU core | README |
-| phone | MultiPose cut down to 1.2 M parameters, heads alone, taught by `small` | lspet, multi, people, simulated | 1 h, 1 CPU core | not trained to the end yet |
+| phone | MultiPose cut down to 2.4 M parameters, heads alone, taught by `small` | lspet, multi, jhmdb, people, simulated | 70 min, 1 CPU core | README |
 | finetune | `small` on your own pictures | a COCO keypoint file | 6 min, 2 CPU cores | prints the gain |
 | small_tuned | `small`, its deep blocks and heads trained too, a third drawn people | lspet, multi, people, simulated | 20 min, 1 CPU core | PCK 0.570 -> 0.535 (validation): docs/detecting.md |
 | large_tuned | `large`, its deep blocks and heads trained too, `large` as teacher | lspet, multi, people, simulated | 1 h, 1 CPU core | no gain: docs/detecting.md |
@@ -215,7 +215,8 @@ def _teacher(teacher: str, model: dict[str, Any]) -> dict[str, Any]:
     the stored joints of data.path/SET/teacher.npz. `stored`: a folder of maps that `launch.prepare
     --teacher` made of sets of data.sets, in their place; a `teacher` must then be the one that made
     them, and `model` is not used. alpha goes linearly from `alpha` to `alpha_end` within
-    `alpha_steps` steps; 0 steps: it stays `alpha`."""
+    `alpha_steps` steps; 0 steps: it stays `alpha`. hints: the weight in the teacher's loss of the
+    distance between features, for a `teacher` in the step (systems.hints)."""
     return {
         "teacher": teacher,
         "model": model,
@@ -224,30 +225,35 @@ def _teacher(teacher: str, model: dict[str, Any]) -> dict[str, Any]:
         "alpha_end": 0.5,
         "alpha_steps": 0,
         "pairing": "last",
+        "hints": 0.0,
     }
 
 
 def phone() -> dict[str, Any]:
-    """MoveNet MultiPose with half the hidden channels and without its last layers (train.cut), its
-    heads alone, taught by `small` in the step: people by their centres, for phones and browsers."""
+    """MoveNet MultiPose without its last layers, its deep blocks narrower (train.cut), its heads
+    alone: people by their centres, for phones and browsers. Taught by `small` in the step: its
+    features, its heads' maps, and more and more of the labels."""
     config = _changed(
         small(),
         model={
-            "skeleton": "coco17", "backbone": "mobilenet_v2_short_3_2", "frozen_blocks": 0,
-            "stages": 0, "size": (192, 192), "head_weight": 1.0,
+            "skeleton": "coco17", "backbone": "mobilenet_v2_short_6_4", "frozen_blocks": 0,
+            "stages": 0, "size": (160, 160), "head_weight": 1.0,
         },
         data={
-            "sets": {"lspet": 0.5, "multi": 0.3, "people": 0.1, "simulated": 0.1},
-            "augment": _augment(canvas=224),
+            "sets": {
+                "lspet": 0.45, "multi": 0.25, "jhmdb": 0.15, "people": 0.08, "simulated": 0.07
+            },
+            "augment": _augment(canvas=187),
         },
         optimizer={
             "name": "relative_adamw", "rate": 1e-3, "weight_decay": 0.0, "warmup": 50,
-            "ema": 0.995, "multipliers": {},
+            "ema": 0.998, "multipliers": {},
         },
-        train={"steps": 4000, "save_every": 200},
-        distill=_teacher("small", small()["model"]),
+        train={"steps": 4000, "eval_every": 500, "save_every": 100},
+        distill=_teacher("small", small()["model"])
+        | {"alpha": 1.0, "alpha_end": 0.8, "alpha_steps": 4000, "hints": 1.0},
     )  # fmt: skip
-    return {**config, "detect": {"size": 192, "min_parts": 5}}
+    return {**config, "detect": {"size": 160, "min_parts": 5}}
 
 
 def large() -> dict[str, Any]:

@@ -1,15 +1,17 @@
 """Writes a checkpoint as one file that runs without bodyjax.
 
 bodyjax export --checkpoint DIR|NAME --format stablehlo|onnx|tflite --out FILE
-    [--float16 | --int8 --data SET [--split NAME] [--least-share S]] [--pictures FOLDER]
+    [--float16 | --int8 | --int8-weights] [--data SET [--split NAME] [--least-share S]]
+    [--pictures FOLDER]
 
 stablehlo holds the whole function (picture to people, frames to movement, joints to score) and
 needs jax and flatbuffers; onnx and tflite hold the network: docs/EXPORT.md lists the inputs and
 outputs of each. FILE.json beside the file says the same of this one. Before it is written, the file
 is run on 100 pictures of --pictures, or on structured noise, and compared with bodyjax: a file that
-is off by more than 1e-3 of an output's range (--float16: 1e-2) is not written. --int8, for
-detectors as onnx, is measured by PCK on the labelled pictures of --data, and calibrated on those
-of its training side. Exit codes: 0 done; 2 a mistake in the input, or a file that is off.
+is off by more than 1e-3 of an output's range (--float16: 1e-2) is not written. --int8 (weights and
+maps) and --int8-weights (weights alone: for browsers), for detectors as onnx, are measured by PCK
+on the labelled pictures of --data; --int8 is calibrated on those of its training side.
+Exit codes: 0 done; 2 a mistake in the input, or a file that is off.
 """
 
 from __future__ import annotations
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     from bodyjax.export.program import Arrays, Program, Shape
 
 FORMATS = ("stablehlo", "onnx", "tflite")
+PRECISIONS = ("float16", "int8", "int8-weights")
 LEAST_SHARE = 0.9
 
 
@@ -42,12 +45,15 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--out", required=True, help="the file to write; FILE.json describes it")
     parser.add_argument("--float16", action="store_true", help="weights in half precision")
     parser.add_argument("--int8", action="store_true", help="weights and maps in 8 bits (onnx)")
+    parser.add_argument(
+        "--int8-weights", action="store_true", help="weights alone in 8 bits (onnx): for browsers"
+    )
     parser.add_argument("--pictures", help="folder of pictures to compare on")
-    parser.add_argument("--data", help="with --int8: a set of labelled pictures")
-    parser.add_argument("--split", help="with --int8: the part to measure on (default: every row)")
+    parser.add_argument("--data", help="with --int8...: a set of labelled pictures")
+    parser.add_argument("--split", help="with --int8...: the part to measure on (default: all)")
     parser.add_argument(
         "--least-share", type=float, default=LEAST_SHARE, metavar="S",
-        help=f"with --int8: the least share of the PCK that must be left (default: {LEAST_SHARE})",
+        help=f"with --int8...: the least share of the PCK to be left (default: {LEAST_SHARE})",
     )  # fmt: skip
     options = parser.parse_args(arguments)
     check(options)
@@ -63,10 +69,10 @@ def main(arguments: list[str]) -> int:
     measured: dict[str, Any] = parity.differences(ours, program.run, tried)
     for name, apart in measured.items():
         print(f"{name}: largest difference {apart:.2g} of its range")
-    if not options.int8:
+    if not eight_bits(options):
         parity.check(measured, "float16" if options.float16 else "float32", options.out)
     report = {"differences": measured, "compared_on": len(pictures) or f"{parity.EXAMPLES} x noise"}
-    if options.int8:
+    if eight_bits(options):
         program, cost = quantised(loaded, program, options)
         report["int8"] = cost
     files.write_bytes(options.out, program.data)
@@ -85,17 +91,19 @@ def check(options: Any) -> None:
         raise ConfigError(f"no format {options.format!r}", place="--format", hint=hint)
     if options.checkpoint == "":  # "" would be the folder where one stands
         raise ConfigError("is empty", place="--checkpoint", hint="name a run's folder or weights")
-    if options.int8 and options.float16:
-        raise ConfigError("--int8 and --float16 exclude each other")
-    if options.int8 and options.format != "onnx":
-        raise ConfigError(f"--int8 is for --format onnx, not {options.format}")
+    chosen = [name for name in PRECISIONS if getattr(options, name.replace("-", "_"))]
+    if len(chosen) > 1:
+        raise ConfigError(" and ".join(f"--{name}" for name in chosen) + " exclude each other")
+    if eight_bits(options) and options.format != "onnx":
+        raise ConfigError(f"--{chosen[0]} is for --format onnx, not {options.format}")
     if options.float16 and options.format == "tflite":
         raise ConfigError("--float16 is for --format stablehlo and onnx, not tflite")
-    if options.int8 and not options.data:
+    if eight_bits(options) and not options.data:
         hint = "name a set of labelled pictures (docs/DATA.md)"
-        raise ConfigError("--int8 needs it, to measure its cost", place="--data", hint=hint)
-    if not options.int8 and (options.data or options.split):
-        raise ConfigError("--data and --split are for --int8")
+        what = f"--{chosen[0]} needs it, to measure its cost"
+        raise ConfigError(what, place="--data", hint=hint)
+    if not eight_bits(options) and (options.data or options.split):
+        raise ConfigError("--data and --split are for --int8 and --int8-weights")
     if not 0 <= options.least_share <= 1:
         what = f"{options.least_share} is not from 0 to 1"
         raise ConfigError(what, place="--least-share")
@@ -104,6 +112,11 @@ def check(options: Any) -> None:
         written.append(Output("the description of --out", f"{options.out}.json"))
     reads = {Path(name): "the data" for name in (options.data, options.pictures) if name}
     outputs.check(written, reads | outputs.of_checkpoint(options.checkpoint))
+
+
+def eight_bits(options: Any) -> bool:
+    """Whether a precision is asked for whose cost is measured in PCK."""
+    return bool(options.int8 or options.int8_weights)
 
 
 def exported(
@@ -133,7 +146,10 @@ def quantised(loaded: Any, program: Program, options: Any) -> tuple[Program, dic
     """The program in 8 bits, and what that costs; prints it. UserError if too little is left."""
     from bodyjax.export import int8
 
-    made = int8.program(loaded, program, options.data)
+    if options.int8:
+        made = int8.program(loaded, program, options.data)
+    else:
+        made = int8.weights(loaded, program)
     cost = int8.cost(loaded, program, made, options.data, options.split)
     left = cost["int8"] / cost["float32"] if cost["float32"] else 0.0
     print(f"PCK {cost['float32']:.3f} in float32, {cost['int8']:.3f} in int8: {left:.3f} is left")
@@ -143,7 +159,7 @@ def quantised(loaded: Any, program: Program, options: Any) -> tuple[Program, dic
 
 def sheet(loaded: Any, program: Program, says: dict[str, str], options: Any) -> dict[str, Any]:
     """What FILE.json says of the file: what it was made of and with, inputs and outputs."""
-    weights = "int8" if options.int8 else "float16" if options.float16 else "float32"
+    chosen = [name for name in PRECISIONS if getattr(options, name.replace("-", "_"))]
 
     def ends(shapes: dict[str, Shape]) -> list[dict[str, Any]]:
         return [
@@ -154,7 +170,8 @@ def sheet(loaded: Any, program: Program, says: dict[str, str], options: Any) -> 
 
     return {
         "format": options.format,
-        "weights": weights,
+        "weights": "int8" if eight_bits(options) else [*chosen, "float32"][0],
+        "maps": "int8" if options.int8 else "float32",
         "checkpoint": str(loaded.path),
         "system": loaded.system,
         "labels": list(loaded.labels),

@@ -155,6 +155,34 @@ def halve(model: Model) -> None:
     graph.node.extend([*casts, *nodes])
 
 
+def in_bytes(model: Model) -> None:
+    """Kernels of float32 as int8 with one scale an output channel (the first axis: of convolutions
+    and their depthwise form), with Cast and Mul before their use, which a runtime computes once
+    when it loads the file: a quarter of the file, the same speed. All else as `halve`."""
+    from onnx import TensorProto, helper, numpy_helper
+
+    graph, steps = model.graph, []
+    kernels = {node.input[1] for node in graph.node if node.op_type == "Conv"}
+    for tensor in list(graph.initializer):
+        value = numpy_helper.to_array(tensor)
+        if tensor.name not in kernels or value.dtype != np.float32 or value.size < LEAST_HALVED:
+            continue
+        each = (-1, *(1,) * (value.ndim - 1))
+        scale = np.abs(value.reshape(len(value), -1)).max(1).reshape(each) / 127
+        scale = np.where(scale > 0, scale, 1).astype(np.float32)
+        names = [f"{tensor.name}_{part}" for part in ("int8", "scale", "plain")]
+        graph.initializer.remove(tensor)
+        whole = np.rint(value / scale).astype(np.int8)
+        graph.initializer.append(numpy_helper.from_array(whole, names[0]))
+        graph.initializer.append(numpy_helper.from_array(scale, names[1]))
+        steps.append(helper.make_node("Cast", names[:1], names[2:], to=TensorProto.FLOAT))
+        steps.append(helper.make_node("Mul", [names[2], names[1]], [tensor.name]))
+    nodes = list(graph.node)
+    del graph.node[:]
+    graph.node.extend([*steps, *nodes])
+    halve(model)
+
+
 def _become(node: Any, kind: str, inputs: list[str]) -> None:
     node.op_type = kind
     del node.input[:]

@@ -28,7 +28,7 @@ from bodyjax.engine import settings as engine_settings
 from bodyjax.metrics.pose import Keypoints, torso_of
 from bodyjax.models.pose import CenterPose, Maps, MultiStagePose
 from bodyjax.skeleton import Skeleton
-from bodyjax.systems import pose_settings
+from bodyjax.systems import hints, pose_settings
 from bodyjax.systems.heads import head_losses, taught_losses
 from bodyjax.systems.moved_maps import MapForm, moved
 from bodyjax.systems.pose_network import Network, check, network
@@ -98,6 +98,9 @@ class Pose:
         }
         network = self.teaching.network
         teacher = {"teacher": split(network.init(key, pixels))} if network else {}
+        if network and self.teaching.hints:
+            ends = hints.shapes(self.model, pixels), hints.shapes(network, pixels)
+            variables["params"] = {**variables["params"], hints.PART: hints.init(*ends)}
         return {**variables, "frozen": teacher}
 
     def input_spec(self, size: int) -> dict[str, ArraySpec]:
@@ -170,8 +173,8 @@ class Pose:
     def loss(self, variables: Variables, batch: Batch, key: Array) -> tuple[Array, Aux]:
         del key
         batch = arrays(batch)
-        maps, updates = self.model.apply(
-            split(variables), batch["image"], train=True, mutable=["batch_stats"]
+        maps, updates, features = hints.with_features(
+            self.model, split(variables), batch["image"], train=True, mutable=["batch_stats"]
         )
         target, statistics = self.targets(batch), updates.get("batch_stats", {})
         count = jnp.float32(batch["image"].shape[0])
@@ -180,7 +183,7 @@ class Pose:
             step = variables["batch_stats"]["teaching"]["step"]
             statistics = {**statistics, "teaching": {"step": step + 1}}
             alpha = self.teaching.alpha(step)
-            teacher, taught = self.teacher_loss(variables, batch, maps)
+            teacher, taught = self.teacher_loss(variables, batch, maps, features)
             second = alpha * teacher
             # Pictures without a teacher keep their labels at full weight.
             keep = (1 - alpha * taught)[:, None, None, None]
@@ -212,8 +215,11 @@ class Pose:
         metrics["loss"] = (total, count)
         return total, Aux(metrics, statistics)
 
-    def teacher_loss(self, variables: Variables, batch: Batch, maps: Maps) -> tuple[Array, Array]:
-        """The loss against the teacher, and which pictures (B,) have a teacher.
+    def teacher_loss(
+        self, variables: Variables, batch: Batch, maps: Maps, features: hints.Features
+    ) -> tuple[Array, Array]:
+        """The loss against the teacher, and which pictures (B,) have a teacher. `features`: of the
+        student's backbone, for hints.
 
         Masks of the labels do not count here: pictures and cells without labels learn from the
         teacher. Where the teacher says nothing, its map is the student's own, so there is no
@@ -233,10 +239,15 @@ class Pose:
             pairs = [(maps.heatmaps, aims.heatmaps), (maps.pafs, aims.pafs)]
             pairing = "same"
         else:
-            aims = applied(teaching.network, variables["frozen"]["teacher"], batch["image"])
+            aims, _, theirs = hints.with_features(
+                teaching.network, split(variables["frozen"]["teacher"]), batch["image"]
+            )
+            if teaching.hints:
+                hint = hints.loss(variables["params"][hints.PART], features, theirs)
+                of_heads = teaching.hints * hint
             if self.teaches_heads:
                 lesson = in_joints(aims, self.bones, teaching.bones)
-                of_heads = self.head_weight * sum(taught_losses(student, lesson).values())
+                of_heads += self.head_weight * sum(taught_losses(student, lesson).values())
             if not self.staged:
                 return of_heads, jnp.ones(batch["image"].shape[0])
             aims = of_stages(aims) if teaching.pairing == "same" else aims
@@ -421,5 +432,5 @@ def teaching(config: Any, bones: Skeleton, dtype: Any) -> Teaching | None:
             check(fits, "pairing", "same", "last: stages differ", place)
     return Teaching(
         teacher, bones, distill.alpha, distill.alpha_end, distill.alpha_steps, distill.pairing,
-        maps,
+        maps, distill.hints,
     )  # fmt: skip

@@ -15,6 +15,7 @@ from bodyjax import codec, skeleton
 from bodyjax.contract import Variables
 from bodyjax.models.pose import CenterPose, Maps, MultiStagePose
 from bodyjax.skeleton import Skeleton
+from bodyjax.systems import hints
 from bodyjax.systems.moved_maps import MapForm
 
 Array = jax.Array
@@ -26,7 +27,7 @@ class Teaching:
     of the form `maps`, or stored joints.
 
     alpha is `start`, or goes linearly from `start` to `end` in the first `steps` steps. `pairing`:
-    see losses.distillation.
+    see losses.distillation. `hints`: the weight of the teacher's features (systems.hints).
     """
 
     network: MultiStagePose | CenterPose | None
@@ -36,6 +37,7 @@ class Teaching:
     steps: int
     pairing: str = "last"
     maps: MapForm | None = None
+    hints: float = 0.0
 
     def alpha(self, step: Array) -> Array:
         if not self.steps:
@@ -91,6 +93,8 @@ def common_maps(
 
 
 def of_network(variables: Variables) -> Variables:
-    """Parameters and statistics of a network, without the counter of a training with a teacher."""
+    """Parameters and statistics of a network, without what only its training with a teacher needs:
+    the counter, and the convolutions of hints."""
     statistics = {k: v for k, v in variables["batch_stats"].items() if k != "teaching"}
-    return {"params": variables["params"], "batch_stats": statistics}
+    params = {k: v for k, v in variables["params"].items() if k != hints.PART}
+    return {"params": params, "batch_stats": statistics}

@@ -65,6 +65,8 @@ def test_int8_of_a_scorer_is_refused(scorer, tmp_path):
     program = Program(b"", dict, {}, {})
     with pytest.raises(ConfigError, match="system sequence; --int8 is measured by PCK"):
         int8.program(checkpoint.load(scorer), program, tmp_path)
+    with pytest.raises(ConfigError, match="system sequence; --int8 is measured by PCK"):
+        int8.weights(checkpoint.load(scorer), program)
 
 
 @pytest.mark.parametrize(
@@ -73,6 +75,9 @@ def test_int8_of_a_scorer_is_refused(scorer, tmp_path):
         ("coreml", [], "--format: no format 'coreml'; one of stablehlo, onnx, tflite"),
         ("onnx", ["--int8", "--float16"], "exclude each other"),
         ("stablehlo", ["--int8"], "--int8 is for --format onnx, not stablehlo"),
+        ("onnx", ["--int8-weights", "--int8"], "--int8 and --int8-weights exclude each other"),
+        ("tflite", ["--int8-weights"], "--int8-weights is for --format onnx, not tflite"),
+        ("onnx", ["--int8-weights"], "--data: --int8-weights needs it"),
         ("tflite", ["--float16"], "not tflite"),
         ("onnx", ["--int8"], "--data: --int8 needs it"),
         ("onnx", ["--data", "set"], "are for --int8"),

@@ -45,6 +45,10 @@ def test_eight_bits_are_a_third_of_the_file_and_near(tmp_path):
     assert 1e-4 < max(found.values()) < 0.3
     cost = int8.cost(checkpoint, whole, small, data, None)
     assert cost["pictures"] == 4
+    light = int8.weights(checkpoint, whole)
+    assert len(light.data) < 0.4 * len(whole.data)
+    nearer = parity.differences(whole.run, light.run, parity.examples(whole.inputs, count=2))
+    assert 1e-5 < max(nearer.values()) < 0.5 * max(found.values())
 
 
 def test_calibration_takes_no_picture_that_is_measured(tmp_path, monkeypatch):

@@ -126,3 +126,30 @@ def test_halves_are_stored_and_computing_stays_whole():
     assert found.dtype == np.float32
     half = weights.astype(np.float16).astype(np.float32)
     np.testing.assert_allclose(found, x @ half, atol=1e-5)
+
+
+def test_kernels_in_bytes_have_a_scale_a_channel_and_run_in_float():
+    from onnx import numpy_helper
+
+    # Channels of very different size: one scale for all would leave nothing of the first.
+    size = np.float32([0.01, 1, 0, 100]).reshape(4, 1, 1, 1)
+    kernel = (RNG.normal(size=(4, 64, 3, 3)) * size).astype(np.float32)
+    rest = RNG.normal(size=(1, 4, 1, 1)).astype(np.float32)
+    nodes = [("Conv", ["x", "kernel"], ["c"], {"pads": [1, 1, 1, 1]}),
+             ("Add", ["c", "rest"], ["y"], {})]  # fmt: skip
+    model = graph(nodes, {"kernel": kernel, "rest": rest}, [1, 64, 5, 5], [1, 4, 5, 5])
+    x = RNG.normal(size=(1, 64, 5, 5)).astype(np.float32)
+    before, bytes_before = run(model, x), model.ByteSize()
+    onnx_graph.in_bytes(model)
+    stored = {t.name: numpy_helper.to_array(t) for t in model.graph.initializer}
+    assert stored["kernel_int8"].dtype == np.int8
+    assert model.ByteSize() < 0.3 * bytes_before
+    held = stored["kernel_int8"] * stored["kernel_scale"]
+    step = np.abs(kernel).max((1, 2, 3), keepdims=True) / 127
+    assert (np.abs(held - kernel) <= 0.5001 * step).all()
+    np.testing.assert_array_equal(stored["rest"], rest)
+    after = run(model, x)
+    spread = before.std((0, 2, 3))
+    error = np.abs(after - before).max((0, 2, 3))
+    assert (error[[0, 1, 3]] < 0.05 * spread[[0, 1, 3]]).all()
+    assert error[2] == 0

@@ -193,7 +193,7 @@ def test_stored_joints_that_are_the_labels_cost_what_they_do():
     batch, maps = stored_as_labelled(), random_maps()
     near = around(batch["teacher_xy"], batch["teacher_visible"], (8, 8), 8)[..., 0]
     target = system.targets({**batch, "area_mask": near.astype(jnp.float32)})
-    teacher, taught = system.teacher_loss({}, batch, maps)
+    teacher, taught = system.teacher_loss({}, batch, maps, {})
     np.testing.assert_allclose(teacher, label_term(system, maps, target), rtol=1e-5)
     assert taught.tolist() == [1, 1, 1]
 
@@ -201,9 +201,9 @@ def test_stored_joints_that_are_the_labels_cost_what_they_do():
 def test_the_teacher_s_term_moves_stages_and_no_head():
     """The last heat map of a network with heads is theirs, and labels leave it alone, too."""
     batch, maps = stored_as_labelled(), random_maps(heads=True)
-    value, slope = jax.value_and_grad(lambda m: STORED.teacher_loss({}, batch, m)[0])(maps)
+    value, slope = jax.value_and_grad(lambda m: STORED.teacher_loss({}, batch, m, {})[0])(maps)
     stages = Maps(maps.heatmaps[:2], maps.pafs)
-    np.testing.assert_allclose(value, STORED.teacher_loss({}, batch, stages)[0], rtol=1e-6)
+    np.testing.assert_allclose(value, STORED.teacher_loss({}, batch, stages, {})[0], rtol=1e-6)
     assert np.any(slope.heatmaps[:2])
     assert not np.any(slope.heatmaps[2])
     for field in ("center", "regress", "offset"):

@@ -76,8 +76,8 @@ def test_heads_alone_are_taught_by_a_whole_detector():
         "loss", "teacher", "alpha", "heatmap", "center", "regress", "offset",
     }  # fmt: skip
     maps = jax.eval_shape(system.maps, variables, batch["image"])
-    assert maps.heatmaps.shape == (1, 2, 48, 48, 18)
-    assert maps.pafs.shape == (1, 2, 48, 48, 0)
+    assert maps.heatmaps.shape == (1, 2, 40, 40, 18)
+    assert maps.pafs.shape == (1, 2, 40, 40, 0)
 
 
 @pytest.mark.parametrize(
@@ -100,7 +100,7 @@ def test_networks_that_can_t_be_are_refused(change, message):
 @pytest.mark.parametrize("change", [{"teacher": ""}, {"model": {"heads": "stages"}}])
 def test_a_teacher_that_could_not_teach_the_heads_is_refused(change):
     config = get_config("phone")
-    config.distill.update(change)
+    config.distill.update({"hints": 0.0, **change})
     with pytest.raises(ConfigError, match=r"distill\.teacher.* a network with centres"):
         build(config)
 
