@@ -12,7 +12,6 @@ figures not given here are in README.md.
 |---|---|---|---|---|
 | small | MoveNet MultiPose as it is, two stages for the fields | lspet, multi, people, simulated | 1 h, 1 CPU core | README |
 | large | the same on MoveNet Thunder | the same | 1 h, 1 CPU core | README |
-| phone | MultiPose cut down to 2.4 M parameters, heads alone, taught by `small` | lspet, multi, jhmdb, people, simulated | 70 min, 1 CPU core | README |
 | finetune | `small` on your own pictures | a COCO keypoint file | 6 min, 2 CPU cores | prints the gain |
 | small_tuned | `small`, its deep blocks and heads trained too, a third drawn people | lspet, multi, people, simulated | 20 min, 1 CPU core | PCK 0.570 -> 0.535 (validation): docs/detecting.md |
 | large_tuned | `large`, its deep blocks and heads trained too, `large` as teacher | lspet, multi, people, simulated | 1 h, 1 CPU core | no gain: docs/detecting.md |
@@ -229,33 +228,6 @@ def _teacher(teacher: str, model: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def phone() -> dict[str, Any]:
-    """MoveNet MultiPose without its last layers, its deep blocks narrower (train.cut), its heads
-    alone: people by their centres, for phones and browsers. Taught by `small` in the step: its
-    features, its heads' maps, and more and more of the labels."""
-    config = _changed(
-        small(),
-        model={
-            "skeleton": "coco17", "backbone": "mobilenet_v2_short_6_4", "frozen_blocks": 0,
-            "stages": 0, "size": (160, 160), "head_weight": 1.0,
-        },
-        data={
-            "sets": {
-                "lspet": 0.45, "multi": 0.25, "jhmdb": 0.15, "people": 0.08, "simulated": 0.07
-            },
-            "augment": _augment(canvas=187),
-        },
-        optimizer={
-            "name": "relative_adamw", "rate": 1e-3, "weight_decay": 0.0, "warmup": 50,
-            "ema": 0.998, "multipliers": {},
-        },
-        train={"steps": 4000, "eval_every": 500, "save_every": 100},
-        distill=_teacher("small", small()["model"])
-        | {"alpha": 1.0, "alpha_end": 0.8, "alpha_steps": 4000, "hints": 1.0},
-    )  # fmt: skip
-    return {**config, "detect": {"size": 160, "min_parts": 5}}
-
-
 def large() -> dict[str, Any]:
     """MoveNet Thunder as it is, the stages trained as those of `small`; for large people."""
     config = _changed(
@@ -431,7 +403,7 @@ def tiny() -> dict[str, Any]:
 
 
 VARIANTS = {
-    "small": small, "small_tuned": small_tuned, "finetune": finetune, "phone": phone,
+    "small": small, "small_tuned": small_tuned, "finetune": finetune,
     "large": large, "large_tuned": large_tuned,
     "imagenet": imagenet, "imagenet_distilled": imagenet_distilled,
     "imagenet_from_large": imagenet_from_large, "cmu": cmu, "se": se, "se_okhm": se_okhm,

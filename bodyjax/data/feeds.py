@@ -21,6 +21,7 @@ from bodyjax.data.pictures.labelled import Pictures
 from bodyjax.data.pictures.map_store import RECORD, MapStore
 from bodyjax.data.pictures.simulated import SimulatedPictures
 from bodyjax.data.pictures.teacher import Taught, TaughtByMaps, with_maps, with_teacher
+from bodyjax.data.pictures.unlabelled import check_taught, unlabelled_frames
 from bodyjax.data.sequences.array_sets import FILES
 from bodyjax.data.stream import Mixture, Stream, Transform
 from bodyjax.errors import ConfigError, DataError
@@ -124,13 +125,14 @@ def picture_feed(config: Mapping[str, Any], *, host: tuple[int, int] = (0, 1)) -
 
     `data.on_bad` is that of `picture_source`; what is left out is printed. If `config.distill`
     names a folder of stored maps, those are the teacher; if it names no network either, the teacher
-    is the sets' stored joints.
+    is the sets' stored joints. Frames of `data.unlabelled` {name: share} have a teacher in the step
+    and no label (data.pictures.unlabelled).
     """
     data, model = config["data"], config["model"]
     bones = skeleton.of(model["skeleton"])
     root, shares = Path(data["path"]), {k: v for k, v in data["sets"].items() if v}
     size, stride, people = tuple(model["size"]), model["stride"], model["max_people"]
-    distill = config.get("distill")
+    distill = config.get("distill") or None  # an empty section is none
     maps = distill["stored"] if distill is not None else ""
     stored = distill is not None and not maps and not distill["teacher"]
     if not shares:
@@ -140,10 +142,15 @@ def picture_feed(config: Mapping[str, Any], *, host: tuple[int, int] = (0, 1)) -
         picture_source(name, root, "train", bones=bones, teacher=stored, on_bad=on_bad)
         for name in shares
     ]
+    more = {k: v for k, v in data.get("unlabelled", {}).items() if v}
+    check_taught(distill, more)
+    taught = [unlabelled_frames(root / name, on_bad=on_bad).to(bones) for name in more]
     held = picture_source(data["valid"], root, "valid", bones=bones, on_bad=on_bad)
     if host[0] == 0:
         for name, opened in zip(shares, sources, strict=True):
             say_left_out(f"{name}, train", opened)
+        for name, frames in zip(more, taught, strict=True):
+            say_left_out(f"{name}, unlabelled", frames)
         say_left_out(f"{data['valid']}, valid", held)
     if maps:
         stores = open_stores(Path(maps), list(shares))
@@ -154,7 +161,8 @@ def picture_feed(config: Mapping[str, Any], *, host: tuple[int, int] = (0, 1)) -
             with_maps(part, stores[name]) if name in stores else part
             for name, part in zip(shares, sources, strict=True)
         ]
-    source = sources[0] if len(sources) == 1 else Mixture(sources, list(shares.values()))
+    every, weights = [*sources, *taught], [*shares.values(), *more.values()]
+    source = every[0] if len(every) == 1 else Mixture(every, weights)
     transform: Transform = TrainPicture(size, stride, people, augmentation(data, bones))
     if stored:
         if not any(isinstance(part, Pictures) and "teacher_xy" in part.extra for part in sources):

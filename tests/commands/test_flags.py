@@ -81,7 +81,13 @@ def test_a_config_is_found_by_name_and_by_path(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     assert flags.load_config("classifier:tiny").to_dict() == by_path
     assert flags.load_config("classifier").to_dict() != by_path
-    assert set(flags.shipped_configs()) == {"classifier", "lifter", "pose", "sequence"}
+    assert set(flags.shipped_configs()) == {
+        "classifier",
+        "lifter",
+        "phone",
+        "pose",
+        "sequence",
+    }
 
 
 def test_a_file_goes_before_a_config_of_its_name(monkeypatch, tmp_path):

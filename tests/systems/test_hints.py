@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 from bodyjax.errors import ConfigError
 from bodyjax.systems import build, hints
 from bodyjax.systems.teaching import Teaching, of_network
-from configs.pose import get_config
+from configs.phone import get_config
 from tests.systems.tiny_pose import BONES, KEY, PLAIN, largest, network, scene, value_and_grad
 
 TAUGHT = dataclasses.replace(

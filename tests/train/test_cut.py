@@ -5,13 +5,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from ml_collections import ConfigDict
 
 from bodyjax.errors import ConfigError
 from bodyjax.models.backbones.mobilenet_v2_fpn import STRIDES, MobileNetV2FPN
 from bodyjax.models.backbones.mobilenet_v2_short import MobileNetV2Short, expansions, of_name
 from bodyjax.systems import build
 from bodyjax.train import cut
-from configs.pose import get_config
+from configs.phone import ARMS, BACKBONES, get_config
 from tests.models.test_mobilenet import filled
 
 PIXELS = np.random.default_rng(0).uniform(0, 255, (4, 64, 64, 3)).astype(np.float32)
@@ -121,3 +122,19 @@ def test_a_teacher_s_heads_come_in_the_student_s_joints():
         assert float(found.regress[0, 0, 0, i, 0]) == at
         assert float(found.heatmaps[0, 0, 0, 0, i]) == pytest.approx(at / 20)
     assert found.heatmaps.shape[-1] == 18
+
+
+@pytest.mark.parametrize("side", BACKBONES)
+def test_arms_of_the_study_differ_in_nothing_else(side):
+    alone, taught, more = (get_config(f"{arm}_{side}").to_dict() for arm in ARMS)
+    for config in (alone, taught, more):
+        build(ConfigDict(config))
+    assert alone.pop("distill") == {}
+    taught_by = taught.pop("distill")
+    assert more.pop("distill") == taught_by
+    assert more["data"].pop("unlabelled")
+    assert more["data"].pop("sets") == taught["data"].pop("sets") == alone["data"].pop("sets")
+    assert taught["data"].pop("unlabelled") == alone["data"].pop("unlabelled") == {}
+    assert more == taught
+    assert taught["train"].pop("steps") == taught_by["alpha_steps"] < alone["train"].pop("steps")
+    assert taught == alone

@@ -12,9 +12,10 @@ from bodyjax.sections import check
 
 @dataclass(frozen=True)
 class PictureData:
-    """kind: as in feeds.open_feed. path: the folder of the `sets` {name: share} and of `valid`, the
-    one for evaluation; for your own pictures a COCO file or its folder, without sets. on_bad: raise
-    or skip; batch: pictures per step; workers: processes that read; augment: random changes.
+    """kind: as in feeds.open_feed. path: the folder of the `sets` {name: share}, of `unlabelled`
+    ones, clips for a teacher to speak of, and of `valid`, the one for evaluation; for your own
+    pictures a COCO file or its folder, without sets. on_bad: raise or skip; batch: pictures per
+    step; workers: processes that read; augment: random changes.
     """
 
     kind: str
@@ -24,6 +25,7 @@ class PictureData:
     valid: str = ""
     workers: int = 0
     sets: dict[str, Any] = field(default_factory=dict)
+    unlabelled: dict[str, Any] = field(default_factory=dict)
     augment: PictureChanges = CMU_POSE
 
 
@@ -33,9 +35,10 @@ def read(section: Any) -> PictureData:
     sections.choice(data.on_bad, ("raise", "skip"), "data.on_bad")
     check(data.batch >= 1, "data.batch", data.batch, "a whole number from 1 on")
     check(data.workers >= 0, "data.workers", data.workers, "a whole number from 0 on")
-    for name, share in data.sets.items():
-        number = isinstance(share, int | float) and not isinstance(share, bool)
-        check(number and share >= 0, f"data.sets.{name}", share, "a share, at least 0")
+    for place in ("sets", "unlabelled"):
+        for name, share in getattr(data, place).items():
+            number = isinstance(share, int | float) and not isinstance(share, bool)
+            check(number and share >= 0, f"data.{place}.{name}", share, "a share, at least 0")
     changes = data.augment
     fits = len(changes.scale) == 2 and 0 < changes.scale[0] <= changes.scale[1]
     check(fits, "data.augment.scale", changes.scale, "(least, most) above 0")

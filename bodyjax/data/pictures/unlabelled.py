@@ -1,0 +1,129 @@
+"""Frames of clips without any label, for a teacher to speak of.
+
+Examples have the form of bodyjax.data.pictures.labelled, without people, and ignored as a whole:
+no label of theirs counts anywhere.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+
+from bodyjax.data import video
+from bodyjax.data.clips.folder import ClipFolder, clips
+from bodyjax.data.pictures.labelled import FilePath, NoPictures
+from bodyjax.data.sequences.array_sets import VIDEOS, names_at
+from bodyjax.errors import ConfigError
+from bodyjax.skeleton import COCO17, Skeleton
+
+EVERY = 8
+"""As of labelled frames (clip_frames): those between are nearly the same."""
+HELD_OUT = 5
+"""Of a set with groups and no split, the groups that this number divides are left for tests."""
+
+
+@dataclass(frozen=True)
+class UnlabelledFrames:
+    """A source of single frames; a frame is decoded on request, from any thread. clip (N,) is the
+    row of `clips`, frame (N,) the number in it."""
+
+    clips: ClipFolder
+    clip: np.ndarray
+    frame: np.ndarray
+    skeleton: Skeleton = COCO17
+    left_out: dict[str, int] = field(default_factory=dict)
+    labels: np.ndarray | None = None
+    groups: np.ndarray | None = None
+    classes: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.clip)
+
+    @property
+    def bad(self) -> tuple[str, ...]:
+        return self.clips.bad
+
+    @property
+    def heldout(self) -> np.ndarray:
+        """(N,) all False: no clip of a test side is here."""
+        return np.zeros(len(self), bool)
+
+    @property
+    def fingerprint(self) -> str:
+        """The fingerprint of the clips and the frames."""
+        digest = hashlib.sha256(f"unlabelled 1 {self.clips.fingerprint}".encode())
+        for array in (self.clip, self.frame):
+            digest.update(np.ascontiguousarray(array).tobytes())
+        return digest.hexdigest()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """NAME of the clip and number of the frame."""
+        pairs = zip(self.clip, self.frame, strict=True)
+        return tuple(f"{self.clips.names[clip]}, frame {frame}" for clip, frame in pairs)
+
+    def to(self, target: Skeleton) -> UnlabelledFrames:
+        """The source beside others with this skeleton."""
+        return replace(self, skeleton=target)
+
+    def name(self, index: int) -> str:
+        """What errors call an example."""
+        return f"{self.clips.files[self.clip[index]]}, frame {self.frame[index]}"
+
+    def __getitem__(self, index: int) -> dict[str, np.ndarray]:
+        opened = video.open_video(self.clips.files[self.clip[index]])
+        [image] = opened.read([self.frame[index]], threads=1)
+        joints, (high, wide) = len(self.skeleton.joints), image.shape[:2]
+        return {
+            "image": image,
+            "xy": np.zeros((0, joints, 2), np.float32),
+            "visible": np.zeros((0, joints), np.uint8),
+            "boxes": np.zeros((0, 4), np.float32),
+            "ignore": np.array([[-0.5, -0.5, wide - 0.5, high - 0.5]], np.float32),
+            "joint_mask": np.ones(joints, bool),
+            "complete": np.asarray(False),
+            "id": np.int64(index),
+        }
+
+
+def unlabelled_frames(path: FilePath, *, on_bad: str = "raise") -> UnlabelledFrames:
+    """Frames 0, 8, 16 ... of the training clips at a path: of a folder of clips those that are not
+    of its test side (of numbered splits, of split 1), of a set of joints with videos (pushfit) the
+    clips whose group `HELD_OUT` does not divide.
+
+    ConfigError if no clips are there; DataError for a clip that can't be opened, which on_bad
+    "skip" leaves out and counts.
+    """
+    root = Path(path)
+    named = next((name for name in names_at(root) if name in VIDEOS), None)
+    if named:
+        opened = VIDEOS[named](root)
+        wanted = np.asarray(opened.groups) % HELD_OUT != 0
+        left_out = {"clips left for tests": int((~wanted).sum())}
+    else:
+        split = (root / "splits.json").exists()
+        opened = clips(root, "1:train" if split else "all", on_bad=on_bad)
+        wanted, left_out = ~opened.heldout, dict(opened.left_out)
+        if opened.heldout.any():
+            left_out["clips of the test side"] = int(opened.heldout.sum())
+    pairs = [
+        (row, number)
+        for row in np.flatnonzero(wanted).tolist()
+        for number in range(0, int(opened.lengths[row]), EVERY)
+    ]
+    if not pairs:
+        raise NoPictures("no frames are left", file=root)
+    clip, frame = np.array(pairs, np.int64).T
+    return UnlabelledFrames(opened, clip, frame, left_out=left_out)
+
+
+def check_taught(section: object, sets: object) -> None:
+    """ConfigError for unlabelled sets without a teacher in the step: nothing would be learnt from
+    them. section: `config.distill`; sets: `config.data.unlabelled`."""
+    network = section.get("teacher") if hasattr(section, "get") else None
+    if sets and not network:
+        what = "frames without labels teach nothing without a teacher in the step"
+        raise ConfigError(what, place="data.unlabelled", hint="set distill.teacher, or leave it {}")
