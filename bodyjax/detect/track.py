@@ -147,7 +147,8 @@ class _Identity:
 
 
 def _box(pose: np.ndarray) -> np.ndarray:
-    """x0, y0, x1, y1 of the joints that are there; NaN without any.
+    """Lowest and highest coordinates of the joints that are there, x0, y0, x1, y1 in a picture;
+    NaN without any.
 
     The shorter side is at least half the longer one: the joints of someone who lies down, or with
     only an arm visible, are in a line, and with a box of no area each of their moves would look
@@ -155,7 +156,7 @@ def _box(pose: np.ndarray) -> np.ndarray:
     """
     there = pose[np.isfinite(pose).all(1)]
     if not len(there):
-        return np.full(4, np.nan)
+        return np.full(2 * pose.shape[1], np.nan)
     low, high = there.min(0), there.max(0)
     missing = np.maximum((high - low).max() / 2 - (high - low), 0) / 2
     return np.concatenate([low - missing, high + missing])
@@ -230,7 +231,7 @@ def _between(
 
 
 def one_euro(times: np.ndarray, pose: np.ndarray, min_cutoff: float, beta: float) -> np.ndarray:
-    """The 1 euro filter of Casiez et al. (CHI 2012) over poses (F, J, 2), NaN where absent: a
+    """The 1 euro filter of Casiez et al. (CHI 2012) over poses (F, J, 2 or 3), NaN where absent: a
     low-pass whose cutoff rises with the joint's speed, so that joints at rest are still and moving
     joints do not lag. Speeds are divided by the person's size, so that near and far people are
     treated alike. A joint that reappears starts anew. times (F,) seconds, never decreasing
@@ -239,7 +240,7 @@ def one_euro(times: np.ndarray, pose: np.ndarray, min_cutoff: float, beta: float
     times = spread(times)
     least = _least_step(times)
     size = max(
-        1.0, float(np.nanmedian([np.ptp(_box(one).reshape(2, 2), axis=0).max() for one in pose]))
+        1.0, float(np.nanmedian([np.ptp(_box(one).reshape(2, -1), axis=0).max() for one in pose]))
     )
     speed = np.zeros_like(pose[0])
 

@@ -1,6 +1,7 @@
 """A lifter on rendered people (data/people): MPJPE and PA-MPJPE, by box and in whole pictures.
 
-Poses meet at the pelvis; the body height and the camera are given, as the data have them.
+Poses meet at the pelvis; the body height and the camera are given, as the data have them. Other
+sets have modules of their own: Human3.6M, and pictures with 2D labels.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ from bodyjax.detect import as_skeleton
 from bodyjax.engine import checkpoint as checkpoints
 from bodyjax.engine.checkpoint import Checkpoint
 from bodyjax.errors import ConfigError, DataError
-from bodyjax.evaluate import lifting_human36m, lifting_pictures
+from bodyjax.evaluate import lifting_flat, lifting_human36m
+from bodyjax.evaluate.lifting_views import BoxLifter, bone_agreement
 from bodyjax.lift import Lifter, boxes
 from bodyjax.metrics import Joints3D
 from bodyjax.metrics.pose import oks, sigmas
@@ -47,8 +49,8 @@ def evaluate(
     pck3d, auc3d, per_joint, "n": a crop by the labelled box of each person; whole_picture: the same
     of the people found in whole pictures, with "missed" and "people"; mean_pose: the mean pose of
     the set's training part instead of a prediction (left out if it has none); bones: share of
-    people whose left and right bones agree within 10 %. A lifter from pictures is measured by box
-    alone. At the folder of data/real3d: Human3.6M's test subjects (lifting_human36m).
+    people whose left and right bones agree within 10 %. At the folder of data/real3d: Human3.6M's
+    test subjects (lifting_human36m). On pictures with 2D labels: PCK and bones (lifting_flat).
     """
     loaded: Checkpoint | None = None
     if isinstance(checkpoint, Checkpoint):
@@ -58,28 +60,20 @@ def evaluate(
     if (Path(data) / human36m.POSES).exists():
         return _human36m(loaded, data, split)
     kind = sets.recognise(data)
-    if kind != "people":
-        hint = "labels.npz with h36m_3d, as data/people has it"
-        raise ConfigError(f"a set of {kind}; a lifter needs joints in space", file=data, hint=hint)
-    people = rendered(data, split or "all")
-    if loaded is not None and loaded.config.model.input == "pictures":
-        return _pictures(loaded, data, people, split, progress)
+    if kind not in sets.PICTURES:
+        hint = "labels.npz with h36m_3d, as data/people has it, or pictures with 2D labels"
+        what = f"a set of {kind}; a lifter needs people in pictures"
+        raise ConfigError(what, file=data, hint=hint)
+    people = rendered(data, split or "all") if kind == "people" else None
     lifter = checkpoint if isinstance(checkpoint, Lifter) else lift.load(loaded or checkpoint)
+    if people is None:
+        return lifting_flat.evaluate(lifter, data, kind, split, progress=progress)
     by_box, whole = found_poses(lifter, data, people, progress)
-    report = _common(data, people, by_box, split)
+    report = measured(people, by_box)
     missed = ~np.isfinite(whole).all((1, 2))
     report["whole_picture"] = {
         **measured(people, whole, ~missed), "people": len(people), "missed": int(missed.sum())
     }  # fmt: skip
-    report["checkpoint"] = lifter.name
-    return report
-
-
-def _common(
-    data: str | PathLike[str], people: Rows, by_box: np.ndarray, split: str | None
-) -> dict[str, Any]:
-    """What is reported of poses (N, 17, 3) mm by the labelled boxes."""
-    report = measured(people, by_box)
     mean = mean_pose(data)
     if mean is not None:
         report["mean_pose"] = measured(people, mean * people.arrays["height"][:, None, None])
@@ -87,18 +81,8 @@ def _common(
     report["set"] = {"kind": "people", "path": str(data), "part": split or "all"}
     report["least_area"] = LEAST_AREA
     report["split"] = dict(Counter("test" if held else "train" for held in people.heldout))
+    report["checkpoint"] = lifter.name
     return report
-
-
-def _pictures(
-    loaded: Checkpoint, data: str | PathLike[str], people: Rows, split: str | None, progress: bool
-) -> dict[str, Any]:
-    """The report of a lifter from pictures: by box alone."""
-    system, person = systems.build(loaded.config), float(loaded.config.data.person)
-    found = lifting_pictures.by_box(
-        system, loaded.variables, data, people, person=person, progress=progress
-    )
-    return {**_common(data, people, found.xyz, split), "checkpoint": str(loaded.path)}
 
 
 def _human36m(
@@ -136,55 +120,32 @@ def measured(people: Rows, xyz: np.ndarray, counted: np.ndarray | None = None) -
     return metrics.compute(jax.jit(metrics.update)(metrics.init(), {"xyz": filled}, batch))
 
 
-def bone_agreement(xyz: np.ndarray) -> float:
-    """Share of people whose upper and lower arms and legs differ by at most 10 % between left and
-    right, each of the four pairs."""
-    at = {name: xyz[:, i] for i, name in enumerate(H36M17.joints)}
-    agree = np.ones(len(xyz), bool)
-    for a, b in (("shoulder", "elbow"), ("elbow", "wrist"), ("hip", "knee"), ("knee", "ankle")):
-        left, right = (
-            np.linalg.norm(at[f"{side}_{a}"] - at[f"{side}_{b}"], axis=-1)
-            for side in ("left", "right")
-        )
-        agree &= np.abs(left - right) <= 0.1 * 0.5 * (left + right)
-    return float(agree.mean())
-
-
 def found_poses(
     lifter: Lifter, data: str | PathLike[str], people: Rows, progress: bool
 ) -> tuple[np.ndarray, np.ndarray]:
     """xyz (N, 17, 3) mm of the labelled people: by their boxes, and as found in whole pictures (NaN
     for people who are missed)."""
     table = labelled.read_arrays(Path(data) / "labels.npz", ("image_name", "coco_2d", "coco_vis"))
-    files, see = labelled.open_files(Path(data)), boxes.BoxDetector(lifter.detector)
+    files, look = labelled.open_files(Path(data)), BoxLifter(lifter)
     owner, arrays = people.groups, people.arrays
     assert owner is not None
-    joints, score = np.zeros((2, len(people), 17, 2)), np.zeros((2, len(people), 17))
+    one, two = np.full((2, len(people), len(H36M17.joints), 3), np.nan)
     for number in tqdm(np.unique(owner), desc="pictures", disable=not progress):
         picture = files.image(boxes.picture_name(files, table["image_name"][number]))
         mine = np.flatnonzero(owner == number)
-        for row in mine:
-            xy, sure = see(picture, arrays["box"][row])
-            joints[0, row], score[0, row] = in_coco(xy, sure, see.skeleton)
+        lens, tall = arrays["camera"][mine], arrays["height"][mine]
+        one[mine] = look(picture, arrays["box"][mine], lens, tall).xyz
         found = detect.detect(lifter.detector, picture)
         xy, sure, _ = as_skeleton(found, lifter.detector.skeleton, COCO17)
         rows = arrays["person"][mine]
         match = matched(xy, table["coco_2d"][rows] - 0.5, table["coco_vis"][rows],
                         arrays["box"][mine])  # fmt: skip
-        for row, which in zip(mine, match, strict=True):
-            if which >= 0:
-                joints[1, row], score[1, row] = xy[which], sure[which]
-    one, two = (
-        lift.poses(lifter, xy, sure, camera=arrays["camera"], height=arrays["height"])
-        for xy, sure in zip(joints, score, strict=True)
-    )
+        hit = match >= 0
+        two[mine[hit]] = lift.poses(
+            lifter, xy[match[hit]], sure[match[hit]], camera=lens[hit], height=tall[hit],
+            picture=picture,
+        )  # fmt: skip
     return one, two
-
-
-def in_coco(xy: np.ndarray, score: np.ndarray, bones: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Joints of a detector's skeleton in COCO's."""
-    order = [bones.index(name) for name in COCO17.joints]
-    return xy[order], score[order]
 
 
 def matched(

@@ -25,8 +25,10 @@ from bodyjax.data.pictures.images import any_picture
 from bodyjax.detect import Detector
 from bodyjax.engine import checkpoint as checkpoints
 from bodyjax.engine.checkpoint import Checkpoint
-from bodyjax.errors import CheckpointError, ConfigError, DataError
+from bodyjax.errors import ConfigError, DataError
+from bodyjax.lift.crops import Crops, of_joints
 from bodyjax.skeleton import COCO17, H36M17, LIFT16, Skeleton
+from bodyjax.systems.lifter_pictures import PicturesToSpace
 
 Array = jax.Array
 Variables = Any
@@ -44,14 +46,17 @@ class Lifter:
     """A restored lifter. `lift(variables, xy (P, 17, 2), score (P, 17), camera (P, 4), height (P,))
     -> xyz (P, 17, 3)` is jitted and pure: joints of COCO in pixels, score 0 where there is none;
     cameras in pixels, heights and joints of h36m17 in mm. `detector` finds the joints in pictures.
+    A lifter from pictures has `crops` instead of `lift`: it looks at the people that the detector
+    finds.
     """
 
     variables: Variables
-    lift: Callable[[Variables, Any, Any, Any, Any], Array]
+    lift: Callable[[Variables, Any, Any, Any, Any], Array] | None
     detector: Detector
     skeleton: Skeleton = H36M17
     config: Any = None
     name: str = ""
+    crops: Crops | None = None
 
 
 def load(
@@ -68,9 +73,6 @@ def load(
     """
     if not isinstance(checkpoint, Checkpoint):
         checkpoint = checkpoints.load(checkpoint, system="lifter")
-    if checkpoint.config["model"]["input"] != "joints":
-        what = "is a lifter from crops of pictures, which evaluate measures"
-        raise CheckpointError(what, file=checkpoint.path, hint="lift takes one from joints")
     system: Any = systems.build(checkpoint.config)
     expected = jax.eval_shape(system.init, jax.random.key(0))
     checkpoints.check_variables(checkpoint.variables, expected, checkpoint.path)
@@ -87,7 +89,17 @@ def load(
 def make(
     system: Any, variables: Variables, detector: Detector, config: Any = None, name: str = ""
 ) -> Lifter:
-    """A lifter from a system, its variables and a detector of people's joints."""
+    """A lifter from a system, its variables and a detector of people's joints. A system of
+    pictures needs its config: how large people are in its crops."""
+    if isinstance(system, PicturesToSpace):
+
+        def see(variables: Variables, image: Any, camera: Any, height: Any) -> Any:
+            batch = {"image": image, "camera": camera, "height": height}
+            out = system.predict(variables, batch)
+            return out["xyz"], out["xy"], out["score"]
+
+        crops = Crops(system.size, float(config["data"]["person"]), jax.jit(see))
+        return Lifter(variables, None, detector, H36M17, config, name, crops)
 
     def lift(variables: Variables, xy: Any, score: Any, camera: Any, height: Any) -> Array:
         seen, sure = seen_joints(xy, score)
@@ -126,12 +138,15 @@ def poses(
     *,
     camera: ArrayLike,
     height: ArrayLike = MEAN_HEIGHT,
+    picture: np.ndarray | None = None,
 ) -> np.ndarray:
     """xyz (P, 17, 3) mm of people whose joints are known: xy (P, 17, 2) pixels of COCO's joints,
     NaN or score (P, 17) 0 where there is none.
 
-    P people of any frames; camera (4,) or (P, 4); height, mm, one for all or (P,). People without
-    any joint get NaN. Raises DataError for other shapes, and a camera or height that cannot be.
+    P people of any frames; camera (4,) or (P, 4); height, mm, one for all or (P,). A lifter from
+    pictures takes the people of one `picture` (H, W, 3) uint8, and their joints only say where to
+    look. People without any joint get NaN. Raises DataError for other shapes, and a camera or
+    height that cannot be, ConfigError where a picture is needed.
     """
     xy, score = np.asarray(xy, np.float32), np.asarray(score, np.float32)
     count = len(xy)
@@ -140,6 +155,12 @@ def poses(
         raise DataError(what, place="joints", hint="COCO's 17 joints of P people")
     lens = np.broadcast_to(checked_camera(camera), (count, 4))
     tall = np.broadcast_to(checked_height(height), (count,))
+    if lifter.crops is not None:
+        if picture is None:
+            what = "sees pictures: joints alone are not enough"
+            raise ConfigError(what, place=lifter.name or "lifter", hint="take one from joints")
+        return of_joints(lifter.crops, lifter.variables, picture, xy, score, lens, tall)
+    assert lifter.lift is not None
     if not count:
         return np.zeros((0, 17, 3), np.float32)
     # A program for each power of two, not for each number of people.
@@ -175,7 +196,7 @@ def people(
     tall = checked_height(MEAN_HEIGHT if height is None else height)
     if tall.ndim and len(tall) != len(joints):
         raise DataError(f"{len(tall)} heights for {len(joints)} people", place="height")
-    xyz = poses(lifter, joints, score, camera=lens, height=tall)
+    xyz = poses(lifter, joints, score, camera=lens, height=tall, picture=picture)
     degrees = f"assumed: {cameras.FIELD_OF_VIEW:g} degrees"
     words = {
         "scale": "mean adult" if height is None else "given height",

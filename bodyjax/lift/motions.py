@@ -15,7 +15,8 @@ from bodyjax import detect, geometry, skeleton
 from bodyjax.data.read_ahead import taken_ahead
 from bodyjax.data.video.files import open_video
 from bodyjax.detect.videos import FramePeople
-from bodyjax.lift.lifter import MEAN_HEIGHT, Lifter, checked_camera, poses
+from bodyjax.lift import crops
+from bodyjax.lift.lifter import MEAN_HEIGHT, Lifter, checked_camera, checked_height, poses
 from bodyjax.skeleton import COCO17, H36M17
 
 SHORTEST = 0.5
@@ -58,7 +59,8 @@ def video(
     on_bad: str = "raise",
     progress: Callable[[Iterable[Any], int], Iterable[Any]] = lambda frames, count: frames,
 ) -> Lifted:
-    """Everyone in a video, with the tracking and smoothing of detect.tracked.
+    """Everyone in a video, with the tracking and smoothing of detect.tracked. A lifter from
+    pictures looks at the video twice, first for the people.
 
     camera (4,): None: assumed (camera.assumed). height: mm, of all people. People whose score stays
     below the detector's least are left out like those seen for less than SHORTEST seconds. Raises
@@ -71,7 +73,13 @@ def video(
     frames = detect.tracked(lifter.detector, images, clip.times, COCO17)
     everyone = by_person(frames, clip.times, lifter.detector.settings.min_person)
     kept = [one for one in everyone if long_enough(one)]
-    lifted = [in_space(lifter, one, lens, height) for one in kept]
+    if lifter.crops is None:
+        lifted = [in_space(lifter, one, lens, height) for one in kept]
+    else:
+        tall = float(checked_height(height))
+        again = progress(taken_ahead(clip.iter_frames()), clip.frames) if kept else []
+        places = crops.over_frames(lifter.crops, lifter.variables, again, kept, lens, tall)
+        lifted = [placed(one, xyz, lens) for one, xyz in zip(kept, places, strict=True)]
     lifted.sort(key=lambda one: (-len(one.times), one.identity))
     return Lifted(lifted, len(everyone) - len(kept), lens, float(height))
 
@@ -109,8 +117,14 @@ def long_enough(motion: Motion) -> bool:
 
 
 def in_space(lifter: Lifter, motion: Motion, camera: np.ndarray, height: float) -> Motion:
-    """A motion in the picture with xyz and root."""
-    xyz = poses(lifter, motion.xy, motion.score, camera=camera, height=height)
+    """A motion in the picture with xyz and root, by a lifter from joints."""
+    return placed(
+        motion, poses(lifter, motion.xy, motion.score, camera=camera, height=height), camera
+    )
+
+
+def placed(motion: Motion, xyz: np.ndarray, camera: np.ndarray) -> Motion:
+    """A motion in the picture with xyz (F, 17, 3), and the place of the pelvis."""
     return motion._replace(xyz=xyz, root=roots(xyz, motion.xy, motion.score, camera))
 
 
