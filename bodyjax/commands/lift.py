@@ -161,13 +161,31 @@ def plot_file(table: str) -> Path:
 
 
 def _write_skeletons(options: argparse.Namespace, motions: list[Motion]) -> None:
-    """--bvh and --trc, and which file is whose."""
+    """--bvh and --trc, which file is whose, and what is not known in it."""
     from bodyjax.lift import bvh, trc
 
-    for name, write in ((options.bvh, bvh.write), (options.trc, trc.write)):
+    kinds = (
+        (options.bvh, bvh.write, "filled by straight lines"),
+        (options.trc, trc.write, "their cells are empty"),
+    )
+    for name, write, gaps in kinds:
         for file, motion in person_files(name, motions) if name else []:
             write(file, motion)
-            print(f"person {motion.identity + 1}: {file}", file=sys.stderr)
+            print(f"person {motion.identity + 1}: {file}{missing(motion, gaps)}", file=sys.stderr)
+
+
+def missing(motion: Motion, gaps: str) -> str:
+    """What a file of a person's bones lacks, in words; "" if nothing. gaps: what became of them."""
+    import numpy as np
+
+    from bodyjax.lift.motions import unknown
+
+    words, lost = "", int(unknown(motion).sum())
+    if lost:
+        words = f", {lost} of {len(motion.times)} frames unknown: {gaps}"
+    if not np.isfinite(motion.root).all(1).any():
+        words += ", the place before the camera is unknown: the pelvis stays at 0"
+    return words
 
 
 def person_files(name: str, motions: Sequence[Motion]) -> list[tuple[Path, Motion]]:

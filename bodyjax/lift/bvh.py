@@ -88,8 +88,9 @@ def write(file: str | PathLike[str], motion: Motion) -> None:
     """Writes one person: joints of h36m17 in cm, y up, z towards the camera, channels in the order
     Z, X, Y, at the constant rate of `motions.steady`.
 
-    The pelvis moves by root where it is known, else it stays at 0. Bones have the lengths of
-    `lengths`. Gaps are filled by `motions.filled`. DataError if it can't be written.
+    The pelvis moves by root; it stays at 0 if that is known in no frame. Bones have the lengths of
+    `lengths`. BVH knows no gaps: frames that are `motions.unknown` are filled by `motions.filled`.
+    DataError if it can't be written.
     """
     even, rate = steady(motion)
     length = lengths(even.xyz)

@@ -146,9 +146,17 @@ def _root(xyz: jax.Array, xy: jax.Array, visible: jax.Array, camera: jax.Array) 
     return geometry.perspective_root(xyz, cameras.plane(xy, camera), visible)
 
 
+def unknown(motion: Motion) -> np.ndarray:
+    """(F,) bool: frames in which a joint or the place of the pelvis is not known. Where that place
+    is known in no frame, it is not missed: joints are told from the pelvis then."""
+    lost = ~np.isfinite(motion.xyz).all((1, 2))
+    here = np.isfinite(motion.root).all(1)
+    return lost | ~here if here.any() else lost
+
+
 def filled(motion: Motion) -> Motion:
     """The motion without gaps, for files that know none: joints and places are interpolated over
-    time and held at the ends; a place that is never known is that of the camera, 0."""
+    time and held at the ends; a pelvis whose place is known in no frame stays at 0."""
     xyz = _over_time(motion.times, motion.xyz)
     return motion._replace(xyz=xyz, root=_over_time(motion.times, motion.root))
 
@@ -162,12 +170,13 @@ def _over_time(times: np.ndarray, values: np.ndarray) -> np.ndarray:
     return flat.reshape(values.shape)
 
 
-def steady(motion: Motion) -> tuple[Motion, float]:
-    """A filled motion at a constant rate from its first to its last frame, and that rate, the mean
-    of its own: files of motion capture know no other. xy and score are of the nearest frame."""
-    whole = filled(motion)
+def steady(motion: Motion, *, gaps: bool = False) -> tuple[Motion, float]:
+    """A motion at a constant rate from its first to its last frame, and that rate, the mean of its
+    own: files of motion capture know no other. Filled; with `gaps`, xyz is NaN where the nearest
+    frame is `unknown`. xy and score are of the nearest frame."""
+    whole, lost = filled(motion), unknown(motion) & gaps
     if len(motion.times) < 2:
-        return whole, 1.0
+        return _without(whole, lost), 1.0
     even = np.linspace(motion.times[0], motion.times[-1], len(motion.times))
     near = np.rint(np.interp(even, motion.times, np.arange(len(even)))).astype(int)
 
@@ -177,7 +186,12 @@ def steady(motion: Motion) -> tuple[Motion, float]:
         return np.stack(each, 1).reshape(values.shape)
 
     rate = (len(even) - 1) / float(even[-1] - even[0])
-    return whole._replace(
+    whole = whole._replace(
         times=even, xy=motion.xy[near], score=motion.score[near],
         xyz=resampled(whole.xyz), root=resampled(whole.root),
-    ), rate  # fmt: skip
+    )  # fmt: skip
+    return _without(whole, lost[near]), rate
+
+
+def _without(motion: Motion, lost: np.ndarray) -> Motion:
+    return motion._replace(xyz=np.where(lost[:, None, None], np.nan, motion.xyz))

@@ -18,10 +18,11 @@ def write(file: str | PathLike[str], motion: Motion) -> None:
     """Writes one person: 17 markers named like the joints of h36m17, mm, y up, z towards the
     camera, at the constant rate of `motions.steady`.
 
-    Places are from the camera where root is known, else from the pelvis. Gaps are filled by
-    `motions.filled`. DataError if it can't be written.
+    Places are from the camera, or from the pelvis where root is known in no frame. Cells of frames
+    that are `motions.unknown` are empty, which OpenSim's TRCFileAdapter (since 4.0) and tools for
+    tables read as NaN: a marker that was not seen. DataError if it can't be written.
     """
-    even, rate = steady(motion)
+    even, rate = steady(motion, gaps=True)
     places = y_up(even.xyz + even.root[:, None])
     count, joints = len(even.times), H36M17.joints
     names = [name for joint in joints for name in (joint, "", "")]
@@ -38,6 +39,6 @@ def write(file: str | PathLike[str], motion: Motion) -> None:
     ]
     seconds = even.times - even.times[0]
     for number, (time, row) in enumerate(zip(seconds, places.reshape(count, -1), strict=True)):
-        values = [f"{value:.3f}" for value in np.asarray(row).tolist()]
+        values = [f"{value:.3f}" if np.isfinite(value) else "" for value in row]
         lines.append("\t".join([str(number + 1), f"{time:.6f}", *values]))
     files.write_text(file, "\n".join(lines) + "\n")

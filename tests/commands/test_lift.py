@@ -150,3 +150,14 @@ def test_a_height_in_metres_is_refused(folder):
     for height in ("1.7", "0", "nan"):
         with pytest.raises(DataError, match=r"1\.7 m are 1700 mm"):
             run(folder, "--video", "@squat.mp4", "--height", height)
+
+
+def test_what_a_file_of_bones_lacks_is_counted_and_said():
+    motion, _ = simulated("squat", frames=12)
+    assert lift.missing(motion, "empty") == ""
+    xyz, root = motion.xyz.copy(), motion.root.copy()
+    xyz[3], root[3:5] = np.nan, np.nan
+    lost = motion._replace(xyz=xyz, root=root)
+    assert lift.missing(lost, "empty") == ", 2 of 12 frames unknown: empty"
+    root[:] = np.nan
+    assert lift.missing(motion._replace(root=root), "empty").endswith("the pelvis stays at 0")

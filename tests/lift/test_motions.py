@@ -70,6 +70,7 @@ def test_gaps_are_filled_and_times_made_even():
     np.testing.assert_allclose(whole.xyz[0], xyz[1])
     assert (whole.root == 0).all()
     assert np.isnan(xyz[7]).all()  # what was given stays
+    assert np.flatnonzero(motions.unknown(motion._replace(xyz=xyz))).tolist() == [0, 7]
     times = motion.times.copy()
     times[1:] += 0.02
     even, rate = motions.steady(motion._replace(times=times))
