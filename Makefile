@@ -1,6 +1,7 @@
 # make train   a movement classifier from nothing to its figures, on data made here
 # make test    what a change must pass; test-all: the tests of minutes as well; lint: no tests
 # make soak    kills a training fifty times and compares its end with that of one left alone
+# make demo    the page of docs/demo with its models, served on 127.0.0.1 (needs node; see there)
 # make notebooks   runs the notebooks of docs/ and keeps their outputs
 # make .venv   the environment alone (EXTRAS=test,cuda12 for a GPU); clean: remove what was made
 #
@@ -12,13 +13,15 @@ BIN := .venv/bin
 comma := ,
 STAMP := .venv/installed-$(subst $(comma),-,$(EXTRAS))
 JOBS ?= 2
+PHONE ?= phone
+RUNTIME := build/demo_runtime
 
 # One thread a test process: JOBS of them share the cores. Compiled programs are kept between runs.
 TEST_ENV := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 NPROC=1 MPLBACKEND=agg \
   JAX_PLATFORMS=$${JAX_PLATFORMS:-cpu} JAX_COMPILATION_CACHE_DIR=$(CURDIR)/.cache/jax \
   JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0.2
 
-.PHONY: train test test-all lint soak notebooks clean .venv
+.PHONY: train test test-all lint soak demo notebooks clean .venv
 
 train: $(STAMP)
 	$(BIN)/python -m launch.train --config configs/classifier.py
@@ -37,6 +40,14 @@ lint: $(STAMP)
 
 soak: $(STAMP)
 	PYTHONPATH=$(CURDIR) $(BIN)/python tools/soak_training.py --out runs/soak
+
+demo:
+	@command -v npm >/dev/null || { echo "error: make demo needs node and npm (on Debian: apt install npm)" >&2; exit 2; }
+	@$(MAKE) --no-print-directory .venv EXTRAS=test,onnx
+	mkdir -p $(RUNTIME)
+	cp docs/demo/package.json docs/demo/package-lock.json $(RUNTIME)
+	npm ci --prefix $(RUNTIME) --ignore-scripts --no-audit --no-fund
+	PYTHONPATH=$(CURDIR) $(BIN)/python tools/demo.py --checkpoint $(PHONE) --runtime $(RUNTIME)
 
 notebooks: $(STAMP)
 	$(TEST_ENV) PYTHONPATH=$(CURDIR) $(BIN)/jupyter-execute --inplace docs/notebooks/*.ipynb

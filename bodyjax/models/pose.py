@@ -270,6 +270,12 @@ class CenterPose(nn.Module):
         """Pixels of the largest stride."""
         return max(self.backbone.strides)
 
+    @property
+    def in_order(self) -> bool:
+        """Whether our joints are the heads' own: then nothing is picked, which costs exported
+        networks a step for each joint."""
+        return self.order == tuple(range(self.published))
+
     def setup(self) -> None:
         form, dtype = self.backbone.depthwise, self.dtype
         if self.stages:
@@ -303,12 +309,14 @@ class CenterPose(nn.Module):
         """Maps of the heads with S = 1 and no fields; `rest` (B, H, W, J) has the joints that the
         heads don't know."""
         known = nn.sigmoid(self.heatmap(features))
-        joints = [
-            known[..., c] if c >= 0 else jnp.broadcast_to(rest[..., j], known.shape[:-1])
-            for j, c in enumerate(self.order)
-        ]
-        joints.append(1.0 - jnp.max(jnp.stack(joints), axis=0))
-        heat = jnp.stack(joints, axis=-1)[None]
+        if not self.in_order:
+            joints = [
+                known[..., c] if c >= 0 else jnp.broadcast_to(rest[..., j], known.shape[:-1])
+                for j, c in enumerate(self.order)
+            ]
+            known = jnp.stack(joints, axis=-1)
+        ground = 1.0 - jnp.max(known, axis=-1, keepdims=True)
+        heat = jnp.concatenate([known, ground], axis=-1)[None]
         return Maps(
             heat,
             jnp.zeros((*heat.shape[:-1], 0)),
@@ -321,6 +329,8 @@ class CenterPose(nn.Module):
         """(B, H, W, 2 x published), y before x from the corner of the cell, as (B, H, W, J, 2), x
         before y from its centre. Joints without a channel: the mean of `between`, or 0."""
         table = places.reshape(*places.shape[:-1], self.published, 2)[..., ::-1] - 0.5
+        if self.in_order:
+            return table
         middle = 0.5 * (table[..., self.between[0], :] + table[..., self.between[1], :])
         rest = middle if fill else jnp.zeros_like(middle)
         joints = [table[..., c, :] if c >= 0 else rest for c in self.order]

@@ -1,0 +1,138 @@
+"""Builds the page of docs/demo into a folder, and serves it on this machine alone.
+
+python tools/demo.py [--checkpoint phone] [--scorer pushup] [--out build/demo] [--float32]
+    [--runtime FOLDER] [--no-serve] [--port 8000]
+
+The folder holds the page, its models (tools/demo_models.py), the runtime that `npm ci` fetched
+into --runtime (docs/demo/package-lock.json names it), and the runtime's licences.
+bodyjax.html in it is the same page as one file that opens from disk (tools/demo_single.py). Serving
+is on 127.0.0.1 only, with the headers that let the runtime use several threads. Exit codes: 0 done;
+2 a mistake in the input.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import shutil
+import sys
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+from bodyjax.errors import UserError
+
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "demo"
+RUNTIME = ("ort.wasm.bundle.min.mjs", "ort-wasm-simd-threaded.wasm")
+"""Files of onnxruntime-web that the page loads."""
+LICENCES = ("LICENSE", "ThirdPartyNotices.txt")
+"""Of onnxruntime, whose npm package lacks them; its wheel has them."""
+SINGLE = "bodyjax.html"
+ISOLATION = {
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Embedder-Policy": "require-corp",
+}
+
+
+def main(arguments: list[str]) -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--checkpoint", default="phone", help="a detector with heads alone")
+    parser.add_argument("--scorer", default="pushup", help="a scorer of one exercise")
+    parser.add_argument("--out", type=Path, default=Path("build/demo"))
+    parser.add_argument("--float32", action="store_true", help="weights in full precision")
+    parser.add_argument(
+        "--runtime", type=Path, default=Path("build/demo_runtime"), help="where npm ci was run"
+    )
+    parser.add_argument("--no-serve", action="store_true", help="build only")
+    parser.add_argument("--port", type=int, default=8000)
+    options = parser.parse_args(arguments)
+    try:
+        build(options)
+        if not options.no_serve:
+            serve(options.out, options.port)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def build(options: argparse.Namespace) -> None:
+    """Fills the folder --out. UserError if the runtime or a package is missing."""
+    from tools import demo_models, demo_single
+
+    out: Path = options.out
+    copy_page(out, options.runtime / "node_modules" / "onnxruntime-web" / "dist")
+    demo_models.write(options.checkpoint, options.scorer, out, float16=not options.float32)
+    page = demo_single.page(out)
+    (out / SINGLE).write_text(page, "utf-8")
+    print(f"{out / SINGLE}: {len(page) / 1e6:.1f} MB, opens from disk")
+
+
+def copy_page(out: Path, runtime: Path) -> None:
+    """The page, the runtime and its licences into a folder."""
+    missing = [name for name in RUNTIME if not (runtime / name).exists()]
+    if missing:
+        hint = "make demo fetches it: npm ci with docs/demo/package-lock.json"
+        raise UserError(f"lacks {', '.join(missing)}", file=runtime, hint=hint)
+    spec = importlib.util.find_spec("onnxruntime")
+    if spec is None or spec.origin is None:
+        raise UserError("onnxruntime is not installed", hint='pip install "bodyjax[onnx]"')
+    out.mkdir(parents=True, exist_ok=True)
+    for source in sorted(PAGE.iterdir()):
+        if source.suffix in (".html", ".css", ".mjs"):
+            shutil.copyfile(source, out / source.name)
+    for name in RUNTIME:
+        shutil.copyfile(runtime / name, out / name)
+    for name in LICENCES:
+        shutil.copyfile(Path(spec.origin).parent / name, out / f"onnxruntime-{name}")
+
+
+class Handler(SimpleHTTPRequestHandler):
+    """Files of one folder, with the types of modules and wasm and the headers of isolation."""
+
+    extensions_map = SimpleHTTPRequestHandler.extensions_map | {
+        ".mjs": "text/javascript",
+        ".wasm": "application/wasm",
+        ".onnx": "application/octet-stream",
+    }
+    headers_added = ISOLATION
+
+    def end_headers(self) -> None:
+        for name, value in self.headers_added.items():
+            self.send_header(name, value)
+        self.send_header("Cache-Control", "no-cache")
+        super().end_headers()
+
+    def log_message(self, *args: object) -> None:
+        """Nothing: a line for each of a page's twenty files says nothing."""
+
+
+class PlainHandler(Handler):
+    """The same without isolation, as most servers answer."""
+
+    headers_added: dict[str, str] = {}
+
+
+def server(folder: Path, port: int = 0, handler: type[Handler] = Handler) -> ThreadingHTTPServer:
+    """A server of a folder on 127.0.0.1, not started; port 0: any that is free."""
+    try:
+        return ThreadingHTTPServer(("127.0.0.1", port), partial(handler, directory=str(folder)))
+    except OSError as error:
+        hint = "name another one by --port"
+        raise UserError(f"port {port} can't be used: {error.strerror}", hint=hint) from error
+
+
+def serve(folder: Path, port: int) -> None:
+    """Serves a folder until Ctrl-C."""
+    with server(folder, port) as serving:
+        print(f"http://127.0.0.1:{serving.server_address[1]}/  (Ctrl-C ends it)", flush=True)
+        try:
+            serving.serve_forever()
+        except KeyboardInterrupt:
+            print()
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
