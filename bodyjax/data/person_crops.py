@@ -17,7 +17,7 @@ from bodyjax.data.pictures import rendered_people
 from bodyjax.data.pictures.labelled import Pictures
 from bodyjax.data.pictures.simulated3d import SimulatedPeople
 from bodyjax.data.poses3d.mocap import heights
-from bodyjax.data.poses3d.rendered import LEAST_AREA
+from bodyjax.data.poses3d.rendered import LEAST_AREA, checked
 from bodyjax.data.stream import Mixture, Stream
 from bodyjax.errors import ConfigError
 from bodyjax.sections import check
@@ -162,12 +162,14 @@ def height_of(xyz: np.ndarray) -> float:
 
 
 def deep_source(name: str, root: Path, part: str) -> Any:
-    """A 3D-labelled set of pictures in joints of h36m17."""
+    """A 3D-labelled set of pictures in joints of h36m17; DataError for labels that no one should
+    learn from (poses3d.rendered.checked)."""
     if name == "simulated":
         return SimulatedPeople(part, 20_000 if part == "train" else 200)
     if not (root / name).exists() or sets.recognise(root / name) != "people":
         what = f"no 3D-labelled set {name!r} in {root}"
         raise ConfigError(what, place="data.deep", hint="rendered people, or simulated")
+    checked(root / name)
     source = rendered_people.people(root / name, part, joints=H36M17, least_area=LEAST_AREA)
     return with_people(source)
 

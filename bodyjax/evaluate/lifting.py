@@ -105,17 +105,20 @@ def truth(people: Rows) -> np.ndarray:
 def mean_pose(data: str | PathLike[str]) -> np.ndarray | None:
     """The mean pose (17, 3) of a set's training part in heights; None if it has no such part."""
     try:
-        return rendered(data, "trainvalid").arrays["xyz"][:, :17].mean(0)
+        return np.nanmean(rendered(data, "trainvalid").arrays["xyz"][:, :17], axis=0)
     except DataError:
         return None
 
 
 def measured(people: Rows, xyz: np.ndarray, counted: np.ndarray | None = None) -> dict[str, Any]:
-    """metrics.Joints3D of poses (N, 17, 3) mm of people, of those `counted` (N,)."""
+    """metrics.Joints3D of poses (N, 17, 3) mm of people, of those `counted` (N,); labels that are
+    not known count nowhere."""
     metrics = Joints3D(H36M17)
     there = np.isfinite(xyz).all((1, 2))
     mask = np.ones(len(xyz), bool) if counted is None else counted
-    batch = {"xyz": truth(people), "visible": np.full(xyz.shape[:2], 2), "mask": mask}
+    labels = truth(people)
+    visible = np.where(np.isfinite(labels).all(-1), 2, 0)
+    batch = {"xyz": labels, "visible": visible, "mask": mask}
     filled = np.where(there[:, None, None], xyz, 0.0)  # nobody found: every joint at the pelvis
     return metrics.compute(jax.jit(metrics.update)(metrics.init(), {"xyz": filled}, batch))
 

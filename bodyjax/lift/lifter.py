@@ -22,6 +22,7 @@ from jax.typing import ArrayLike
 from bodyjax import camera as cameras
 from bodyjax import detect, systems
 from bodyjax.data.pictures.images import any_picture
+from bodyjax.data.poses3d.checks import HEIGHTS
 from bodyjax.detect import Detector
 from bodyjax.engine import checkpoint as checkpoints
 from bodyjax.engine.checkpoint import Checkpoint
@@ -36,9 +37,6 @@ Variables = Any
 MEAN_HEIGHT = 1700.0
 """Height of the mean adult, mm (NCD Risk Factor Collaboration 2016: women 1594, men 1713; taller in
 most places with cameras)."""
-
-HEIGHTS = (300.0, 2800.0)
-"""Heights of people, mm: a height in metres or centimetres lies outside."""
 
 
 @dataclass(frozen=True)

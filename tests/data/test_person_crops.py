@@ -163,3 +163,48 @@ def test_rendered_people_that_cannot_be_lifted(tmp_path):
     ):
         with pytest.raises(DataError, match=words):
             rendered(rendered_set(tmp_path / "deep", **changes), "all")
+
+
+def wrong(**changes):
+    """Arrays of `rendered_set`, changed."""
+    made = [SIMULATED[number] for number in range(4)]
+    xyz = np.stack([one["xyz"][0] for one in made])
+    lens = np.stack([one["camera"][0] for one in made])
+    return {name: change(xyz if name == "h36m_3d" else lens) for name, change in changes.items()}
+
+
+def set_at(array, place, value):
+    changed = array.copy()
+    changed[place] = value
+    return changed
+
+
+BAD = {
+    "no known joint": ({"h36m_3d": lambda a: set_at(a, 1, np.nan)}, "pose 1: joints that are not"),
+    "infinite": ({"h36m_3d": lambda a: set_at(a, (2, 3, 0), np.inf)}, "pose 2: joints that are"),
+    "16 joints": ({"h36m_3d": lambda a: a[:, :16]}, r"want h36m_3d \(4, 17, 3\), got"),
+    "metres": ({"h36m_3d": lambda a: a / 1000}, "look like metres: multiply by 1000"),
+    "no focal length": ({"image_K": lambda a: set_at(a, (1, 0), 0)}, "picture 1.png: a camera"),
+    "focal length NaN": ({"image_K": lambda a: set_at(a, (1, 0), np.nan)}, "picture 1.png: a cam"),
+    "height": ({"person_height_mm": lambda a: np.full(4, 1.7)}, r"person 0: 1.7 is no person's h"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_labels_in_space_that_cannot_be_are_one_line_for_both_kinds_of_lifters(name, tmp_path):
+    changes, said = BAD[name]
+    folder = rendered_set(tmp_path / "people", **wrong(**changes))
+    for opened in (
+        lambda: rendered(folder, "all"),
+        lambda: person_crops.deep_source("people", tmp_path, "trainvalid"),
+    ):
+        with pytest.raises(DataError, match=said) as error:
+            opened()
+        assert "\n" not in str(error.value)
+
+
+def test_a_single_unknown_joint_in_space_is_no_mistake(tmp_path):
+    folder = rendered_set(tmp_path / "people", **wrong(h36m_3d=lambda a: set_at(a, (1, 5), np.nan)))
+    people = rendered(folder, "all")
+    assert np.isnan(people.arrays["xyz"][1, 5]).all()
+    assert len(person_crops.deep_source("people", tmp_path, "trainvalid")) == 3

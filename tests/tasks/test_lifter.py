@@ -127,6 +127,10 @@ def test_measures_of_the_truth_of_a_mirror_and_of_nobody(tmp_path):
     assert lifting.measured(people, truth * [-1, 1, 1])["pa_mpjpe"] > 20
     nobody = np.full_like(truth, np.nan)
     assert lifting.measured(people, nobody)["mpjpe"] > 200
+    people.arrays["xyz"][1, 5] = np.nan  # a label that is not known counts nowhere
+    known = lifting.measured(people, truth)
+    assert known["mpjpe"] == 0
+    assert known["n"] == 4
     uneven = truth.copy()
     uneven[:, 13] += 80 * np.sign(uneven[:, 13] - uneven[:, 12])
     assert lifting.bone_agreement(uneven) < 1

@@ -12,6 +12,9 @@ from bodyjax.skeleton import H36M17
 ADULT_THIGH = (200.0, 650.0)
 """Millimetres; medians of whole sets of people, children included, lie between."""
 
+HEIGHTS = (300.0, 2800.0)
+"""Heights of people, mm: a height in metres or centimetres lies outside."""
+
 MIRRORED = 0.8
 """Share of poses whose chest and toes disagree with their sides from which a set is mirrored."""
 
@@ -41,6 +44,14 @@ def check(xyz: np.ndarray, file: str | PathLike[str]) -> None:
     if share > MIRRORED:
         what = f"{share:.0%} of the bent knees bend backwards: left and right are swapped"
         raise DataError(what, file=file, hint="swap the joints of both sides")
+
+
+def check_heights(height: np.ndarray, file: str | PathLike[str]) -> None:
+    """DataError unless heights (N,) are those of people in mm."""
+    least, most = HEIGHTS
+    for row in np.flatnonzero(~((height >= least) & (height <= most)))[:1]:
+        what = f"{height[row]:g} is no person's height in mm"
+        raise DataError(what, file=file, place=f"person {row}", hint="1.7 m are 1700 mm")
 
 
 def thighs(xyz: np.ndarray) -> np.ndarray:

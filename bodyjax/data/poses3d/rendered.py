@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from os import PathLike
 from pathlib import Path
 
@@ -37,24 +38,13 @@ def rendered(
     camera's axes; height (N,) mm; camera (N, 4); root (N, 3) mm, the pelvis in the camera's frame;
     box (N, 4) pixels; person (N,) the row in the file; xy (N, 16, 2) pixels and score (N, 16) in
     joints of lift16: what a detector found there, from the file `joints` (`found_joints`), 0 for
-    people that it lacks. Pixel centres are whole numbers. Raises DataError for missing arrays, a
-    focal length that is not above 0, and what poses3d.checks notices.
+    people that it lacks. Pixel centres are whole numbers. DataError as in `checked`.
     """
     file = Path(path) / "labels.npz"
-    table = read_arrays(file, KEYS)
-    people, pictures = len(table["person_image"]), len(table["image_name"])
-    wanted = {"h36m_3d": (people, 17, 3), "coco_3d": (people, 17, 3), "image_K": (pictures, 4)}
-    for name, shape in wanted.items():
-        if table[name].shape != shape:
-            raise DataError(f"want {name} {shape}, got {table[name].shape}", file=file)
+    table = checked(path)
     owner = table["person_image"]
     names = [str(name) for name in table["image_name"]]
-    camera = table["image_K"][owner].astype(np.float32) - np.array([0, 0, 0.5, 0.5], np.float32)
-    if not (camera[:, :2] > 0).all():
-        first = np.flatnonzero(~(camera[:, :2] > 0).all(1))[0]
-        what = "a camera whose focal length is not above 0"
-        raise DataError(what, file=file, place=f"picture {names[owner[first]]}")
-    checks.check(table["h36m_3d"], file)
+    camera = _cameras(table)
     pictures_of = named_part(part, names, table["image_split"] == "test")
     rows = np.flatnonzero(pictures_of[owner] & (table["person_area"] >= least_area))
     if not len(rows):
@@ -63,9 +53,9 @@ def rendered(
     root = table["h36m_3d"][rows, 0]
     points = np.concatenate([table["h36m_3d"][rows], table["coco_3d"][rows][:, nose_ears]], 1)
     height = table["person_height_mm"][rows].astype(np.float32)
-    found = np.zeros((people, 16, 3), np.float32)
+    found = np.zeros((len(owner), 16, 3), np.float32)
     if joints:
-        found = found_joints(joints, people)
+        found = found_joints(joints, len(owner))
     return Rows(
         {
             "xyz": ((points - root[:, None]) / height[:, None, None]).astype(np.float32),
@@ -82,6 +72,31 @@ def rendered(
         names=tuple(f"{names[owner[row]]} person {row}" for row in rows),
         heldout=(table["image_split"] == "test")[owner[rows]],
     )
+
+
+def checked(path: str | PathLike[str]) -> dict[str, np.ndarray]:
+    """The arrays of PATH/labels.npz. DataError for missing ones, other shapes, a focal length that
+    is not above 0, heights that are no person's in mm, and what poses3d.checks notices."""
+    file = Path(path) / "labels.npz"
+    table = read_arrays(file, KEYS)
+    people, pictures = len(table["person_image"]), len(table["image_name"])
+    wanted = {"h36m_3d": (people, 17, 3), "coco_3d": (people, 17, 3), "image_K": (pictures, 4)}
+    for name, shape in wanted.items():
+        if table[name].shape != shape:
+            raise DataError(f"want {name} {shape}, got {table[name].shape}", file=file)
+    bad = ~(table["image_K"][:, :2] > 0).all(1)
+    if bad.any():
+        what = "a camera whose focal length is not above 0"
+        raise DataError(what, file=file, place=f"picture {table['image_name'][bad.argmax()]}")
+    checks.check(table["h36m_3d"], file)
+    checks.check_heights(table["person_height_mm"], file)
+    return table
+
+
+def _cameras(table: Mapping[str, np.ndarray]) -> np.ndarray:
+    """The camera (N, 4) of each person, with the first pixel's centre at 0."""
+    camera = table["image_K"][table["person_image"]].astype(np.float32)
+    return camera - np.array([0, 0, 0.5, 0.5], np.float32)
 
 
 def found_joints(file: str | PathLike[str], people: int) -> np.ndarray:
