@@ -1,0 +1,135 @@
+"""A rule set on labelled clips: what it tells people whose exercise is known to be standard or not.
+
+    python -m bodyjax.bench.clip_rules --checkpoint lifter --data DATA --rules push_up --part rest
+
+DATA holds joints.npz (clip, standard, group) and videos/CLIP.mp4, as data/pushfit has them. Parts
+are by group: `rest` (group % 5 != 0) for choosing thresholds, `held` (group % 5 == 0) for saying
+how a choice came out. Clips go through the whole path of launch.lift, from video to prompts; of
+each the person who is seen longest counts. Prints JSON: of standard clips and of the others how
+many have somebody, in how many each rule speaks up, and of each parameter of the rules' peaks the
+median over the repetitions of a clip: its deciles over clips.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from tqdm import tqdm
+
+from bodyjax import lift
+from bodyjax.bench import rows
+from bodyjax.data.pictures.labelled import read_arrays
+from bodyjax.errors import ConfigError
+from bodyjax.lift import Lifter, parameters, rules
+from bodyjax.lift.rules import Rule
+
+HELD = 5
+"""One group in so many is held back."""
+DECILES = (10, 25, 50, 75, 90)
+
+
+class Clip(NamedTuple):
+    """A clip's name, whether it is standard, and its group of near copies."""
+
+    name: str
+    standard: bool
+    group: int
+
+
+class Told(NamedTuple):
+    """What a clip gave: the rules that spoke up, and {peak: the median over its repetitions}."""
+
+    spoke: frozenset[int]
+    peaks: dict[str, float]
+
+
+def clips(data: Path, part: str, most: int) -> list[Clip]:
+    """The clips of a part, at most `most` of each group and label, in the order of the file."""
+    if part not in ("rest", "held"):
+        raise ConfigError(f"no part {part!r}", place="--part", hint="rest or held")
+    if most < 1:
+        raise ConfigError(f"{most} clips of a group", place="--most", hint="1 or more")
+    table = read_arrays(data / "joints.npz", ("clip", "standard", "group"))
+    found: list[Clip] = []
+    for name, standard, group in zip(table["clip"], table["standard"], table["group"], strict=True):
+        one = Clip(str(name), bool(standard), int(group))
+        alike = sum(other[1:] == one[1:] for other in found)
+        if (one.group % HELD == 0) == (part == "held") and alike < most:
+            found.append(one)
+    return found
+
+
+def told(lifter: Lifter, video: Path, chosen: Sequence[Rule]) -> Told | None:
+    """What the rules say of the person who is seen longest; None without anybody."""
+    motions = lift.video(lifter, video, on_bad="skip").motions
+    if not motions:
+        return None
+    values = parameters.measure(motions[0])
+    spoke = rules.events(chosen, 1, motions[0].times, values)
+    peaks = {}
+    for name in {rule.parameter for rule in chosen} & set(parameters.PEAKS):
+        every = np.unique(values[name][np.isfinite(values[name])])
+        if len(every):
+            peaks[name] = float(np.median(every))
+    return Told(frozenset(chosen.index(event.rule) for event in spoke), peaks)
+
+
+def summary(every: Sequence[tuple[Clip, Told | None]], chosen: Sequence[Rule]) -> dict[str, Any]:
+    """Counts and deciles, of standard clips and of the others."""
+    report: dict[str, Any] = {}
+    for label, standard in (("standard", True), ("not standard", False)):
+        mine = [one for clip, one in every if clip.standard == standard]
+        seen = [one for one in mine if one is not None]
+        peaks = {}
+        for name in sorted({name for one in seen for name in one.peaks}):
+            values = [one.peaks[name] for one in seen if name in one.peaks]
+            cut = np.percentile(values, DECILES).round(1).tolist()
+            peaks[name] = {"clips": len(values)} | dict(zip(map(str, DECILES), cut, strict=True))
+        report[label] = {
+            "clips": len(mine),
+            "with somebody": len(seen),
+            "rules": {
+                rule.text: sum(number in one.spoke for one in seen)
+                for number, rule in enumerate(chosen)
+            },
+            "peaks": peaks,
+        }
+    return report
+
+
+def measure(checkpoint: str, data: Path, name: str, part: str, most: int) -> dict[str, Any]:
+    """The report on a part of the clips."""
+    chosen = rules.read(name)
+    found = clips(data, part, most)
+    lifter = lift.load(checkpoint)
+    every = [
+        (clip, told(lifter, data / "videos" / f"{clip.name}.mp4", chosen))
+        for clip in tqdm(found, unit="clip", disable=not sys.stderr.isatty())
+    ]
+    groups = len({clip.group for clip in found})
+    return {"part": part, "groups": groups, "most": most, **summary(every, chosen)}
+
+
+def main(arguments: list[str]) -> None:
+    parser = argparse.ArgumentParser(prog="bodyjax.bench.clip_rules", description=__doc__)
+    parser.add_argument("--data", required=True, type=Path, help="folder of joints.npz and videos")
+    parser.add_argument("--rules", required=True, help="a rule file, or the name of a shipped set")
+    parser.add_argument("--part", required=True, help="rest (for choosing) or held")
+    parser.add_argument("--most", type=int, default=2, help="clips of a group and label")
+    parser.add_argument("--checkpoint", required=True, help="of lift.load")
+    parser.add_argument("--json", help="file for the figures")
+    options = parser.parse_args(arguments)
+
+    def run() -> dict[str, Any]:
+        return measure(options.checkpoint, options.data, options.rules, options.part, options.most)
+
+    rows.print_json(parser, run, options.json)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
