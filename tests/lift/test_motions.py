@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
+import jax
 import numpy as np
 import pytest
 
-from bodyjax import lift
+from bodyjax import camera as cameras
+from bodyjax import lift, systems
 from bodyjax.data.video.writing import write_video
 from bodyjax.detect.videos import FramePeople
 from bodyjax.errors import DataError
 from bodyjax.lift import motions
-from tests.lift.simulated_motion import simulated
+from bodyjax.score import scorer
+from bodyjax.skeleton import COCO17
+from configs import lifter
+from tests.lift.simulated_motion import SIZE, simulated
+from tests.picture_sets import body, colour, knowing
 
 
 def frame(identities, score=0.9, bridged=False, value=10.0):
@@ -80,6 +88,27 @@ def test_gaps_are_filled_and_times_made_even():
     same, rate = motions.steady(motion)
     assert rate == pytest.approx(15)
     np.testing.assert_allclose(same.xyz, motion.xyz, atol=1e-6)
+
+
+def test_people_are_followed_and_smoothed_as_scoring_does_it(tmp_path):
+    """The same joints go into space and into scoring: smoothed, so that poses jump less."""
+    motion, _ = simulated("squat", seed=2, frames=16, fps=12.0)
+    places = motion.xy * (40 / SIZE[1]) * 0.9
+    shaken = places + np.random.default_rng(0).normal(0, 1.0, places.shape)
+    detector = knowing({n + 1: [body(pose)] for n, pose in enumerate(shaken)})
+    frames = [np.full((40, 50, 3), colour(n + 1), np.uint8) for n in range(16)]
+    write_video(tmp_path / "a.mp4", np.stack(frames), 12)
+    config = lifter.get_config("maps")
+    config.model.update({"width": 16, "blocks": 1})
+    system = systems.build(config)
+    made = lift.make(system, jax.jit(system.init)(jax.random.key(0)), detector)
+    (lifted,) = lift.video(made, tmp_path / "a.mp4").motions
+    scoring = SimpleNamespace(detector=detector, system=SimpleNamespace(skeleton=COCO17))
+    (track,) = scorer.tracks(scoring, tmp_path / "a.mp4")
+    np.testing.assert_allclose(lifted.xy, track.xy, atol=1e-4)
+    raw = lift.poses(made, shaken, lifted.score, camera=cameras.assumed((40, 50)))
+    jumps = [np.linalg.norm(np.diff(xyz, 2, axis=0), axis=-1).mean() for xyz in (lifted.xyz, raw)]
+    assert jumps[0] < 0.7 * jumps[1]
 
 
 def test_impossible_cameras_are_refused(tmp_path):
