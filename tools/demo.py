@@ -16,16 +16,21 @@ import argparse
 import importlib.util
 import shutil
 import sys
+from collections.abc import Mapping
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import ClassVar
 
 from bodyjax.errors import UserError
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "demo"
 RUNTIME = ("ort.wasm.bundle.min.mjs", "ort-wasm-simd-threaded.wasm")
 """Files of onnxruntime-web that the page loads."""
-LICENCES = ("LICENSE", "ThirdPartyNotices.txt")
+LICENCES = {
+    "LICENSE": "onnxruntime-LICENSE.txt",
+    "ThirdPartyNotices.txt": "onnxruntime-notices.txt",
+}
 """Of onnxruntime, whose npm package lacks them; its wheel has them."""
 SINGLE = "bodyjax.html"
 ISOLATION = {
@@ -85,8 +90,8 @@ def copy_page(out: Path, runtime: Path) -> None:
             shutil.copyfile(source, out / source.name)
     for name in RUNTIME:
         shutil.copyfile(runtime / name, out / name)
-    for name in LICENCES:
-        shutil.copyfile(Path(spec.origin).parent / name, out / f"onnxruntime-{name}")
+    for name, ours in LICENCES.items():
+        shutil.copyfile(Path(spec.origin).parent / name, out / ours)
 
 
 class Handler(SimpleHTTPRequestHandler):
@@ -97,7 +102,7 @@ class Handler(SimpleHTTPRequestHandler):
         ".wasm": "application/wasm",
         ".onnx": "application/octet-stream",
     }
-    headers_added = ISOLATION
+    headers_added: ClassVar[Mapping[str, str]] = ISOLATION
 
     def end_headers(self) -> None:
         for name, value in self.headers_added.items():
@@ -112,7 +117,7 @@ class Handler(SimpleHTTPRequestHandler):
 class PlainHandler(Handler):
     """The same without isolation, as most servers answer."""
 
-    headers_added: dict[str, str] = {}
+    headers_added: ClassVar[Mapping[str, str]] = {}
 
 
 def server(folder: Path, port: int = 0, handler: type[Handler] = Handler) -> ThreadingHTTPServer:

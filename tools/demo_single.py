@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import graphlib
 import hashlib
+import html
 import re
 from pathlib import Path
 
@@ -22,6 +23,7 @@ ASSETS = (
     "ort.wasm.bundle.min.mjs",
     "ort-wasm-simd-threaded.wasm",
 )
+LICENCES = ("onnxruntime-LICENSE.txt", "onnxruntime-notices.txt")
 START = "app.mjs"
 IMPORT = re.compile(r'^import\s+\{[^}]*\}\s+from\s+"\./([\w.-]+)";\n', re.MULTILINE)
 NAMED = re.compile(r"^(?:export )?(?:async )?(?:function\*?|const|let|class) (\w+)", re.MULTILINE)
@@ -30,31 +32,39 @@ NAMED = re.compile(r"^(?:export )?(?:async )?(?:function\*?|const|let|class) (\w
 def page(folder: Path) -> str:
     """The one file, of a folder that tools/demo.py has filled."""
     script = joined(folder)
-    html = (folder / "index.html").read_text("utf-8")
+    text = (folder / "index.html").read_text("utf-8")
     style = (folder / "page.css").read_text("utf-8")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     policy = (
         f"default-src 'none'; script-src 'sha256-{digest}' blob: 'wasm-unsafe-eval'; "
-        "style-src 'unsafe-inline'; img-src blob: data:; media-src blob:; connect-src blob:; "
+        "style-src 'unsafe-inline'; img-src blob: data:; media-src blob:; connect-src 'none'; "
         "base-uri 'none'; form-action 'none'"
     )
-    html = replaced(html, r'(<meta http-equiv="Content-Security-Policy" content=")[^"]*', policy)
-    html = replaced(html, r'()<link rel="stylesheet" href="page.css">', f"<style>{style}</style>")
+    text = replaced(text, r'(<meta http-equiv="Content-Security-Policy" content=")[^"]*', policy)
+    text = replaced(text, r'()<link rel="stylesheet" href="page.css">', f"<style>{style}</style>")
     inside = "\n".join(
         f'<script type="application/octet-stream;base64" id="{name}">'
         f"{base64.b64encode((folder / name).read_bytes()).decode()}</script>"
         for name in ASSETS
     )
+    text = replaced(text, r'()<p id="licences">(?:.|\n)*?</p>', licences(folder))
     whole = f'{inside}\n<script type="module">{script}</script>'
-    return replaced(html, r'()<script type="module" src="app.mjs"></script>', whole)
+    return replaced(text, r'()<script type="module" src="app.mjs"></script>', whole)
 
 
-def replaced(html: str, pattern: str, text: str) -> str:
+def licences(folder: Path) -> str:
+    """The runtime's licence and notices, folded in."""
+    texts = [(folder / name).read_text("utf-8", "replace") for name in LICENCES]
+    inside = "\n\n".join(html.escape(text) for text in texts)
+    return f"<details><summary>Licences of the runtime</summary><pre>{inside}</pre></details>"
+
+
+def replaced(text: str, pattern: str, new: str) -> str:
     """The page with the one place that fits the pattern replaced, its first group kept."""
-    html, count = re.subn(pattern, lambda found: found.group(1) + text, html)
+    text, count = re.subn(pattern, lambda found: found.group(1) + new, text)
     if count != 1:
         raise UserError(f"index.html has {count} places of {pattern}", hint="there should be one")
-    return html
+    return text
 
 
 def joined(folder: Path) -> str:

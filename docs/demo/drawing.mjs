@@ -3,11 +3,13 @@
 
 const COLOURS = { left: "#ffb000", right: "#4fc3ff", middle: "#ffffff" };
 const SHOWN = 0.15; // least score of a joint that is drawn
-const LARGEST = 1280; // pixels of the drawn picture's longer side
+const [SMALLEST, LARGEST] = [640, 1280]; // pixels of the drawn picture's longer side
 
-/** Size in pixels at which a picture is shown: as it is, or smaller. */
+/** Size in pixels at which a picture is drawn: as it is, or scaled so that lines are fine on a small
+ * one and a large one costs no time. */
 export function shownSize(width, height) {
-  const scale = Math.min(1, LARGEST / Math.max(width, height));
+  const longer = Math.max(width, height);
+  const scale = Math.min(Math.max(longer, SMALLEST), LARGEST) / longer;
   return [Math.max(1, Math.round(width * scale)), Math.max(1, Math.round(height * scale))];
 }
 

@@ -9,14 +9,23 @@ from ml_collections import ConfigDict
 
 from bodyjax import systems
 from bodyjax.engine import checkpoint
+from bodyjax.errors import UserError
 from configs.pose import get_config
 from tests.documents import ROOT
 from tests.export import needs
 from tests.random_variables import drawn
-from tools import demo
+from tools import demo, demo_browser
 
 RUNTIME = Path(os.environ.get("BODYJAX_DEMO_RUNTIME", ROOT / "build" / "demo_runtime"))
 BACKBONE = "mobilenet_v2_short_1_0"
+
+
+def browser():
+    """Skips without Chromium."""
+    try:
+        demo_browser.program()
+    except UserError as error:
+        pytest.skip(str(error))
 
 
 def dist():

@@ -1,15 +1,19 @@
 """A headless Chromium, driven by its DevTools protocol through two pipes: no port, no package."""
 
+from __future__ import annotations
+
 import base64
 import json
 import os
 import select
 import shutil
 import subprocess
+import sys
 import time
 from pathlib import Path
+from typing import Any
 
-import pytest
+from bodyjax.errors import UserError
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 ARGUMENTS = (
@@ -24,39 +28,44 @@ PATIENCE = 240.0
 """Seconds for a step, on a machine that does much else."""
 
 
-def found():
-    """The path of a Chromium; skips without one."""
+LAUNCH = (
+    "import fcntl, os, sys; "
+    "ends = [fcntl.fcntl(int(end), fcntl.F_DUPFD, 10) for end in sys.argv[1:3]]; "
+    "os.dup2(ends[0], 3); os.dup2(ends[1], 4); os.execv(sys.argv[3], sys.argv[3:])"
+)
+"""Puts the ends of two pipes where the browser looks for them: file descriptors 3 and 4."""
+
+
+def program() -> str:
+    """The path of a Chromium. UserError if there is none."""
     path = next((found for name in NAMES if (found := shutil.which(name))), None)
     if path is None:
-        pytest.skip("Chromium is not installed (Debian: apt install chromium)")
+        raise UserError("Chromium is not installed", hint="on Debian: apt install chromium")
     return path
 
 
 class Chromium:
     """A browser with an empty profile in `folder`; ends with the `with` block."""
 
-    def __init__(self, folder, *arguments):
+    def __init__(self, folder: Path, *arguments: str) -> None:
         to_browser, self.write = os.pipe()
         self.read, from_browser = os.pipe()
 
-        def pipes():  # 3 and 4 are where the browser looks for them
-            ends = [os.dup(to_browser), os.dup(from_browser)]
-            for end, number in zip(ends, (3, 4), strict=True):
-                os.dup2(end, number)
-
+        ends = (to_browser, from_browser)
+        command = [program(), *ARGUMENTS, f"--user-data-dir={folder / 'profile'}", *arguments]
         self.process = subprocess.Popen(
-            [found(), *ARGUMENTS, f"--user-data-dir={folder / 'profile'}", *arguments],
-            preexec_fn=pipes, close_fds=False, stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
+            [sys.executable, "-S", "-c", LAUNCH, *map(str, ends), *command],
+            pass_fds=ends, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         )  # fmt: skip
         for end in (to_browser, from_browser):
             os.close(end)
-        self.number, self.rest, self.events = 0, b"", []
+        self.number, self.rest = 0, b""
+        self.events: list[dict[str, Any]] = []
 
-    def __enter__(self):
+    def __enter__(self) -> Chromium:
         return self
 
-    def __exit__(self, *error):
+    def __exit__(self, *error: object) -> None:
         self.process.terminate()
         try:
             self.process.wait(20)
@@ -66,7 +75,7 @@ class Chromium:
         for end in (self.write, self.read):
             os.close(end)
 
-    def send(self, method, session="", **parameters):
+    def send(self, method: str, session: str = "", **parameters: Any) -> dict[str, Any]:
         """The result of a command; events that come meanwhile are kept."""
         self.number += 1
         message = {"id": self.number, "method": method, "params": parameters}
@@ -76,12 +85,15 @@ class Chromium:
         end = time.monotonic() + PATIENCE
         while True:
             answer = self.receive(end - time.monotonic())
-            assert answer is not None, f"no answer to {method}"
+            if answer is None:
+                raise UserError(f"the browser gives no answer to {method}")
             if answer.get("id") == self.number:
-                assert "error" not in answer, (method, answer["error"])
-                return answer["result"]
+                if "error" in answer:
+                    raise UserError(f"the browser refuses {method}: {answer['error']['message']}")
+                found: dict[str, Any] = answer["result"]
+                return found
 
-    def receive(self, seconds):
+    def receive(self, seconds: float) -> dict[str, Any] | None:
         """The next message, None if there is none; keeps it if it is an event."""
         while b"\0" not in self.rest:
             ready, _, _ = select.select([self.read], [], [], max(seconds, 0))
@@ -95,7 +107,7 @@ class Chromium:
             self.events.append(message)
         return message
 
-    def page(self, url):
+    def page(self, url: str) -> Page:
         """A new page at an address, loaded."""
         made = Page(self)
         made.send("Page.navigate", url=url)
@@ -106,7 +118,7 @@ class Chromium:
 class Page:
     """A tab."""
 
-    def __init__(self, browser):
+    def __init__(self, browser: Chromium) -> None:
         self.browser = browser
         target = browser.send("Target.createTarget", url="about:blank")["targetId"]
         attached = browser.send("Target.attachToTarget", targetId=target, flatten=True)
@@ -114,46 +126,50 @@ class Page:
         for domain in ("Page", "Runtime", "Log", "Network", "DOM"):
             self.send(f"{domain}.enable")
 
-    def send(self, method, **parameters):
+    def send(self, method: str, **parameters: Any) -> dict[str, Any]:
         return self.browser.send(method, self.session, **parameters)
 
-    def value(self, expression):
+    def value(self, expression: str) -> Any:
         """What an expression of JavaScript gives, awaited."""
         answer = self.send(
             "Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True,
             userGesture=True,
         )  # fmt: skip
-        assert "exceptionDetails" not in answer, answer["exceptionDetails"]
+        if "exceptionDetails" in answer:
+            thrown = answer["exceptionDetails"].get("exception", {}).get("description", "?")
+            raise UserError(f"{expression}: {thrown}")
         return answer["result"].get("value")
 
-    def wait(self, expression):
+    def wait(self, expression: str) -> None:
         """Waits until an expression is true."""
         end = time.monotonic() + PATIENCE
         while not self.value(expression):
-            assert time.monotonic() < end, (expression, self.text("status"), self.complaints())
+            if time.monotonic() > end:
+                said = [self.text("status"), *self.complaints()]
+                raise UserError(f"never true: {expression}; the page says {said}")
             time.sleep(0.1)
 
-    def text(self, name):
+    def text(self, name: str) -> str | None:
         """The text of the element with this id."""
         return self.value(f"document.getElementById('{name}')?.textContent")
 
-    def choose(self, file):
+    def choose(self, file: Path) -> None:
         """Takes a file in the page's input, as a reader does."""
         root = self.send("DOM.getDocument")["root"]["nodeId"]
         node = self.send("DOM.querySelector", nodeId=root, selector="#file")["nodeId"]
         self.send("DOM.setFileInputFiles", nodeId=node, files=[str(file)])
 
-    def click(self, name):
+    def click(self, name: str) -> None:
         self.value(f"document.getElementById('{name}').click()")
 
-    def events(self, method):
+    def events(self, method: str) -> list[dict[str, Any]]:
         return [
             event["params"]
             for event in self.browser.events
             if event["method"] == method and event.get("sessionId") == self.session
         ]
 
-    def complaints(self):
+    def complaints(self) -> list[str]:
         """Everything on the console, and errors that nobody caught."""
         logged = [event["entry"]["text"] for event in self.events("Log.entryAdded")]
         said = [
@@ -166,15 +182,15 @@ class Page:
         ]
         return logged + said + thrown
 
-    def requests(self):
+    def requests(self) -> list[str]:
         """The addresses that the page asked for."""
         return [event["request"]["url"] for event in self.events("Network.requestWillBeSent")]
 
-    def screenshot(self, file):
+    def screenshot(self, file: Path) -> None:
         answer = self.send("Page.captureScreenshot", captureBeyondViewport=True)
         Path(file).write_bytes(base64.b64decode(answer["data"]))
 
-    def look(self, width, height, scheme="light"):
+    def look(self, width: int, height: int, scheme: str = "light") -> None:
         """Sets the size of the window in pixels and the colour scheme."""
         self.send(
             "Emulation.setDeviceMetricsOverride", width=width, height=height, mobile=False,
