@@ -31,10 +31,8 @@ BACKBONES = {
     160: "mobilenet_v2_short_6_4",
 }
 """By the side of the canvas: 0.13, 0.30 and 0.65 GFLOP."""
-STEPS = {96: (1000, 500), 128: (600, 400), 160: (400, 250)}
-"""Of students without and with a teacher in the step: 240 CPU seconds on one core."""
-
-
+STEPS = {96: (510, 430), 128: (375, 330), 160: (285, 255)}
+"""Of students without and with a teacher in the step: 2, 3 and 4 minutes of one core."""
 SMALL = {
     "skeleton": "body18", "backbone": "mobilenet_v2_fpn_1.5", "depthwise": "shifted",
     "frozen_blocks": 17, "heads": "center", "stride": 4, "stages": 2, "light": True, "width": 64,
