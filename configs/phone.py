@@ -82,7 +82,7 @@ def phone() -> dict[str, Any]:
         },
         "distill": {
             "teacher": "small", "model": SMALL, "stored": "", "alpha": 1.0, "alpha_end": 0.8,
-            "alpha_steps": steps, "pairing": "last", "hints": 1.0,
+            "alpha_steps": steps, "pairing": "last", "hints": 1.0, "agreement": 0.0,
         },
         "detect": {
             "size": side, "min_parts": 5, "max_peaks": 24, "threshold": 0.15, "fill_reach": 0.4,

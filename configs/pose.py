@@ -215,7 +215,8 @@ def _teacher(teacher: str, model: dict[str, Any]) -> dict[str, Any]:
     --teacher` made of sets of data.sets, in their place; a `teacher` must then be the one that made
     them, and `model` is not used. alpha goes linearly from `alpha` to `alpha_end` within
     `alpha_steps` steps; 0 steps: it stays `alpha`. hints: the weight in the teacher's loss of the
-    distance between features, for a `teacher` in the step (systems.hints)."""
+    distance between features; agreement: that of the student's own maps of neighbouring frames of
+    `data.unlabelled`; both for a `teacher` in the step (systems.hints, systems.agreement)."""
     return {
         "teacher": teacher,
         "model": model,
@@ -225,6 +226,7 @@ def _teacher(teacher: str, model: dict[str, Any]) -> dict[str, Any]:
         "alpha_steps": 0,
         "pairing": "last",
         "hints": 0.0,
+        "agreement": 0.0,
     }
 
 

@@ -73,7 +73,10 @@ def main(arguments: list[str]) -> int:
     options = parser.parse_args(arguments)
     handler = demo.PlainHandler if options.threads == 1 else demo.Handler
     try:
-        with demo.server(options.page, handler=handler) as server, tempfile.TemporaryDirectory() as at:
+        with (
+            demo.server(options.page, handler=handler) as server,
+            tempfile.TemporaryDirectory() as at,
+        ):
             threading.Thread(target=server.serve_forever, daemon=True).start()
             url = f"http://127.0.0.1:{server.server_address[1]}/"
             with Chromium(Path(at)) as browser:

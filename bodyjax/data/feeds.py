@@ -21,7 +21,7 @@ from bodyjax.data.pictures.labelled import Pictures
 from bodyjax.data.pictures.map_store import RECORD, MapStore
 from bodyjax.data.pictures.simulated import SimulatedPictures
 from bodyjax.data.pictures.teacher import Taught, TaughtByMaps, with_maps, with_teacher
-from bodyjax.data.pictures.unlabelled import check_taught, unlabelled_frames
+from bodyjax.data.pictures.unlabelled import WithNeighbours, check_taught, unlabelled_frames
 from bodyjax.data.sequences.array_sets import FILES
 from bodyjax.data.stream import Mixture, Stream, Transform
 from bodyjax.errors import ConfigError, DataError
@@ -171,6 +171,8 @@ def picture_feed(config: Mapping[str, Any], *, host: tuple[int, int] = (0, 1)) -
         transform = Taught(transform, bones.mirror)
     if maps:
         transform = TaughtByMaps(transform, next(iter(stores.values())).record.form)
+    if distill and distill.get("agreement"):
+        transform = WithNeighbours(transform)
     return Stream(
         source, transform, seed=config["seed"], batch_size=data["batch"],
         eval_source=held,

@@ -9,7 +9,8 @@ teacher is a larger network in `frozen`, run inside the step, or comes with the 
 maps: teacher_maps (B, h, w, J + 2L) float16 of its canvas, teacher_matrix (B, 2, 3) from the
 canvas' pixels to the picture's, teacher_known (B,) False for pictures without. Stored joints of one
 person: teacher_xy (B, J, 2), teacher_visible (B, J) and teacher_mask (B, J), joints about which the
-teacher says something (mask without visible: the joint is not visible).
+teacher says something (mask without visible: the joint is not visible). With agreement: neighbour,
+as image, the next frame of an unlabelled clip, and neighbour_known (B,).
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from bodyjax.engine import settings as engine_settings
 from bodyjax.metrics.pose import Keypoints, torso_of
 from bodyjax.models.pose import CenterPose, Maps, MultiStagePose
 from bodyjax.skeleton import Skeleton
-from bodyjax.systems import hints, pose_settings
+from bodyjax.systems import agreement, hints, pose_settings
 from bodyjax.systems.heads import head_losses, taught_losses
 from bodyjax.systems.moved_maps import MapForm, moved
 from bodyjax.systems.pose_network import Network, check, network
@@ -122,6 +123,9 @@ class Pose:
             spec["teacher_maps"] = ArraySpec((size, cells, cells, channels), "float16")
             spec["teacher_matrix"] = ArraySpec((size, 2, 3), "float32")
             spec["teacher_known"] = ArraySpec((size,), "bool")
+        elif self.teaching and self.teaching.agreement:
+            spec["neighbour"] = spec["image"]
+            spec["neighbour_known"] = ArraySpec((size,), "bool")
         elif self.teaching and self.teaching.network is None:
             spec["teacher_xy"] = ArraySpec((size, joints, 2), "float32")
             spec["teacher_visible"] = ArraySpec((size, joints), "uint8")
@@ -212,6 +216,10 @@ class Pose:
             metrics |= {name: (term, count) for name, term in terms.items()}
         if second is not None:
             total = total + second
+        if self.teaching is not None and self.teaching.agreement:
+            apart = agreement.of_frames(self.model, split(variables), batch, maps)
+            total = total + self.teaching.agreement * apart
+            metrics["disagreement"] = (apart, count)
         metrics["loss"] = (total, count)
         return total, Aux(metrics, statistics)
 
@@ -432,5 +440,5 @@ def teaching(config: Any, bones: Skeleton, dtype: Any) -> Teaching | None:
             check(fits, "pairing", "same", "last: stages differ", place)
     return Teaching(
         teacher, bones, distill.alpha, distill.alpha_end, distill.alpha_steps, distill.pairing,
-        maps, distill.hints,
+        maps, distill.hints, distill.agreement,
     )  # fmt: skip

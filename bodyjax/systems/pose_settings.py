@@ -42,7 +42,8 @@ class Distill:
     """`config.distill`: a teacher. teacher: a run or shipped weights of `model`, "" for the sets'
     stored joints; stored: a folder of stored maps, whose form is `maps` (detect.teacher_maps fills
     it in); alpha: share of the teacher's loss, to `alpha_end` within `alpha_steps` steps; hints:
-    the weight in it of the distance between features (systems.hints)."""
+    the weight in it of the distance between features (systems.hints); agreement: that of the
+    student's own maps of neighbouring frames (systems.agreement)."""
 
     teacher: str
     model: dict[str, Any]
@@ -53,6 +54,7 @@ class Distill:
     stored: str = ""
     maps: dict[str, Any] = field(default_factory=dict)
     hints: float = 0.0
+    agreement: float = 0.0
 
 
 LEAST = {
@@ -88,7 +90,8 @@ def distill(config: Any) -> Distill | None:
     steps = found.alpha_steps
     check(steps >= 0, "distill.alpha_steps", steps, "a whole number from 0 on")
     check(found.pairing in ("last", "same"), "distill.pairing", found.pairing, "last or same")
-    check(found.hints >= 0, "distill.hints", found.hints, "at least 0")
+    for name in ("hints", "agreement"):
+        check(getattr(found, name) >= 0, f"distill.{name}", getattr(found, name), "at least 0")
     fits = not found.hints or (found.teacher != "" and not found.stored)
     check(fits, "distill.hints", found.hints, "0: features come from a teacher in the step alone")
     return found

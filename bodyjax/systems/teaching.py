@@ -27,7 +27,8 @@ class Teaching:
     of the form `maps`, or stored joints.
 
     alpha is `start`, or goes linearly from `start` to `end` in the first `steps` steps. `pairing`:
-    see losses.distillation. `hints`: the weight of the teacher's features (systems.hints).
+    see losses.distillation. `hints`: the weight of the teacher's features (systems.hints);
+    `agreement`: that of the student's own maps of neighbouring frames (systems.agreement).
     """
 
     network: MultiStagePose | CenterPose | None
@@ -38,6 +39,7 @@ class Teaching:
     pairing: str = "last"
     maps: MapForm | None = None
     hints: float = 0.0
+    agreement: float = 0.0
 
     def alpha(self, step: Array) -> Array:
         if not self.steps:

@@ -1,14 +1,18 @@
 """Frames of clips without any label, for a teacher to speak of.
 
 Examples have the form of bodyjax.data.pictures.labelled, without people, and ignored as a whole:
-no label of theirs counts anywhere.
+no label of theirs counts anywhere. neighbour (H, W, 3) uint8: the next frame, of the last one
+itself.
 """
 
 from __future__ import annotations
 
+import copy
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -16,6 +20,7 @@ from bodyjax.data import video
 from bodyjax.data.clips.folder import ClipFolder, clips
 from bodyjax.data.pictures.labelled import FilePath, NoPictures
 from bodyjax.data.sequences.array_sets import VIDEOS, names_at
+from bodyjax.data.stream import Transform
 from bodyjax.errors import ConfigError
 from bodyjax.skeleton import COCO17, Skeleton
 
@@ -75,10 +80,13 @@ class UnlabelledFrames:
 
     def __getitem__(self, index: int) -> dict[str, np.ndarray]:
         opened = video.open_video(self.clips.files[self.clip[index]])
-        [image] = opened.read([self.frame[index]], threads=1)
+        first = int(self.frame[index])
+        last = min(first + 1, int(self.clips.lengths[self.clip[index]]) - 1)
+        image, *after = opened.read(sorted({first, last}), threads=1)
         joints, (high, wide) = len(self.skeleton.joints), image.shape[:2]
         return {
             "image": image,
+            "neighbour": after[0] if after else image,
             "xy": np.zeros((0, joints, 2), np.float32),
             "visible": np.zeros((0, joints), np.uint8),
             "boxes": np.zeros((0, 4), np.float32),
@@ -120,10 +128,33 @@ def unlabelled_frames(path: FilePath, *, on_bad: str = "raise") -> UnlabelledFra
     return UnlabelledFrames(opened, clip, frame, left_out=left_out)
 
 
-def check_taught(section: object, sets: object) -> None:
-    """ConfigError for unlabelled sets without a teacher in the step: nothing would be learnt from
-    them. section: `config.distill`; sets: `config.data.unlabelled`."""
-    network = section.get("teacher") if hasattr(section, "get") else None
-    if sets and not network:
+@dataclass(frozen=True)
+class WithNeighbours:
+    """A picture's transform that changes the next frame in the same way. Adds to the result of
+    `transform`: neighbour (H, W, 3) uint8, the picture itself for those without, and
+    neighbour_known."""
+
+    transform: Transform
+
+    def __call__(self, example: dict[str, Any], rng: np.random.Generator) -> dict[str, Any]:
+        again = copy.deepcopy(rng)  # the same random numbers
+        out = self.transform(example, rng)
+        known = "neighbour" in example
+        out["neighbour"] = out["image"]
+        if known:
+            twin = {**example, "image": example["neighbour"]}
+            out["neighbour"] = self.transform(twin, again)["image"]
+        out["neighbour_known"] = np.asarray(known)
+        return out
+
+
+def check_taught(distill: Any, unlabelled: Mapping[str, Any]) -> None:
+    """ConfigError for sets of `config.data.unlabelled` without a teacher in the step, from whom
+    alone something could be learnt, and for `distill.agreement` without such sets."""
+    hint = "set distill.teacher, or leave it {}"
+    if unlabelled and not (distill and distill["teacher"]):
         what = "frames without labels teach nothing without a teacher in the step"
-        raise ConfigError(what, place="data.unlabelled", hint="set distill.teacher, or leave it {}")
+        raise ConfigError(what, place="data.unlabelled", hint=hint)
+    if distill and distill.get("agreement") and not unlabelled:
+        what = "no set of data.unlabelled has neighbouring frames"
+        raise ConfigError(what, place="distill.agreement", hint="name one, or set it to 0")

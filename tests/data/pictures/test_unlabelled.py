@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from bodyjax.data import augment, feeds, video
-from bodyjax.data.pictures.unlabelled import EVERY, unlabelled_frames
+from bodyjax.data.pictures.unlabelled import EVERY, WithNeighbours, unlabelled_frames
 from bodyjax.errors import ConfigError, VideoError
 from bodyjax.skeleton import BODY18
 from configs.phone import get_config
@@ -108,3 +108,36 @@ def test_a_clip_that_can_t_be_read_is_named_or_left_out(films):
     assert len(source) == 3 * 3
     assert sum(source.left_out.values()) >= 1
     assert any("film1_walk" in line for line in source.bad)
+
+
+def test_a_neighbour_changes_in_the_same_way(films):
+    source = unlabelled_frames(films).to(BODY18)
+    transform = WithNeighbours(
+        feeds.TrainPicture((64, 64), 4, 2, {"canvas": 64, "mirror": BODY18.mirror})
+    )
+    example = source[1]
+    made = transform(example, np.random.default_rng(5))
+    assert made["neighbour_known"]
+    alone = transform.transform(example, np.random.default_rng(5))
+    np.testing.assert_array_equal(made["image"], alone["image"])
+    twin = {**example, "image": example["neighbour"]}
+    again = transform.transform(twin, np.random.default_rng(5))
+    np.testing.assert_array_equal(made["neighbour"], again["image"])
+    brighter = example["neighbour"].astype(int).mean() - example["image"].mean()
+    assert 5 < brighter < 15  # the next frame
+    lone = {name: part for name, part in example.items() if name != "neighbour"}
+    made = transform(lone, np.random.default_rng(5))
+    assert not made["neighbour_known"]
+    np.testing.assert_array_equal(made["neighbour"], made["image"])
+
+
+def test_agreement_without_neighbouring_frames_is_refused(films):
+    config = get_config("phone").to_dict()
+    config["data"] |= {"path": str(films.parent), "valid": "simulated", "sets": {"simulated": 1.0}}
+    config["distill"]["agreement"] = 1.0
+    with pytest.raises(ConfigError, match=r"distill\.agreement: no set of data\.unlabelled"):
+        feeds.picture_feed(config)
+    config["data"]["unlabelled"] = {"films": 0.5}
+    batch = next(feeds.picture_feed(config).train_batches(0))
+    assert batch["neighbour"].shape == batch["image"].shape
+    assert batch["neighbour_known"].sum() == 4
