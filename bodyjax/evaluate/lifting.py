@@ -42,8 +42,11 @@ def evaluate(
     split: str | None = None,
     *,
     progress: bool = True,
+    **settings: Any,
 ) -> dict[str, Any]:
     """Metrics of a lifter on rendered people at a path, of at least 400 visible pixels.
+
+    settings: of its detector, as lift.load takes them.
 
     split: "train", "valid", "trainvalid" or "test" (None: everybody). Keys: mpjpe, pa_mpjpe (mm),
     pck3d, auc3d, per_joint, "n": a crop by the labelled box of each person; whole_picture: the same
@@ -65,7 +68,7 @@ def evaluate(
         what = f"a set of {kind}; a lifter needs people in pictures"
         raise ConfigError(what, file=data, hint=hint)
     people = rendered(data, split or "all") if kind == "people" else None
-    lifter = checkpoint if isinstance(checkpoint, Lifter) else lift.load(loaded or checkpoint)
+    lifter = _lifter(loaded or checkpoint, settings)
     if people is None:
         return lifting_flat.evaluate(lifter, data, kind, split, progress=progress)
     by_box, whole = found_poses(lifter, data, people, progress)
@@ -83,6 +86,14 @@ def evaluate(
     report["split"] = dict(Counter("test" if held else "train" for held in people.heldout))
     report["checkpoint"] = lifter.name
     return report
+
+
+def _lifter(checkpoint: str | PathLike[str] | Checkpoint | Lifter, settings: Any) -> Lifter:
+    if not isinstance(checkpoint, Lifter):
+        return lift.load(checkpoint, **settings)
+    if settings:
+        raise ConfigError("settings of a loaded lifter can't be changed", hint="load it with them")
+    return checkpoint
 
 
 def _human36m(

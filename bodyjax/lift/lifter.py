@@ -66,8 +66,8 @@ def load(
     """A lifter from a run's folder, exported weights, or the name of shipped ones.
 
     detector: finds the people; by default the one that the config names, with its second look, or
-    another one (`second`), and `settings` of detect.Settings. Raises CheckpointError if there is no
-    checkpoint or it is no lifter, ConfigError for impossible settings.
+    another one (`second`, "" for none), and `settings` of detect.Settings. Raises CheckpointError
+    if there is no checkpoint or it is no lifter, ConfigError for impossible settings.
     """
     if not isinstance(checkpoint, Checkpoint):
         checkpoint = checkpoints.load(checkpoint, system="lifter")
@@ -76,7 +76,8 @@ def load(
     checkpoints.check_variables(checkpoint.variables, expected, checkpoint.path)
     if detector is None:
         model = checkpoint.config["model"]
-        chosen = {"second": model["second"] or None} | settings
+        chosen = {"second": model["second"]} | settings
+        chosen["second"] = chosen["second"] or None
         detector = detect.load(model["detector"], **chosen)
     elif settings:
         raise ConfigError("go with the detector given", place=f"settings {', '.join(settings)}")

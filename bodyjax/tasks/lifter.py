@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,11 @@ from bodyjax.engine.step import shapes
 from bodyjax.errors import CheckpointError, DataError
 from bodyjax.evaluate.lifting import evaluate as evaluate
 from bodyjax.lift import boxes, motions, parameters, records
-from bodyjax.tasks import Network, portable
+from bodyjax.tasks import Network, portable, prediction
 from bodyjax.train import start
+
+NAME = "lifter"
+"""The shipped weights."""
 
 FROM_DETECTOR = ("backbone", "pyramid")
 """Parts of a detector that a lifter from pictures starts with; its stages are new."""
@@ -149,3 +153,15 @@ def of_video(lifter: lift.Lifter, file: Path, on_bad: str, beat: Beat) -> Answer
     told = records.video(open_video(file, on_bad), lifted, values, [], {"scale": "mean adult"})
     scores = [float(motion.score.mean()) for motion in lifted.motions]
     return people_seen(len(scores), scores, without_path(told))
+
+
+def measure(
+    name: str, config: Any, variants: Callable[[str], Any], platform: str
+) -> Iterator[tuple[str, Callable[..., Iterator[Any]], tuple[Any, ...]]]:
+    """The shipped lifter from canvas to joints in space, and geometry beside NumPy and SciPy."""
+    from bodyjax.bench import space, training
+
+    yield f"{name}: training step", training.training, (name, config, platform)
+    yield f"{name}: prediction", prediction, (name, config, platform)
+    yield space.SPACE, space.space, (NAME, config, platform)
+    yield space.GEOMETRY, space.poses, (platform,)

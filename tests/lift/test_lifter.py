@@ -115,11 +115,23 @@ def small():
     return config
 
 
-def test_only_lifters_from_joints_are_loaded():
+def test_only_lifters_are_loaded():
     with pytest.raises(CheckpointError, match="system pose, not lifter"):
         lift.load("small")
     with pytest.raises(ConfigError, match="go with the detector"):
         lift.load("lifter", detector=SimpleNamespace(), size=128)
+
+
+def test_the_second_look_is_the_configs_or_another_one_or_none(monkeypatch):
+    asked = []
+    monkeypatch.setattr(detect, "load", lambda name, **settings: asked.append((name, settings)))
+    for settings in ({}, {"second": "other", "size": 192}, {"second": ""}):
+        lift.load("lifter", **settings)
+    assert asked == [
+        ("small", {"second": "large"}),
+        ("small", {"second": "other", "size": 192}),
+        ("small", {"second": None}),
+    ]
 
 
 def test_the_shipped_lifter_stands_a_person_up():
