@@ -4,6 +4,7 @@ cache folder."""
 from __future__ import annotations
 
 import codecs
+import errno
 import hashlib
 import json
 import os
@@ -165,7 +166,40 @@ def write_bytes(file: str | PathLike[str], data: bytes) -> None:
         with whole(file) as temporary:
             temporary.write_bytes(data)
     except OSError as error:
-        raise DataError(f"can't be written ({error.strerror})", file=file) from None
+        raise unwritten(file, error) from None
+
+
+_WHY = {
+    errno.ENOSPC: "is the disk full?",
+    errno.EDQUOT: "is the disk full?",
+    errno.EFBIG: "is the size of files limited (ulimit -f), or the disk full?",
+    errno.EROFS: "choose a folder that can be written",
+    errno.EACCES: "who may read and write there?",
+    errno.EPERM: "who may read and write there?",
+}
+"""Hints for the errors of writing that lie in the disk or the folder, not in the program."""
+
+
+def why_unwritten(error: BaseException) -> tuple[str, str] | None:
+    """What the system said when writing failed, and a hint; None if it was something else.
+
+    Libraries in C++ put the system's words into exceptions of their own, and NumPy says how many
+    numbers were written.
+    """
+    number = error.errno if isinstance(error, OSError) else None
+    if number is None:
+        text = str(error)
+        if isinstance(error, OSError) and text.endswith(" written"):
+            return text, _WHY[errno.ENOSPC]
+        number = next((known for known in _WHY if os.strerror(known) in text), None)
+    return None if number not in _WHY else (os.strerror(number), _WHY[number])
+
+
+def unwritten(file: str | PathLike[str], error: OSError) -> DataError:
+    """The error of a file that could not be written."""
+    found = why_unwritten(error)
+    what, hint = (error.strerror or str(error), None) if found is None else found
+    return DataError(f"can't be written ({what})", file=file, hint=hint)
 
 
 def read_text(file: str | PathLike[str]) -> str:

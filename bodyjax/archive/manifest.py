@@ -168,7 +168,7 @@ def begin(
             lines = [json.dumps(row._asdict()) + "\n" for row in part]
             files.write_text(out / "clips" / f"{key}.jsonl", "".join(lines))
     except OSError as error:
-        raise DataError(f"can't be written ({error.strerror})", file=out) from None
+        raise files.unwritten(out, error) from None
     words = {"format": FORMAT, **asdict(found)}
     files.write_text(out / FILE, json.dumps(words, indent=1) + "\n")
     return found
@@ -225,7 +225,7 @@ def locked(out: Path) -> Iterator[None]:
         out.mkdir(parents=True, exist_ok=True)
         lock = (out / LOCK).open("w")
     except OSError as error:
-        raise DataError(f"can't be written ({error.strerror})", file=out) from None
+        raise files.unwritten(out, error) from None
     with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

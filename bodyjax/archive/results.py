@@ -65,7 +65,7 @@ def writing(file: Path, kind: str) -> Iterator[Add]:
             with temporary.open("rb+") as written:
                 os.fsync(written.fileno())
     except OSError as error:
-        raise DataError(f"can't be written ({error.strerror})", file=file) from None
+        raise files.unwritten(file, error) from None
 
 
 @contextmanager

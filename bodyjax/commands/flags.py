@@ -7,7 +7,6 @@ import argparse
 import ast
 import atexit
 import difflib
-import errno
 import gc
 import importlib.util
 import inspect
@@ -24,15 +23,12 @@ from typing import Any
 from ml_collections import ConfigDict
 
 import bodyjax
-from bodyjax import config_history
+from bodyjax import config_history, files
 from bodyjax.errors import ConfigError, UserError
 
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 3
 """The same value as in bodyjax.engine.loop, which imports jax."""
-
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-"""Errors of writing that mean a full disk, or the end of what one may write."""
 
 STOPPED = "stopped; the same command goes on from what was saved, or starts over if nothing was"
 
@@ -61,8 +57,9 @@ def run(main: Callable[[list[str]], int], arguments: Sequence[str] | None = None
     gives one line and exit code 2; SIGTERM or Ctrl-C gives one line and exit code 3, and a further
     one ends the process at once.
 
-    A full disk, wherever it is met, is such an error. What libraries say while the process ends
-    does not follow our line. --debug anywhere on the line shows the traceback as well.
+    A full disk or a folder that can't be written, wherever it is met, is such an error. What
+    libraries say while the process ends does not follow our line. --debug anywhere on the line
+    shows the traceback as well.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
     debug = "--debug" in arguments
@@ -73,34 +70,36 @@ def run(main: Callable[[list[str]], int], arguments: Sequence[str] | None = None
     try:
         code = main(arguments)
     except (UserError, OSError) as error:
-        if isinstance(error, OSError) and not _is_full(error):
+        if isinstance(error, OSError) and files.why_unwritten(error) is None:
             raise
         if debug:
             traceback.print_exc()
         else:
             atexit.register(_quiet)
-        print(f"error: {_in_one_line(error)}", file=sys.stderr)
+        line = f"error: {_in_one_line(error)}"
         code = EXIT_USER_ERROR
     except KeyboardInterrupt:
         if debug:
             traceback.print_exc()
         for number in (signal.SIGTERM, signal.SIGINT):  # threads may still have work to finish
             signal.signal(number, signal.SIG_DFL)
-        print(STOPPED, file=sys.stderr)
+        line = STOPPED
         code = EXIT_INTERRUPTED
+    else:
+        sys.exit(code)
+    # What the error's frames held is freed now: of shared memory that is freed later, a process of
+    # Python's own would say after our line that it leaked.
+    gc.collect()
+    print(line, file=sys.stderr)
     sys.exit(code)
 
 
 def _in_one_line(error: UserError | OSError) -> str:
-    if isinstance(error, UserError):
+    found = files.why_unwritten(error)
+    if isinstance(error, UserError) or found is None:
         return str(error)
     where = f"{error.filename}: " if error.filename else ""
-    return f"{where}can't be written ({error.strerror or error}); is the disk full?"
-
-
-def _is_full(error: OSError) -> bool:
-    """Whether the disk is full; NumPy says so without a number."""
-    return error.errno in FULL or str(error).endswith(" written")
+    return f"{where}can't be read or written ({found[0]}); {found[1]}"
 
 
 def _quiet() -> None:

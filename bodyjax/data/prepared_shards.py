@@ -50,7 +50,7 @@ def begin(folder: Path, made_of: Mapping[str, Any]) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise DataError(f"can't be written ({error.strerror})", file=folder) from None
+        raise files.unwritten(folder, error) from None
     files.write_text(file, text)
 
 

@@ -9,6 +9,7 @@ grain.
 
 from __future__ import annotations
 
+import atexit
 import dataclasses
 import functools
 import hashlib
@@ -273,10 +274,25 @@ def _from_workers(
 
     if not flags.FLAGS.is_parsed():
         flags.FLAGS.mark_as_parsed()  # grain's workers read flags, also without absl's app.run
+    atexit.unregister(_finish_freeing)
+    atexit.register(_finish_freeing)
     positions = grain.MapDataset.range(first, last).map(read).batch(share, batch_fn=stack)
     ahead = grain.ReadOptions(num_threads=1, prefetch_buffer_size=1)
     options = grain.MultiprocessingOptions(num_workers=workers, per_worker_buffer_size=1)
     return iter(positions.to_iter_dataset(ahead).mp_prefetch(options, worker_init_fn=_start))
+
+
+def _finish_freeing() -> None:
+    """Waits for grain's thread that frees shared memory; what it has not freed when the process
+    ends, Python reports as leaked. Later arrays are freed where they are dropped."""
+    import grain
+
+    arrays = grain.multiprocessing.SharedMemoryArray
+    pool = getattr(arrays, "_del_thread_pool", None)
+    if pool is not None:
+        arrays._del_thread_pool = None
+        pool.close()
+        pool.join()
 
 
 def _start(index: int, count: int) -> None:

@@ -29,6 +29,8 @@ from bodyjax.engine.signals import Signals
 from bodyjax.engine.timing import Timer
 from bodyjax.errors import CheckpointError, ConfigError, DataError, UserError
 
+Batches = Generator[dict[str, jax.Array], None, None]
+
 EXIT_INTERRUPTED = 3
 """The exit code of a launcher after Interrupted."""
 
@@ -245,6 +247,12 @@ class _Fit:
 
     def _loop(self, start: int, signals: Signals) -> FitResult:
         batches = self._batches(start)
+        try:
+            return self._steps(start, signals, batches)
+        finally:
+            batches.close()  # also after an error: reading processes end, and leave nothing behind
+
+    def _steps(self, start: int, signals: Signals, batches: Batches) -> FitResult:
         timer = Timer(self.progress.seconds, start + 1)
         previous = last = None
         for step in range(start + 1, self.total + 1):
@@ -269,12 +277,11 @@ class _Fit:
                     saved = self._save(step, timer)
             # also at the last step: the caller would go on, with tests of what was trained
             if self._stopped(step, signals, last=bool(reason)):
-                batches.close()
+                batches.close()  # before the save, which may take long
                 stop = Interrupted(step, saved or self._save(step, timer))
                 self.report.say(str(stop))
                 raise stop
             if reason:
-                batches.close()
                 return self._finish(step, reason, timer)
         raise AssertionError("the loop ends by a reason")
 
@@ -284,7 +291,7 @@ class _Fit:
         # several processes have to stop at the same step: they agree at the log lines and the end
         return (last or _due(step, self.train.log_every)) and meshes.any_process(signals.caught)
 
-    def _batches(self, start: int) -> Generator[dict[str, jax.Array], None, None]:
+    def _batches(self, start: int) -> Batches:
         for index, batch in enumerate(self.feed.train_batches(start)):
             missing = self.batch_names - set(batch)
             if missing:

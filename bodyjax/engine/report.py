@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import json
 import sys
+import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -29,12 +31,10 @@ class Report:
         self._bar: Any = None
         if quiet:
             return
-        from tensorboardX import SummaryWriter
-
-        path = workdir / "metrics.jsonl"
-        cut_after(path, step)
-        self._lines = path.open("a", encoding="utf-8")
-        self._events = SummaryWriter(str(workdir / "events"), purge_step=step + 1 if step else None)
+        self._path = workdir / "metrics.jsonl"
+        cut_after(self._path, step)
+        self._lines = self._path.open("a", encoding="utf-8")
+        self._events = _Events(workdir / "events", step)
         if sys.stderr.isatty():
             from tqdm import tqdm
 
@@ -75,19 +75,61 @@ class Report:
             return
         if self._bar is not None:
             self._bar.close()
-        self._lines.close()
-        self._events.close()
+        for file in (self._lines, self._events):
+            with suppress(OSError):  # every line was flushed, or an error was raised there
+                file.close()
 
     def _write(self, kind: str, step: int, seconds: float, metrics: dict[str, Any]) -> None:
         if self._quiet:
             return
-        line = {"step": step, "kind": kind, "seconds": round(seconds, 3), **plain(metrics)}
-        self._lines.write(json.dumps(line) + "\n")
-        self._lines.flush()
-        for name, value in plain(metrics).items():
-            if isinstance(value, int | float):
-                self._events.add_scalar(f"{kind}/{name}", value, step)
-        self._events.flush()
+        values = plain(metrics)
+        line = {"step": step, "kind": kind, "seconds": round(seconds, 3), **values}
+        scalars = {name: x for name, x in values.items() if isinstance(x, int | float)}
+        try:
+            self._lines.write(json.dumps(line) + "\n")
+            self._lines.flush()
+            self._events.add(kind, step, scalars)
+        except OSError as error:
+            raise files.unwritten(self._path, error) from None
+
+
+class _Events:
+    """An event file of TensorBoard, written in the calling thread: the thread of tensorboardX'
+    SummaryWriter dies on a full disk with a traceback of its own, and leaves its caller waiting.
+
+    `step` is where the run resumes: TensorBoard hides what an earlier process wrote after it.
+    """
+
+    def __init__(self, folder: Path, step: int) -> None:
+        from tensorboardX.event_file_writer import EventsWriter
+
+        folder.mkdir(exist_ok=True)
+        self._file = EventsWriter(str(folder / "events"))
+        if step:
+            self._add(step=step + 1, file_version="brain.Event:2")
+            self._add(
+                step=step + 1, session_log=_proto().SessionLog(status=_proto().SessionLog.START)
+            )
+
+    def add(self, kind: str, step: int, scalars: dict[str, float]) -> None:
+        """Scalars under the names KIND/NAME, on the disk when it returns."""
+        from tensorboardX.summary import scalar
+
+        for name, value in scalars.items():
+            self._add(step=step, summary=scalar(f"{kind}/{name}", value))
+        self._file.flush()
+
+    def close(self) -> None:
+        self._file.close()
+
+    def _add(self, **fields: Any) -> None:
+        self._file.write_event(_proto().Event(wall_time=time.time(), **fields))
+
+
+def _proto() -> Any:
+    from tensorboardX.proto import event_pb2
+
+    return event_pb2
 
 
 def cut_after(path: Path, step: int) -> None:

@@ -27,7 +27,7 @@ import jax.numpy as jnp
 import bodyjax
 from bodyjax import config_history, files
 from bodyjax.engine import mesh as meshes
-from bodyjax.engine import seals, trees
+from bodyjax.engine import orbax_noise, seals, trees
 from bodyjax.errors import CheckpointError
 
 KINDS = ("newest", "best")
@@ -40,6 +40,7 @@ class Run:
     def __init__(self, workdir: Path, keep: int) -> None:
         import orbax.checkpoint as ocp
 
+        orbax_noise.hide()
         self.workdir, self._keep = workdir.absolute(), keep
         options = ocp.CheckpointManagerOptions(
             enable_async_checkpointing=False, cleanup_tmp_directories=True
@@ -60,15 +61,13 @@ class Run:
         flat = {"model": trees.flatten(model), "train": trees.flatten(train)}
         arrays = {name: trees.specs(item) for name, item in flat.items()}
         full = {"format": FORMAT, "step": step, **record, "versions": versions(), "arrays": arrays}
+        parts = ocp.args.Composite(
+            model=ocp.args.StandardSave(trees.nest(flat["model"])),
+            train=ocp.args.StandardSave(trees.nest(flat["train"])),
+            record=ocp.args.JsonSave(full),
+        )
         try:
-            written = manager.save(
-                step,
-                args=ocp.args.Composite(
-                    model=ocp.args.StandardSave(trees.nest(flat["model"])),
-                    train=ocp.args.StandardSave(trees.nest(flat["train"])),
-                    record=ocp.args.JsonSave(full),
-                ),
-            )
+            written = manager.save(step, args=parts)
             manager.wait_until_finished()
         except (OSError, ValueError) as error:
             raise _unwritten(folder, error) from error
@@ -92,6 +91,7 @@ def save_frozen(workdir: Path, frozen: Any) -> str | None:
     """Writes `frozen` once for a run; returns what identifies it, None if there is none."""
     import orbax.checkpoint as ocp
 
+    orbax_noise.hide()
     flat = trees.flatten(frozen)
     if not flat:
         return None
@@ -101,14 +101,12 @@ def save_frozen(workdir: Path, frozen: Any) -> str | None:
     meshes.barrier("frozen removed")
     options = ocp.CheckpointManagerOptions(enable_async_checkpointing=False)
     record = {"format": FORMAT, "arrays": {"model": trees.specs(flat)}}
+    parts = ocp.args.Composite(
+        model=ocp.args.StandardSave(trees.nest(flat)), record=ocp.args.JsonSave(record)
+    )
     try:
         with ocp.CheckpointManager(folder.parent, options=options) as manager:
-            written = manager.save(
-                0,
-                args=ocp.args.Composite(
-                    model=ocp.args.StandardSave(trees.nest(flat)), record=ocp.args.JsonSave(record)
-                ),
-            )
+            written = manager.save(0, args=parts)
     except (OSError, ValueError) as error:
         raise _unwritten(folder, error) from error
     if not written:
@@ -125,13 +123,17 @@ def _seal(folder: Path) -> None:
 
 
 def _unwritten(folder: Path, error: Exception) -> CheckpointError:
-    """The error of a checkpoint that could not be written. Waits for Orbax's threads: each reports
-    the failure in many lines, and these must not follow ours."""
+    """The error of a checkpoint that could not be written. Waits for Orbax's threads, which go on
+    writing into a folder that the next start removes."""
     for thread in threading.enumerate():
         if type(thread).__module__.startswith("orbax."):
             threading.Thread.join(thread, 10)  # Orbax's own raises what the thread raised
-    what = f"could not be written: {one_line(error)}"
-    return CheckpointError(what, file=folder, hint="is the disk full?")
+    found = files.why_unwritten(error)
+    if found is None:
+        return CheckpointError(f"could not be written: {one_line(error)}", file=folder)
+    what, hint = found
+    hint = f"{hint}; the checkpoints before it stay, and the same command goes on from there"
+    return CheckpointError(f"could not be written ({what})", file=folder, hint=hint)
 
 
 def candidates(workdir: Path, kinds: tuple[str, ...] = KINDS) -> list[Path]:
@@ -225,6 +227,7 @@ def _orbax_restore(folder: Path, flat: Mapping[str, Any]) -> dict[str, Any]:
         return {}
     import orbax.checkpoint as ocp
 
+    orbax_noise.hide()
     try:
         with ocp.StandardCheckpointer() as checkpointer:
             return trees.flatten(checkpointer.restore(folder.absolute(), trees.nest(flat)))

@@ -10,7 +10,6 @@ import numpy as np
 
 from bodyjax import files
 from bodyjax.data.video.files import Video
-from bodyjax.errors import DataError
 from bodyjax.lift.motions import Lifted, Motion
 from bodyjax.lift.parameters import ranges
 from bodyjax.lift.rules import Event, described
@@ -110,4 +109,4 @@ def write_npz(file: str | PathLike[str], lifted: Lifted, prompts: Sequence[Event
         with files.whole(file) as temporary, temporary.open("wb") as opened:
             np.savez_compressed(opened, **arrays)
     except OSError as error:
-        raise DataError(f"can't be written ({error.strerror})", file=file) from None
+        raise files.unwritten(file, error) from None

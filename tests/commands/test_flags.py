@@ -208,10 +208,9 @@ def test_a_full_disk_is_said_in_the_last_line(tmp_path, what):
         env={**os.environ, "JAX_PLATFORMS": "cpu"},
     )  # fmt: skip
     assert done.returncode == flags.EXIT_USER_ERROR
-    *_, last = done.stderr.splitlines()
-    assert last.startswith("error: ")
-    assert last.endswith("is the disk full?")
-    assert done.stderr.count("is the disk full?") == 1
+    [line] = done.stderr.splitlines()
+    assert line.startswith("error: ")
+    assert "the disk full?" in line
 
 
 @pytest.mark.parametrize("flag", ["--scale", "--siz", "--debu", "--second-f"])

@@ -162,7 +162,7 @@ def write_shard(folder: Path, number: int, rows: list[dict[str, Any]], maps: lis
                 entry = zipfile.ZipInfo(name)
                 archive.writestr(entry, data, zipfile.ZIP_DEFLATED, LEVEL)
     except OSError as error:
-        raise DataError(f"can't be written ({error.strerror})", file=file) from None
+        raise files.unwritten(file, error) from None
 
 
 def size_on_disk(folder: Path) -> int:
