@@ -75,11 +75,11 @@ def main(arguments: list[str]) -> int:
     try:
         with (
             demo.server(options.page, handler=handler) as server,
-            tempfile.TemporaryDirectory() as at,
+            tempfile.TemporaryDirectory() as profile,
         ):
             threading.Thread(target=server.serve_forever, daemon=True).start()
             url = f"http://127.0.0.1:{server.server_address[1]}/"
-            with Chromium(Path(at)) as browser:
+            with Chromium(Path(profile)) as browser:
                 page = browser.page(url)
                 page.send("Performance.enable", timeDomain="threadTicks")
                 page.value(PREPARE.replace("THREADS", str(options.threads)))

@@ -13,7 +13,7 @@ import logging
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -83,10 +83,11 @@ def _behind(folder: Path) -> None:
     importlib.invalidate_caches()
 
 
-def unsupported(error: Exception, kind: str) -> UserError:
-    """One line that names the step (JAX's primitive) that a converter has no word for."""
+def unsupported(error: Exception, kind: str, searched: Callable[[], str] = lambda: "") -> UserError:
+    """One line that names the step (JAX's primitive) that a converter has no word for; `searched`
+    finds it where the converter's own words don't name one."""
     text = " ".join(str(error).split())
     found = STEP.search(text)
-    step = next((word for word in found.groups() if word), "") if found else ""
+    step = next((word for word in found.groups() if word), "") if found else searched()
     what = f"{kind} can't hold the step {step}" if step else f"{kind} can't hold it: {text[:200]}"
     return UserError(what, hint="take --format stablehlo, which holds every step")

@@ -40,3 +40,17 @@ def test_a_step_that_it_lacks_is_one_line():
     with pytest.raises(UserError, match="tflite can't hold") as error:
         tflite_file.program(network, {})
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.slow
+def test_the_step_that_the_converter_fails_at_is_found():
+    """The converter names no step for this one; without it there is nothing to find."""
+
+    def function(x, *, turns):
+        y = jax.numpy.sin(x) * 2
+        return jax.lax.while_loop(lambda y: y[0] < 9, lambda y: y + 1, y) if turns else y - 1
+
+    x = jax.ShapeDtypeStruct((5,), np.float32)
+    traced = jax.make_jaxpr(lambda x: 3 * function(x, turns=True))(x)
+    assert tflite_file.lacking(traced) == "while"
+    assert tflite_file.lacking(jax.make_jaxpr(lambda x: function(x, turns=False))(x)) == ""
