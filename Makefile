@@ -1,7 +1,8 @@
 # make train   a movement classifier from nothing to its figures, on data made here
 # make test    what a change must pass; test-all: the tests of minutes as well; lint: no tests
 # make soak    kills a training fifty times and compares its end with that of one left alone
-# make demo    the page of docs/demo with its models, served on 127.0.0.1 (needs node; see there)
+# make demo    the page of docs/demo with its models, served on 127.0.0.1 (needs node); test-demo: in
+#              a real browser (Chromium)
 # make notebooks   runs the notebooks of docs/ and keeps their outputs
 # make .venv   the environment alone (EXTRAS=test,cuda12 for a GPU); clean: remove what was made
 #
@@ -21,7 +22,7 @@ TEST_ENV := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 NPROC=1 MPLBACKEND=agg \
   JAX_PLATFORMS=$${JAX_PLATFORMS:-cpu} JAX_COMPILATION_CACHE_DIR=$(CURDIR)/.cache/jax \
   JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0.2
 
-.PHONY: train test test-all lint soak demo notebooks clean .venv
+.PHONY: train test test-all lint soak demo test-demo notebooks clean .venv
 
 train: $(STAMP)
 	$(BIN)/python -m launch.train --config configs/classifier.py
@@ -41,13 +42,22 @@ lint: $(STAMP)
 soak: $(STAMP)
 	PYTHONPATH=$(CURDIR) $(BIN)/python tools/soak_training.py --out runs/soak
 
-demo:
-	@command -v npm >/dev/null || { echo "error: make demo needs node and npm (on Debian: apt install npm)" >&2; exit 2; }
+demo: $(RUNTIME)/fetched
 	@$(MAKE) --no-print-directory .venv EXTRAS=test,onnx
+	PYTHONPATH=$(CURDIR) $(BIN)/python tools/demo.py --checkpoint $(PHONE) --runtime $(RUNTIME)
+
+test-demo: $(RUNTIME)/fetched
+	@$(MAKE) --no-print-directory .venv EXTRAS=test,onnx
+	$(BIN)/python -c 'from bodyjax.export import fetched; fetched.jax2onnx().__enter__()'
+	$(TEST_ENV) $(BIN)/python -m pytest -m "" -rs tests/demo
+
+$(RUNTIME)/fetched: docs/demo/package.json docs/demo/package-lock.json
+	@command -v npm >/dev/null || \
+	  { echo "error: the page needs node and npm (on Debian: apt install npm)" >&2; exit 2; }
 	mkdir -p $(RUNTIME)
 	cp docs/demo/package.json docs/demo/package-lock.json $(RUNTIME)
 	npm ci --prefix $(RUNTIME) --ignore-scripts --no-audit --no-fund
-	PYTHONPATH=$(CURDIR) $(BIN)/python tools/demo.py --checkpoint $(PHONE) --runtime $(RUNTIME)
+	@touch $@
 
 notebooks: $(STAMP)
 	$(TEST_ENV) PYTHONPATH=$(CURDIR) $(BIN)/jupyter-execute --inplace docs/notebooks/*.ipynb

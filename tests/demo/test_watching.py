@@ -22,7 +22,7 @@ STANDING = np.stack([np.where(np.arange(17) % 2, 112, 88), DOWN + 20], axis=1)
 
 
 def clips():
-    """A short and a long push-up video, and somebody who stands: times, joints (NaN: absent), scores."""
+    """Two push-up videos, and somebody who stands: times, joints (NaN: absent), scores."""
     rng = np.random.default_rng(0)
     found = []
     with np.load(DATA / "pushups_joints.npz", allow_pickle=False) as stored:
