@@ -10,7 +10,8 @@ outputs of each. FILE.json beside the file says the same of this one. Before it 
 is run on 100 pictures of --pictures, or on structured noise, and compared with bodyjax: a file that
 is off by more than 1e-3 of an output's range (--float16: 1e-2) is not written. --int8 (weights and
 maps) and --int8-weights (weights alone: for browsers), for detectors as onnx, are measured by PCK
-on the labelled pictures of --data; --int8 is calibrated on those of its training side.
+on the labelled pictures of --data; --int8 is calibrated on those of its training side. What
+--float16 costs a detector as onnx is measured in the same way if --data is given.
 Exit codes: 0 done; 2 a mistake in the input, or a file that is off.
 """
 
@@ -49,11 +50,11 @@ def main(arguments: list[str]) -> int:
         "--int8-weights", action="store_true", help="weights alone in 8 bits (onnx): for browsers"
     )
     parser.add_argument("--pictures", help="folder of pictures to compare on")
-    parser.add_argument("--data", help="with --int8...: a set of labelled pictures")
-    parser.add_argument("--split", help="with --int8...: the part to measure on (default: all)")
+    parser.add_argument("--data", help="a set of labelled pictures that tells the cost")
+    parser.add_argument("--split", help="the part of --data to measure on (default: every row)")
     parser.add_argument(
         "--least-share", type=float, default=LEAST_SHARE, metavar="S",
-        help=f"with --int8...: the least share of the PCK to be left (default: {LEAST_SHARE})",
+        help=f"with --data: the least share of the PCK that must be left (default: {LEAST_SHARE})",
     )  # fmt: skip
     options = parser.parse_args(arguments)
     check(options)
@@ -75,6 +76,8 @@ def main(arguments: list[str]) -> int:
     if eight_bits(options):
         program, cost = quantised(loaded, program, options)
         report["int8"] = cost
+    elif options.data:
+        report["float16"] = halving(loaded, program, options)
     files.write_bytes(options.out, program.data)
     text = json.dumps(sheet(loaded, program, says, options) | report, indent=1)
     files.write_text(f"{options.out}.json", text + "\n")
@@ -102,8 +105,10 @@ def check(options: Any) -> None:
         hint = "name a set of labelled pictures (docs/DATA.md)"
         what = f"--{chosen[0]} needs it, to measure its cost"
         raise ConfigError(what, place="--data", hint=hint)
-    if not eight_bits(options) and (options.data or options.split):
-        raise ConfigError("--data and --split are for --int8 and --int8-weights")
+    measured = eight_bits(options) or (options.float16 and options.format == "onnx")
+    if (options.data and not measured) or (options.split and not options.data):
+        what = "--data is for --int8, --int8-weights and --float16 of onnx, --split for --data"
+        raise ConfigError(what, hint="these measure what fewer bits cost")
     if not 0 <= options.least_share <= 1:
         what = f"{options.least_share} is not from 0 to 1"
         raise ConfigError(what, place="--least-share")
@@ -150,11 +155,29 @@ def quantised(loaded: Any, program: Program, options: Any) -> tuple[Program, dic
         made = int8.program(loaded, program, options.data)
     else:
         made = int8.weights(loaded, program)
-    cost = int8.cost(loaded, program, made, options.data, options.split)
-    left = cost["int8"] / cost["float32"] if cost["float32"] else 0.0
-    print(f"PCK {cost['float32']:.3f} in float32, {cost['int8']:.3f} in int8: {left:.3f} is left")
-    int8.check(left, options.least_share, options.out)
-    return made, cost | {"share": left}
+    return made, costs(loaded, program, made, options, "int8")
+
+
+def halving(loaded: Any, program: Program, options: Any) -> dict[str, Any]:
+    """What float16 weights cost; prints it. UserError if too little is left."""
+    from bodyjax import tasks
+    from bodyjax.export import int8, onnx_file
+
+    int8.check_detector(loaded, program, "--data", "leave it out")
+    whole = onnx_file.program(tasks.network(loaded.config), loaded.variables)
+    return costs(loaded, whole, program, options, "float16")
+
+
+def costs(loaded: Any, whole: Program, program: Program, options: Any, kind: str) -> dict[str, Any]:
+    """PCK of a detector's graph in float32 and in fewer bits; prints it. UserError if too little is
+    left."""
+    from bodyjax.export import int8
+
+    cost = int8.cost(loaded, whole, program, options.data, options.split, kind)
+    left = cost[kind] / cost["float32"] if cost["float32"] else 0.0
+    print(f"PCK {cost['float32']:.3f} in float32, {cost[kind]:.3f} in {kind}: {left:.3f} is left")
+    int8.check(left, options.least_share, options.out, kind)
+    return cost | {"share": left}
 
 
 def sheet(loaded: Any, program: Program, says: dict[str, str], options: Any) -> dict[str, Any]:

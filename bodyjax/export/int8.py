@@ -38,7 +38,7 @@ MEASURES = ("pck_limbs", "pck_people", "pck")
 def program(checkpoint: Checkpoint, whole: Program, data: str | Path) -> Program:
     """The graph `whole` in 8 bits, calibrated on pictures of the training side of `data`.
     ConfigError if the checkpoint is no detector; DataError if there is no such side."""
-    check_detector(checkpoint, whole)
+    check_detector(checkpoint, whole, "--int8", "take --float16")
     from onnxruntime import quantization
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
@@ -61,20 +61,20 @@ def program(checkpoint: Checkpoint, whole: Program, data: str | Path) -> Program
         return onnx_file.of_graph(made.read_bytes(), whole.fixed)
 
 
-def check_detector(checkpoint: Checkpoint, whole: Program) -> None:
-    """ConfigError for another system: what 8 bits cost it is not measured."""
+def check_detector(checkpoint: Checkpoint, whole: Program, flag: str, hint: str) -> None:
+    """ConfigError if the checkpoint is no detector: only those have a PCK."""
     if set(whole.inputs) != {"pixels"}:
         what = (
-            f"is of system {checkpoint.system}; --int8 is measured by PCK, so it is for detectors"
+            f"is of system {checkpoint.system}; {flag} is measured by PCK, so it is for detectors"
         )
-        raise ConfigError(what, file=checkpoint.path, hint="take --float16")
+        raise ConfigError(what, file=checkpoint.path, hint=hint)
 
 
 def weights(checkpoint: Checkpoint, whole: Program) -> Program:
     """The graph `whole` with its kernels in 8 bits by channel; all computing stays in float32.
     Depthwise networks run faster so in browsers than with maps in 8 bits, and lose less.
     ConfigError if the checkpoint is no detector."""
-    check_detector(checkpoint, whole)
+    check_detector(checkpoint, whole, "--int8-weights", "take --float16")
     import onnx
 
     model = onnx.load_from_string(whole.data)
@@ -104,12 +104,14 @@ def _pictures(data: str | Path) -> Pictures:
 
 
 def cost(
-    checkpoint: Checkpoint, whole: Program, small: Program, data: str | Path, split: str | None
-) -> dict[str, Any]:
-    """PCK of both graphs by the whole path of evaluation, on the pictures of `split`."""
+    checkpoint: Checkpoint, whole: Program, small: Program, data: str | Path, split: str | None,
+    kind: str = "int8",
+) -> dict[str, Any]:  # fmt: skip
+    """PCK of both graphs, "float32" and `kind`, by the whole path of evaluation, on the pictures of
+    `split`."""
     found: dict[str, Any] = {"data": str(data), "split": split}
     detector = detect.load(checkpoint)
-    for name, program in (("float32", whole), ("int8", small)):
+    for name, program in (("float32", whole), (kind, small)):
         report = evaluate(with_maps_of(detector, program), data, split, samples=0)
         measure = next((m for m in MEASURES if report.get(m) is not None), None)
         if measure is None:
@@ -136,9 +138,9 @@ def with_maps_of(detector: Detector, program: Program) -> Detector:
     return dataclasses.replace(detector, predict=predict)
 
 
-def check(left: float, least: float, file: str | Path) -> None:
+def check(left: float, least: float, file: str | Path, kind: str = "int8") -> None:
     """UserError if a smaller share of the PCK than `least` is left."""
     if left < least:
-        what = f"int8 keeps {left:.3f} of the PCK, less than {least:g}"
-        hint = "nothing is written; take --float16, or --least-share"
+        what = f"{kind} keeps {left:.3f} of the PCK, less than {least:g}"
+        hint = f"nothing is written; take {'--float16, or ' * (kind == 'int8')}--least-share"
         raise UserError(what, file=file, hint=hint)

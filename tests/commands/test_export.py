@@ -65,7 +65,7 @@ def test_int8_of_a_scorer_is_refused(scorer, tmp_path):
     program = Program(b"", dict, {}, {})
     with pytest.raises(ConfigError, match="system sequence; --int8 is measured by PCK"):
         int8.program(checkpoint.load(scorer), program, tmp_path)
-    with pytest.raises(ConfigError, match="system sequence; --int8 is measured by PCK"):
+    with pytest.raises(ConfigError, match="sequence; --int8-weights is measured by PCK"):
         int8.weights(checkpoint.load(scorer), program)
 
 
@@ -80,7 +80,13 @@ def test_int8_of_a_scorer_is_refused(scorer, tmp_path):
         ("onnx", ["--int8-weights"], "--data: --int8-weights needs it"),
         ("tflite", ["--float16"], "not tflite"),
         ("onnx", ["--int8"], "--data: --int8 needs it"),
-        ("onnx", ["--data", "set"], "are for --int8"),
+        ("onnx", ["--data", "set"], "--data is for --int8, --int8-weights and --float16"),
+        (
+            "stablehlo",
+            ["--float16", "--data", "set"],
+            "--data is for --int8, --int8-weights and --float16",
+        ),
+        ("onnx", ["--float16", "--split", "test"], "--split for --data"),
         ("onnx", ["--int8", "--data", "set", "--least-share", "1.5"], "is not from 0 to 1"),
         ("stablehlo", ["--pictures", "no_such_folder"], "no_such_folder: no such folder"),
     ],

@@ -49,6 +49,11 @@ def test_eight_bits_are_a_third_of_the_file_and_near(tmp_path):
     assert len(light.data) < 0.4 * len(whole.data)
     nearer = parity.differences(whole.run, light.run, parity.examples(whole.inputs, count=2))
     assert 1e-5 < max(nearer.values()) < 0.5 * max(found.values())
+    half = onnx_file.of_graph(onnx_file.halved(whole.data))
+    assert len(small.data) < len(half.data) < 0.7 * len(whole.data)
+    halved = int8.cost(checkpoint, whole, half, data, None, "float16")
+    assert halved["float32"] == cost["float32"]
+    assert abs(halved["float16"] - cost["float32"]) <= abs(cost["int8"] - cost["float32"])
 
 
 def test_calibration_takes_no_picture_that_is_measured(tmp_path, monkeypatch):
@@ -67,3 +72,5 @@ def test_too_great_a_cost_is_refused():
     int8.check(0.95, 0.9, "f")
     with pytest.raises(UserError, match=r"int8 keeps 0\.850 of the PCK, less than 0\.9"):
         int8.check(0.85, 0.9, "f")
+    with pytest.raises(UserError, match=r"float16 keeps 0\.850.*nothing is written; take --least"):
+        int8.check(0.85, 0.9, "f", "float16")
