@@ -69,7 +69,7 @@ def build(options: argparse.Namespace) -> None:
 
     out: Path = options.out
     copy_page(out, options.runtime / "node_modules" / "onnxruntime-web" / "dist")
-    demo_models.write(options.checkpoint, options.scorer, out, float16=not options.float32)
+    demo_models.write(options.checkpoint, options.scorer, out, full=options.float32)
     page = demo_single.page(out)
     (out / SINGLE).write_text(page, "utf-8")
     print(f"{out / SINGLE}: {len(page) / 1e6:.1f} MB, opens from disk")

@@ -20,7 +20,7 @@ from bodyjax.detect.centers import joint_sigmas
 from bodyjax.engine import checkpoint
 from bodyjax.engine.checkpoint import Checkpoint
 from bodyjax.errors import ConfigError
-from bodyjax.export import onnx_file, parity
+from bodyjax.export import int8, onnx_file, parity
 from bodyjax.export.program import Program
 from bodyjax.score import exercise, scorer
 from bodyjax.tasks import pose, sequence
@@ -32,31 +32,36 @@ OUTPUTS = ("heatmaps", "center", "regress", "offset")
 """Of a detector with heads alone: what docs/demo/decode.mjs reads."""
 
 
-def write(detector: str, judge: str, folder: Path, *, float16: bool = True) -> dict[str, Any]:
+def write(detector: str, judge: str, folder: Path, *, full: bool = False) -> dict[str, Any]:
     """Writes the models into a folder and returns what model.json says.
 
-    detector, judge: runs' folders or names of shipped weights. UserError if the packages of the
+    detector, judge: runs' folders or names of shipped weights. full: float32, otherwise the
+    detector's kernels are in 8 bits and the scorer's weights in half precision; computing is in
+    float32 either way. UserError if the packages of the
     extra `onnx` are missing, or an exported network differs from ours by more than `parity.LIMITS`;
     ConfigError for a detector or scorer of another kind than the page runs.
     """
     finder = checkpoint.load(detector, system="pose")
     scores = checkpoint.load(judge, system="sequence")
     found = {
-        "pose": of_detector(finder, detector, folder / "pose.onnx", float16=float16),
-        "scorer": of_scorer(scores, judge, folder / "scorer.onnx", float16=float16),
+        "pose": of_detector(finder, detector, folder / "pose.onnx", full=full),
+        "scorer": of_scorer(scores, judge, folder / "scorer.onnx", full=full),
     }
     files.write_text(folder / FILE, json.dumps(found, indent=1) + "\n")
     return found
 
 
-def of_detector(loaded: Checkpoint, name: str, file: Path, *, float16: bool) -> dict[str, Any]:
+def of_detector(loaded: Checkpoint, name: str, file: Path, *, full: bool) -> dict[str, Any]:
     """Writes a detector with heads alone; what model.json says of it."""
     network = pose.network(loaded.config)
     outputs = jax.eval_shape(network.run, loaded.variables, *network.inputs.values())
     if set(outputs) != set(OUTPUTS):
         hint = "take one with model.heads = center and model.stages = 0, such as phone"
         raise ConfigError("gives other maps than the page decodes", file=name, hint=hint)
-    program = exported(network, loaded.variables, file, float16=float16)
+    program = onnx_file.program(network, loaded.variables)
+    if not full:
+        program = int8.weights(loaded, program)
+    written(network, loaded.variables, program, "float32" if full else "int8", file)
     system: Any = systems.build(loaded.config)
     bones, chosen = system.bones, detect.merged(dict(loaded.config.get("detect", {})))
     settings = by_centers.Settings(reach=chosen.fill_reach, same=chosen.same)
@@ -75,7 +80,7 @@ def of_detector(loaded: Checkpoint, name: str, file: Path, *, float16: bool) -> 
     }
 
 
-def of_scorer(loaded: Checkpoint, name: str, file: Path, *, float16: bool) -> dict[str, Any]:
+def of_scorer(loaded: Checkpoint, name: str, file: Path, *, full: bool) -> dict[str, Any]:
     """Writes a scorer of whole clips; what model.json says of it."""
     network = sequence.network(loaded.config)
     system: Any = systems.build(loaded.config)
@@ -86,7 +91,8 @@ def of_scorer(loaded: Checkpoint, name: str, file: Path, *, float16: bool) -> di
         raise ConfigError(what, file=name, hint="the page takes a scorer of one exercise")
     if loaded.config["data"].get("window"):
         raise ConfigError("sees windows of frames, the page whole clips", place="data.window")
-    program = exported(network, loaded.variables, file, float16=float16)
+    program = onnx_file.program(network, loaded.variables, float16=not full)
+    written(network, loaded.variables, program, "float32" if full else "float16", file)
     lacking = set(scorer.missing_joints(system))
     return {
         "file": file.name,
@@ -108,18 +114,18 @@ def of_scorer(loaded: Checkpoint, name: str, file: Path, *, float16: bool) -> di
     }
 
 
-def exported(network: Network, variables: Any, file: Path, *, float16: bool) -> Program:
-    """Writes a network after comparing it with ours; prints its size and how far it is off."""
-    program = onnx_file.program(network, variables, float16=float16)
+def written(network: Network, variables: Any, program: Program, kind: str, file: Path) -> None:
+    """Writes a program after comparing it with the network; prints its size and how far it is off.
+    What 8 bits cost is a matter of PCK: `launch.export --int8-weights` measures that."""
     run = jax.jit(network.run)
     found = parity.differences(
         lambda arrays: run(variables, *arrays.values()),
         program.run,
         parity.examples(program.inputs, count=EXAMPLES),
     )
-    kind = "float16" if float16 else "float32"
-    parity.check(found, kind, file)
+    if kind != "int8":
+        parity.check(found, kind, file)
     files.write_bytes(file, program.data)
     worst = max(found.values())
-    print(f"{file}: {len(program.data) / 1e6:.2f} MB, off by {worst:.2g} of an output's range")
-    return program
+    size = f"{len(program.data) / 1e6:.2f} MB"
+    print(f"{file}: {size}, weights in {kind}, off by {worst:.2g} of an output's range")
