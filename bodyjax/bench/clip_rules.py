@@ -21,15 +21,19 @@ from typing import Any, NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from bodyjax import lift
+from bodyjax import camera, lift
 from bodyjax.bench import rows
 from bodyjax.data.pictures.labelled import read_arrays
+from bodyjax.detect import track
 from bodyjax.errors import ConfigError
-from bodyjax.lift import Lifter, parameters, rules
+from bodyjax.lift import Lifter, Motion, motions, parameters, rules
 from bodyjax.lift.rules import Rule
+from bodyjax.skeleton import H36M17
 
 HELD = 5
 """One group in so many is held back."""
+LEAST_SCORE = 0.2
+"""Stored joints with less are not seen."""
 DECILES = (10, 25, 50, 75, 90)
 
 
@@ -64,13 +68,33 @@ def clips(data: Path, part: str, most: int) -> list[Clip]:
     return found
 
 
-def told(lifter: Lifter, video: Path, chosen: Sequence[Rule]) -> Told | None:
-    """What the rules say of the person who is seen longest; None without anybody."""
-    motions = lift.video(lifter, video, on_bad="skip").motions
-    if not motions:
+def filmed(lifter: Lifter, video: Path) -> Motion | None:
+    """The person of a video who is seen longest; None without anybody."""
+    found = lift.video(lifter, video, on_bad="skip").motions
+    return found[0] if found else None
+
+
+def stored(lifter: Lifter, data: Path, name: str) -> Motion:
+    """The person of a clip by the set's own joints of MoveNet, smoothed like those of a video."""
+    table = read_arrays(data / "joints.npz", ("clip", "movenet", "offsets", "fps", "video_size"))
+    row = int(np.flatnonzero(table["clip"] == name)[0])
+    joints = table["movenet"][table["offsets"][row] : table["offsets"][row + 1]].astype(float)
+    width, height = (int(side) for side in table["video_size"][row])
+    score = np.where(joints[..., 2] >= LEAST_SCORE, joints[..., 2], 0.0)
+    xy = np.where(score[..., None] > 0, joints[..., :2] * [width, height] - 0.5, np.nan)
+    times, smoothing = np.arange(len(xy)) / float(table["fps"][row]), track.Settings()
+    xy = track.one_euro(times, xy, smoothing.min_cutoff, smoothing.beta)
+    nowhere = np.full((len(xy), len(H36M17.joints), 3), np.nan)
+    seen = Motion(0, np.arange(len(xy)), times, xy, score, nowhere, nowhere[:, 0])
+    return motions.in_space(lifter, seen, camera.assumed((height, width)), lift.MEAN_HEIGHT)
+
+
+def told(motion: Motion | None, chosen: Sequence[Rule]) -> Told | None:
+    """What the rules say of a person; None of nobody."""
+    if motion is None:
         return None
-    values = parameters.measure(motions[0])
-    spoke = rules.events(chosen, 1, motions[0].times, values)
+    values = parameters.measure(motion)
+    spoke = rules.events(chosen, 1, motion.times, values)
     peaks = {}
     for name in {rule.parameter for rule in chosen} & set(parameters.PEAKS):
         every = np.unique(values[name][np.isfinite(values[name])])
@@ -102,13 +126,23 @@ def summary(every: Sequence[tuple[Clip, Told | None]], chosen: Sequence[Rule]) -
     return report
 
 
-def measure(checkpoint: str, data: Path, name: str, part: str, most: int) -> dict[str, Any]:
+def measure(
+    checkpoint: str, data: Path, name: str, part: str, most: int, *, by_store: bool = False
+) -> dict[str, Any]:
     """The report on a part of the clips."""
     chosen = rules.read(name)
     found = clips(data, part, most)
     lifter = lift.load(checkpoint)
     every = [
-        (clip, told(lifter, data / "videos" / f"{clip.name}.mp4", chosen))
+        (
+            clip,
+            told(
+                stored(lifter, data, clip.name)
+                if by_store
+                else filmed(lifter, data / "videos" / f"{clip.name}.mp4"),
+                chosen,
+            ),
+        )
         for clip in tqdm(found, unit="clip", disable=not sys.stderr.isatty())
     ]
     groups = len({clip.group for clip in found})
@@ -121,12 +155,16 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--rules", required=True, help="a rule file, or the name of a shipped set")
     parser.add_argument("--part", required=True, help="rest (for choosing) or held")
     parser.add_argument("--most", type=int, default=2, help="clips of a group and label")
+    parser.add_argument("--stored", action="store_true", help="MoveNet joints of the file")
     parser.add_argument("--checkpoint", required=True, help="of lift.load")
     parser.add_argument("--json", help="file for the figures")
     options = parser.parse_args(arguments)
 
     def run() -> dict[str, Any]:
-        return measure(options.checkpoint, options.data, options.rules, options.part, options.most)
+        return measure(
+            options.checkpoint, options.data, options.rules, options.part, options.most,
+            by_store=options.stored,
+        )  # fmt: skip
 
     rows.print_json(parser, run, options.json)
 

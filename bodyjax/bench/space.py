@@ -23,7 +23,7 @@ from bodyjax.simulate import film
 from bodyjax.skeleton import COCO17, H36M17
 
 SPACE, GEOMETRY = "joints in space", "geometry"
-SIZES = (192, 256)
+SIZES = (192, 256, 384)
 EVERY = 5
 """With a second look the first network sees one frame in so many (detect.videos.EVERY)."""
 POSES = 1000

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from bodyjax import camera as cameras
 from bodyjax import lift
 from bodyjax.bench import clip_rules
 from bodyjax.bench.clip_rules import Clip, Told
 from bodyjax.errors import ConfigError
 from bodyjax.lift import rules
-from tests.lift.simulated_motion import simulated
+from bodyjax.skeleton import COCO17
+from tests.lift.simulated_motion import SIZE, simulated
 
 
 def test_parts_are_by_group_and_near_copies_are_few(tmp_path):
@@ -34,11 +37,30 @@ def test_a_shallow_push_up_and_nobody(monkeypatch):
     everyone = [motion]
     monkeypatch.setattr(lift, "video", lambda *at, **more: lift.Lifted(everyone, 0, camera, 1700.0))
     chosen = rules.read("push_up")
-    told = clip_rules.told(None, Path("a.mp4"), chosen)
+    told = clip_rules.told(clip_rules.filmed(None, Path("a.mp4")), chosen)
     assert told.spoke == {0}
     assert 50 < told.peaks["elbow_flexion_peak"] < 80
     everyone.clear()
-    assert clip_rules.told(None, Path("a.mp4"), chosen) is None
+    assert clip_rules.told(clip_rules.filmed(None, Path("a.mp4")), chosen) is None
+
+
+def test_stored_joints_go_into_space_as_those_of_a_video(tmp_path):
+    motion, _ = simulated("push_up", None, 3, "side", frames=20)
+    joints = np.concatenate([(motion.xy + 0.5) / SIZE, np.full((20, 17, 1), 0.9)], -1)
+    joints[:, 0, 2] = 0.1  # hardly seen
+    np.savez(
+        tmp_path / "joints.npz", clip=["other", "p1"], movenet=np.concatenate([joints[:4], joints]),
+        offsets=[0, 4, 24], fps=[10.0, 15.0], video_size=[SIZE, SIZE],
+    )  # fmt: skip
+    lifter = lift.load("lifter", detector=SimpleNamespace(skeleton=COCO17))
+    found = clip_rules.stored(lifter, tmp_path, "p1")
+    np.testing.assert_allclose(found.times, motion.times)
+    np.testing.assert_allclose(found.xy[0, 1:], motion.xy[0, 1:], atol=1e-6)
+    assert (found.score[:, 0] == 0).all()
+    lens = cameras.assumed(SIZE[::-1])
+    wanted = lift.poses(lifter, found.xy, found.score, camera=lens)
+    np.testing.assert_allclose(found.xyz, wanted, atol=1e-2)
+    assert np.isfinite(found.root).all()
 
 
 def test_the_summary_counts_each_label_apart():
