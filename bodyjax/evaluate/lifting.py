@@ -7,9 +7,10 @@ sets have modules of their own: Human3.6M, and pictures with 2D labels.
 from __future__ import annotations
 
 from collections import Counter
+from functools import partial
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -26,7 +27,7 @@ from bodyjax.engine import checkpoint as checkpoints
 from bodyjax.engine.checkpoint import Checkpoint
 from bodyjax.errors import ConfigError, DataError
 from bodyjax.evaluate import lifting_flat, lifting_human36m
-from bodyjax.evaluate.lifting_views import BoxLifter, bone_agreement
+from bodyjax.evaluate.lifting_views import BoxLifter, better_fit, bone_agreement
 from bodyjax.lift import Lifter, boxes
 from bodyjax.metrics import Joints3D
 from bodyjax.metrics.pose import oks, sigmas
@@ -49,8 +50,10 @@ def evaluate(
     settings: of its detector, as lift.load takes them.
 
     split: "train", "valid", "trainvalid" or "test" (None: everybody). Keys: mpjpe, pa_mpjpe (mm),
-    pck3d, auc3d, per_joint, "n": a crop by the labelled box of each person; whole_picture: the same
-    of the people found in whole pictures, with "missed" and "people"; mean_pose: the mean pose of
+    pck3d, auc3d, per_joint, "n": by the labelled box of each person. A lifter from joints takes
+    those from a crop by that box, or those of somebody found in the whole picture where they fit
+    the box better; crop_alone: without that choice. whole_picture: the same of the people found in
+    whole pictures, matched by their labels, with "missed" and "people"; mean_pose: the mean pose of
     the set's training part instead of a prediction (left out if it has none); bones: share of
     people whose left and right bones agree within 10 %. At the folder of data/real3d: Human3.6M's
     test subjects (lifting_human36m). On pictures with 2D labels: PCK and bones (lifting_flat).
@@ -71,8 +74,10 @@ def evaluate(
     lifter = _lifter(loaded or checkpoint, settings)
     if people is None:
         return lifting_flat.evaluate(lifter, data, kind, split, progress=progress)
-    by_box, whole = found_poses(lifter, data, people, progress)
+    by_box, crop, whole = found_poses(lifter, data, people, progress)
     report = measured(people, by_box)
+    if lifter.crops is None:
+        report["crop_alone"] = measured(people, crop)
     missed = ~np.isfinite(whole).all((1, 2))
     report["whole_picture"] = {
         **measured(people, whole, ~missed), "people": len(people), "missed": int(missed.sum())
@@ -134,32 +139,46 @@ def measured(people: Rows, xyz: np.ndarray, counted: np.ndarray | None = None) -
     return metrics.compute(jax.jit(metrics.update)(metrics.init(), {"xyz": filled}, batch))
 
 
+class Poses(NamedTuple):
+    """xyz (N, 17, 3) mm of the labelled people: by their boxes, from crops alone, and as found in
+    whole pictures (NaN for people who are missed)."""
+
+    by_box: np.ndarray
+    crop: np.ndarray
+    whole: np.ndarray
+
+
 def found_poses(
     lifter: Lifter, data: str | PathLike[str], people: Rows, progress: bool
-) -> tuple[np.ndarray, np.ndarray]:
-    """xyz (N, 17, 3) mm of the labelled people: by their boxes, and as found in whole pictures (NaN
-    for people who are missed)."""
+) -> Poses:  # fmt: skip
+    """What a lifter says of the labelled people of a set."""
     table = labelled.read_arrays(Path(data) / "labels.npz", ("image_name", "coco_2d", "coco_vis"))
     files, look = labelled.open_files(Path(data)), BoxLifter(lifter)
     owner, arrays = people.groups, people.arrays
     assert owner is not None
-    one, two = np.full((2, len(people), len(H36M17.joints), 3), np.nan)
+    poses = Poses(*np.full((3, len(people), len(H36M17.joints), 3), np.nan))
     for number in tqdm(np.unique(owner), desc="pictures", disable=not progress):
         picture = files.image(boxes.picture_name(files, table["image_name"][number]))
         mine = np.flatnonzero(owner == number)
-        lens, tall = arrays["camera"][mine], arrays["height"][mine]
-        one[mine] = look(picture, arrays["box"][mine], lens, tall).xyz
+        box, lens, tall = (arrays[name][mine] for name in ("box", "camera", "height"))
+        lifted = partial(lift.poses, lifter, picture=picture)
         found = detect.detect(lifter.detector, picture)
         xy, sure, _ = as_skeleton(found, lifter.detector.skeleton, COCO17)
+        if lifter.crops is None:
+            one = look.joints(picture, box)
+            poses.crop[mine] = lifted(*one, camera=lens, height=tall)
+            size = picture.shape[0], picture.shape[1]
+            fitting = better_fit(one, (xy, sure), box, size)
+            poses.by_box[mine] = lifted(*fitting, camera=lens, height=tall)
+        else:
+            poses.by_box[mine] = look(picture, box, lens, tall).xyz
         rows = arrays["person"][mine]
-        match = matched(xy, table["coco_2d"][rows] - 0.5, table["coco_vis"][rows],
-                        arrays["box"][mine])  # fmt: skip
+        match = matched(xy, table["coco_2d"][rows] - 0.5, table["coco_vis"][rows], box)
         hit = match >= 0
-        two[mine[hit]] = lift.poses(
-            lifter, xy[match[hit]], sure[match[hit]], camera=lens[hit], height=tall[hit],
-            picture=picture,
-        )  # fmt: skip
-    return one, two
+        poses.whole[mine[hit]] = lifted(
+            xy[match[hit]], sure[match[hit]], camera=lens[hit], height=tall[hit]
+        )
+    return poses
 
 
 def matched(

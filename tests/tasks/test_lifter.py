@@ -15,6 +15,7 @@ from bodyjax.data.poses3d.rendered import rendered
 from bodyjax.data.video.writing import write_video
 from bodyjax.errors import CheckpointError, ConfigError
 from bodyjax.evaluate import lifting
+from bodyjax.evaluate.lifting_views import better_fit, overlap
 from bodyjax.lift.crops import Crops
 from bodyjax.skeleton import H36M17, LSP14
 from bodyjax.tasks import lifter as task
@@ -146,6 +147,20 @@ def test_people_found_are_matched_once_each():
     assert match.tolist() == [2, 0]
     assert lifting.matched(xy[:0], xy[:2], seen, box).tolist() == [-1, -1]
     assert lifting.matched(xy[:1], xy[[0, 0]], seen, box).tolist() == [0, -1]
+
+
+def test_the_joints_whose_box_fits_are_taken():
+    rng = np.random.default_rng(0)
+    left, right = (rng.uniform([x, 10], [x + 30, 60], (17, 2)) for x in (10, 60))
+    scores = np.ones((2, 17))
+    box = np.stack([np.concatenate([j.min(0) - 3, j.max(0) + 3]) for j in (left, right)])
+    mixed = np.where(np.arange(17)[:, None] % 2, left, right)  # of both people, as crops may give
+    one = np.stack([mixed, right]), scores
+    xy, score = better_fit(one, (np.stack([right + 1, left]), 0.5 * scores), box, (80, 100))
+    np.testing.assert_array_equal(xy, [left, right])
+    assert score[:, 0].tolist() == [0.5, 1.0]
+    assert better_fit(one, (xy[:0], scores[:0]), box, (80, 100)) is one
+    assert overlap(np.array([0, 0, 2, 2.0]), np.array([1, 0, 3, 2.0])) == pytest.approx(1 / 3)
 
 
 def test_sets_without_pictures_of_people_are_refused(tmp_path):
