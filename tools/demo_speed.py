@@ -38,7 +38,7 @@ PREPARE = """(async () => {
     made.width = made.height = side;
     return made.getContext("2d", { willReadFrequently: side === pose.canvas });
   };
-  const [small, view, source] = [pose.canvas, 640, 640].map(canvas);
+  const [small, view, frame, source] = [pose.canvas, 640, 640, 640].map(canvas);
   for (let i = 0; i < 400; i++) {
     source.fillStyle = `hsl(${(i * 47) % 360} 60% ${20 + (i % 60)}%)`;
     source.fillRect((i * 83) % 640, (i * 131) % 640, 60, 90);
@@ -48,8 +48,9 @@ PREPARE = """(async () => {
   globalThis.alone = () => find(pixels);
   globalThis.drawn = async () => {
     drawFitted(small, source.canvas, 640, 640, pose.canvas, pose.fill);
+    frame.drawImage(source.canvas, 0, 0);
     const people = await find(small.getImageData(0, 0, pose.canvas, pose.canvas).data);
-    view.drawImage(source.canvas, 0, 0);
+    view.drawImage(frame.canvas, 0, 0);
     drawPeople(view, people, null, pose, 640);
     view.getImageData(0, 0, 1, 1); // waits until it is drawn
   };

@@ -14,6 +14,7 @@ const JUDGED_EVERY = 0.5; // seconds of the video between verdicts
 
 const video = document.getElementById("video");
 const view = document.getElementById("view").getContext("2d");
+const frame = document.createElement("canvas").getContext("2d"); // what the people are found in
 const small = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
 let models; // {spec, find, ask}
 let run = 0; // number of the source that is shown; a loop of an older one ends
@@ -23,18 +24,23 @@ async function look(source, size, all, time) {
   const { pose } = models.spec;
   drawFitted(small, source, ...size, pose.canvas, pose.fill);
   const [width, height] = shownSize(...size);
-  if (view.canvas.width !== width || view.canvas.height !== height) {
-    Object.assign(view.canvas, { width, height });
-  }
-  view.drawImage(source, 0, 0, width, height); // now: the video goes on while the network runs
+  resize(frame.canvas, width, height);
+  frame.drawImage(source, 0, 0, width, height); // kept: a video goes on while the network runs
   const canvas = await models.find(small.getImageData(0, 0, pose.canvas, pose.canvas).data);
   const map = fit(...size, pose.canvas);
   const people = canvas.map((person) => ({
     ...person, xy: person.xy.map(([x, y]) => toPicture(map, x, y)),
   }));
   const followed = all ? step(all, time, people, pose) : null;
+  resize(view.canvas, width, height);
+  view.drawImage(frame.canvas, 0, 0);
   drawPeople(view, people, followed, pose, size[0]);
   return people;
+}
+
+/** Sets the size of a canvas, which clears it, only where it changes. */
+function resize(canvas, width, height) {
+  if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, { width, height });
 }
 
 async function showPicture(picture, name) {

@@ -61,7 +61,8 @@ export function drawStrip(canvas, times, weights, now, seconds) {
   const { width, height } = canvas;
   context.clearRect(0, 0, width, height);
   const highest = Math.max(...weights, 1e-6);
-  const bar = (width / weights.length) * 0.8;
+  const apart = (times.at(-1) - times[0]) / Math.max(times.length - 1, 1);
+  const bar = Math.max(1, (width * 0.8 * apart) / seconds);
   context.fillStyle = getComputedStyle(canvas).color;
   weights.forEach((weight, i) => {
     const x = width * (1 - (now - times[i]) / seconds);
