@@ -1,6 +1,7 @@
 # make train   a movement classifier from nothing to its figures, on data made here
 # make test    what a change must pass; test-all: the tests of minutes as well; lint: no tests
-# make soak    kills a training fifty times and compares its end with that of one left alone
+# make soak    fuzz, then kills a training fifty times and compares its end with one left alone
+# make fuzz    damages 1,000 files of each kind and reads them
 # make demo    the page of docs/demo with its models, served on 127.0.0.1 (needs node); test-demo: in
 #              a real browser (Chromium)
 # make notebooks   runs the notebooks of docs/ and keeps their outputs
@@ -22,7 +23,7 @@ TEST_ENV := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 NPROC=1 MPLBACKEND=agg \
   JAX_PLATFORMS=$${JAX_PLATFORMS:-cpu} JAX_COMPILATION_CACHE_DIR=$(CURDIR)/.cache/jax \
   JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0.2
 
-.PHONY: train test test-all lint soak demo test-demo notebooks clean .venv
+.PHONY: train test test-all lint soak fuzz demo test-demo notebooks clean .venv
 
 train: $(STAMP)
 	$(BIN)/python -m launch.train --config configs/classifier.py
@@ -39,7 +40,7 @@ lint: $(STAMP)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-soak: $(STAMP)
+soak: fuzz
 	PYTHONPATH=$(CURDIR) $(BIN)/python tools/soak_training.py --out runs/soak
 
 demo: $(RUNTIME)/fetched
@@ -58,6 +59,9 @@ $(RUNTIME)/fetched: docs/demo/package.json docs/demo/package-lock.json
 	cp docs/demo/package.json docs/demo/package-lock.json $(RUNTIME)
 	npm ci --prefix $(RUNTIME) --ignore-scripts --no-audit --no-fund
 	@touch $@
+
+fuzz: $(STAMP)
+	PYTHONPATH=$(CURDIR) $(BIN)/python tools/fuzz.py --count 1000
 
 notebooks: $(STAMP)
 	$(TEST_ENV) PYTHONPATH=$(CURDIR) $(BIN)/jupyter-execute --inplace docs/notebooks/*.ipynb

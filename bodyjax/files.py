@@ -14,6 +14,8 @@ import stat
 import tempfile
 import threading
 import time
+import zipfile
+import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -33,6 +35,13 @@ VIDEOS = (
 )
 """Endings of pictures and videos that are read; a .gif is either (`is_video`)."""
 
+
+BAD_ARRAYS = (
+    *(OSError, ValueError, LookupError, RuntimeError, EOFError),
+    *(zipfile.BadZipFile, zlib.error),
+)
+"""What np.load raises for damaged files: RuntimeError for a packing that zipfile lacks, or a member
+that is marked as encrypted."""
 
 _OPENED = re.compile(r"/dev/(stdout|stderr|fd/\d+)$|/proc/[^/]+/fd/")
 

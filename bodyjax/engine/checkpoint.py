@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -231,8 +230,8 @@ def _load_exported(folder: Path) -> Checkpoint:
     arrays = folder / "params.npz"
     try:
         config = json.loads((folder / "config.json").read_text("utf-8"))
-        digest, dtypes = config["sha256"], config["dtypes"]
-        references, step = config["frozen_from"], config["step"]
+        digest, dtypes = config["sha256"], dict(config["dtypes"])
+        references, step = dict(config["frozen_from"]), int(config["step"])
         config["config"] = config_history.upgraded(config["config"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         place = folder / "config.json"
@@ -248,7 +247,7 @@ def _load_exported(folder: Path) -> Checkpoint:
                 # half the bytes on disk, but parameters in memory are always float32
                 floating = jnp.issubdtype(value.dtype, jnp.floating)
                 flat[name] = value.astype(np.float32) if floating else value
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
+    except files.BAD_ARRAYS as error:
         raise CheckpointError(f"can't be read: {one_line(error)}", file=arrays) from error
     # all at once: jnp.asarray compiles a program for every shape
     placed = trees.nest(jax.device_put(flat))

@@ -17,9 +17,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from bodyjax import files
 from bodyjax.contract import Variables
 from bodyjax.errors import CheckpointError
-from bodyjax.files import whole
 
 Array = jax.Array
 
@@ -101,7 +101,7 @@ def fit(
 def save(folder: Path, known: Familiar) -> Path:
     """Writes FILE in a folder, completely or not at all."""
     file = folder / FILE
-    with whole(file) as temporary, temporary.open("wb") as out:
+    with files.whole(file) as temporary, temporary.open("wb") as out:
         np.savez(out, allow_pickle=False, **known._asdict())
     return file
 
@@ -123,7 +123,7 @@ def load(folder: Path | None) -> Familiar | None:
         fits &= found.basis.shape[-1:] == found.middle.shape
         fits &= found.usual.shape == (2, 2) and found.limit.shape == ()
         finite = all(np.isfinite(part).all() for part in found)
-    except (OSError, ValueError, KeyError, EOFError) as error:
+    except files.BAD_ARRAYS as error:
         raise CheckpointError(f"can't be read ({error})", file=folder / FILE) from None
     if not (fits and finite):
         raise CheckpointError("holds other arrays", file=folder / FILE, hint="train again")

@@ -267,9 +267,11 @@ def read_clip(recognizer: Recognizer, path: Path, on_bad: str) -> Clip:
     """The sampled frames of a video. VideoError if it can't be read."""
     video = open_video(path, on_bad)
     numbers = _sampled(recognizer, video.frames)
-    frames = video.read(numbers)
     matrix = fitting(recognizer, video)
-    return Clip(video, numbers, np.stack([fitted(recognizer, f, matrix) for f in frames]))
+    frames = [
+        fitted(recognizer, frame, matrix) for piece in video.pieces(numbers) for frame in piece
+    ]
+    return Clip(video, numbers, np.stack(frames))
 
 
 def _sampled(recognizer: Recognizer, count: int) -> np.ndarray:

@@ -155,7 +155,7 @@ def category_skeleton(category: Mapping[str, Any], file: str | None) -> Skeleton
     if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
         raise DataError("keypoints is not a list of names", file=file, place=place)
     pairs = numbers(category.get("skeleton") or np.zeros((0, 2)))
-    if pairs is None or pairs.shape != (len(pairs), 2) or not _are_joints(pairs, len(names)):
+    if pairs is None or pairs.shape[1:] != (2,) or not _are_joints(pairs, len(names)):
         what = f"skeleton is not a list of pairs of joint numbers from 1 to {len(names)}"
         raise DataError(what, file=file, place=place)
     try:

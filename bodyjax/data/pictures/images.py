@@ -16,6 +16,7 @@ import numpy as np
 from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
 from bodyjax import files
+from bodyjax.data.video import limits
 from bodyjax.errors import DataError
 
 BRANDS = {
@@ -34,12 +35,16 @@ def read_image(source: str | PathLike[str] | bytes, name: str | None = None) -> 
     values (`eight_bits`); the first of several frames or pages is used; CMYK and palettes are
     converted; transparent pixels are laid over white. `name` is what errors call bytes. Raises
     DataError for a missing, empty, truncated or oversized file, for pipes and devices (reading them
-    may never end), for float pictures, and for 16-bit colours that use fewer than 12 bits: they
-    would be black.
+    may never end), for float pictures, for 16-bit colours that use fewer than 12 bits (they would
+    be black), and if the decoder takes longer than `limits.LIMIT` seconds.
     """
     label = name if name is not None else ("picture" if isinstance(source, bytes) else str(source))
     if not isinstance(source, bytes) and files.is_endless(source):
         raise DataError("a pipe or device, not a file", file=label, hint="save the picture first")
+    return limits.finished(Path(label), lambda beat: _decoded(source, label), DataError)
+
+
+def _decoded(source: str | PathLike[str] | bytes, label: str) -> np.ndarray:
     try:
         with opened(source) as picture:
             deep = picture.mode.startswith("RGB") and "16" in str(picture.tile)

@@ -1,4 +1,5 @@
-"""A time limit around every decode: a file on which a decoder stalls gives a one-line error.
+"""A time limit around every decode, of videos and of pictures: a file on which a decoder stalls
+gives a one-line error.
 
 Decoders are C code that nothing can interrupt, so they run in their own thread, and the waiting
 caller gives up after LIMIT seconds without progress.
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from bodyjax.data.read_ahead import Crew
-from bodyjax.errors import VideoError
+from bodyjax.errors import DataError, VideoError
 
 LIMIT = 60.0
 """Seconds without any progress after which a decoder counts as stalled."""
@@ -32,8 +33,9 @@ class Beat:
         self.last = time.monotonic()
 
 
-def finished(path: Path, work: Callable[[Beat], Item]) -> Item:
-    """work(beat), in a thread. VideoError if it does not call `beat` for LIMIT seconds."""
+def finished(path: Path, work: Callable[[Beat], Item], kind: type[DataError] = VideoError) -> Item:
+    """work(beat), in a thread. An error of this kind if it does not call `beat` for LIMIT
+    seconds."""
     beat, crew, answers = Beat(), Crew(), _Answers()
 
     def run() -> None:
@@ -43,7 +45,7 @@ def finished(path: Path, work: Callable[[Beat], Item]) -> Item:
             answers.put((None, error))
 
     crew.start(run)
-    value: Item = _awaited(path, answers, beat)
+    value: Item = _awaited(path, answers, beat, kind)
     return value
 
 
@@ -90,7 +92,7 @@ _Answers = queue.SimpleQueue[tuple[Any, BaseException | None]]
 _END = object()
 
 
-def _awaited(path: Path, answers: _Answers, beat: Beat) -> Any:
+def _awaited(path: Path, answers: _Answers, beat: Beat, kind: type[DataError] = VideoError) -> Any:
     """The thread's result, or the exception that it raises."""
     while True:
         try:
@@ -99,7 +101,7 @@ def _awaited(path: Path, answers: _Answers, beat: Beat) -> Any:
             if time.monotonic() - beat.last < LIMIT:
                 continue
             what = f"reading stands still for {LIMIT:g} s"
-            raise VideoError(what, file=path, hint="the file or its disk is damaged") from None
+            raise kind(what, file=path, hint="the file or its disk is damaged") from None
         if error is not None:
             raise error
         return value

@@ -19,6 +19,10 @@ FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,asf,flv,gif"
 """FFmpeg's names of the containers that are read; no other is ever opened."""
 
 _OPTIONS = {"format_whitelist": FORMATS, "protocol_whitelist": "file"}
+MARKS_NOTHING = ("hevc", "mjpeg")
+"""Decoders that fill what they can't decode with old pixels, and don't say so."""
+MARKS_OVERRUNS = ("wmv1", "wmv2", "msmpeg4", "msmpeg4v1", "msmpeg4v2")
+"""Decoders that mark a picture whose data end too early only if asked to."""
 SALVAGE = 'on_bad="skip" (--on-bad skip) reads what is whole'
 _HINT = (
     "it is damaged, cut off, or no mp4, mov, mkv, webm, avi, ts, mts, mpg, wmv, flv or gif video; "
@@ -46,7 +50,7 @@ def opened(path: Path, strict: bool = False) -> Iterator[tuple[Any, Any]]:
     """The container and its picture stream; FFmpeg's errors become one VideoError.
 
     strict: the decoder refuses every packet in which it finds an error. Otherwise it conceals what
-    it can and marks the frame; the HEVC decoder marks nothing, so it is always strict.
+    it can and marks the frame; decoders that mark nothing (`MARKS_NOTHING`) are always strict.
     """
     try:
         # "file:" keeps a colon in the name from being read as a protocol.
@@ -54,8 +58,11 @@ def opened(path: Path, strict: bool = False) -> Iterator[tuple[Any, Any]]:
             f"file:{path}", options=_OPTIONS, metadata_errors="replace", timeout=limits.LIMIT
         ) as container:
             stream = _pictures(container, path)
-            if strict or stream.codec_context.name == "hevc":
-                stream.codec_context.options = {"err_detect": "explode"}
+            decoder = stream.codec_context
+            if strict or decoder.name in MARKS_NOTHING:
+                decoder.options = {"err_detect": "explode"}
+            elif decoder.name in MARKS_OVERRUNS:
+                decoder.options = {"err_detect": "buffer"}
             try:
                 yield container, stream
             finally:

@@ -25,6 +25,10 @@ from bodyjax.data.video.opening import file_state
 from bodyjax.errors import VideoError
 
 Frames = NDArray[np.uint8]
+MOST_BYTES = 2**31
+"""The most bytes of frames that one `Video.read` gives."""
+PIECE_BYTES = 2**28
+"""The most bytes of frames in a piece of `Video.pieces`, unless one frame is larger."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +85,8 @@ class Video:
         are read at once: it costs the least processor time.
 
         Raises VideoError if a number is out of range, the file has changed since it was opened, a
-        frame is damaged, or decoding fails or stalls.
+        frame is damaged, decoding fails or stalls, or the frames take more than MOST_BYTES
+        together.
         """
         numbers = np.asarray(frame_numbers).reshape(-1)
         if numbers.size and numbers.dtype.kind not in "iu":
@@ -94,10 +99,31 @@ class Video:
                 f"frames {numbers.min()} to {numbers.max()} were asked for, it has {self.frames}",
                 file=self.path,
             )
+        size = len(numbers) * self.frame_bytes
+        if size > MOST_BYTES:
+            raise VideoError(
+                f"{len(numbers)} frames of {self.size[0]}x{self.size[1]} take {size / 1e9:.1f} GB "
+                "at once",
+                file=self.path,
+                hint="read fewer, or make the video smaller",
+            )
         self._check_unchanged()
         unique, row, back = np.unique(numbers, return_index=True, return_inverse=True)
         out = self._read(unique, row, len(numbers), threads)
         return out[row[back]] if len(unique) < len(numbers) else out
+
+    @property
+    def frame_bytes(self) -> int:
+        """Bytes of a frame as `read` gives it."""
+        return 3 * self.size[0] * self.size[1]
+
+    def pieces(self, frame_numbers: ArrayLike, threads: int | None = None) -> Iterator[Frames]:
+        """What `read` gives, a piece at a time: as many frames as fit into PIECE_BYTES, at least
+        one."""
+        numbers = np.asarray(frame_numbers).reshape(-1)
+        count = max(1, PIECE_BYTES // self.frame_bytes)
+        for first in range(0, len(numbers), count):
+            yield self.read(numbers[first : first + count], threads)
 
     def _read(
         self, numbers: NDArray[np.int64], rows: NDArray[np.int64], count: int, threads: int | None
