@@ -25,6 +25,8 @@ from PIL import Image, PngImagePlugin
 from tests.data import make_videos
 
 KINDS = ("videos", "pictures", "coco", "csv", "checkpoints")
+UNMARKED = ("animated.gif", "mjpeg.avi", "vp9.webm")
+"""Videos in which no checksum and no rule of the format tells damaged pictures from others."""
 FRAMES = 24
 FAR = 12.0
 """Mean difference of a frame from the whole file's (0 to 255) beyond which it is another picture;

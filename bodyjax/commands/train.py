@@ -12,7 +12,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from bodyjax.commands import flags, outputs
+from bodyjax.commands import flags, one_of_several, outputs
 from bodyjax.engine import settings
 from bodyjax.errors import ConfigError, DataError
 
@@ -41,7 +41,11 @@ def main(arguments: list[str]) -> int:
     if data.name and Path(workdir).resolve() == data.resolve():
         raise ConfigError("is the folder of the data", file=workdir, place="--workdir")
     outputs.check([outputs.Output("--workdir", workdir, folder=True)], {})
+    if options.process and not one_of_several.is_watched():
+        address(options.process)
+        return one_of_several.watch(arguments)
     if options.process:
+        one_of_several.end_with_parent()
         join(options.process)
     return train(config, Path(workdir))
 
@@ -61,18 +65,26 @@ def check_there(config: Any) -> None:
             raise DataError("is not here", file=name, hint=hint)
 
 
+def address(text: str) -> tuple[str, int, int]:
+    """HOST:PORT, count and index from HOST:PORT,COUNT,INDEX; ConfigError if it is something
+    else."""
+    host, *numbers = text.split(",")
+    if len(numbers) != 2 or not all(number.isdigit() for number in numbers):
+        raise ConfigError(f"{text!r}", place="--process", hint="HOST:PORT,COUNT,INDEX")
+    return host, int(numbers[0]), int(numbers[1])
+
+
 def join(text: str) -> None:
     """Makes this process one of several: HOST:PORT,COUNT,INDEX."""
     from bodyjax.engine.mesh import initialize_processes
 
-    address, *numbers = text.split(",")
-    if len(numbers) != 2 or not all(number.isdigit() for number in numbers):
-        raise ConfigError(f"{text!r}", place="--process", hint="HOST:PORT,COUNT,INDEX")
-    initialize_processes(address, int(numbers[0]), int(numbers[1]))
+    initialize_processes(*address(text))
 
 
 def train(config: Any, workdir: Path) -> int:
     """Trains, then shows the result and how to use it."""
+    import jax
+
     from bodyjax import tasks
     from bodyjax.engine import compiled, loop
 
@@ -81,6 +93,10 @@ def train(config: Any, workdir: Path) -> int:
         result = tasks.train(config, workdir)
     except loop.Interrupted:
         return loop.EXIT_INTERRUPTED
+    except jax.errors.JaxRuntimeError:
+        if jax.process_count() > 1:
+            one_of_several.give_up()
+        raise
     for line in result["lines"]:
         print(line)
     return 0

@@ -18,6 +18,9 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from bodyjax.errors import ConfigError, UserError
 
+SILENCE = 30
+"""Seconds without a sign of life of another process after which jax ends this one."""
+
 
 def initialize_processes(coordinator: str, count: int, index: int, timeout: int = 60) -> None:
     """Joins this process to a run of `count` processes; call before anything else uses jax.
@@ -33,7 +36,9 @@ def initialize_processes(coordinator: str, count: int, index: int, timeout: int 
         raise ConfigError(f"process {index} is not one of 0 .. {count - 1}")
     if index > 0:
         _wait_for(host, int(port), timeout)
-    jax.distributed.initialize(coordinator, count, index, initialization_timeout=timeout)
+    jax.distributed.initialize(
+        coordinator, count, index, initialization_timeout=timeout, heartbeat_timeout_seconds=SILENCE
+    )
 
 
 def _wait_for(host: str, port: int, timeout: int) -> None:

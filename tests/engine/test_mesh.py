@@ -50,6 +50,32 @@ def test_eight_devices_equal_one_and_one_may_go_on(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("devices", [1, 2, 4])
+def test_how_close_several_devices_come_to_one(
+    single: Path, tmp_path: Path, start: Start, devices: int
+) -> None:
+    """The same bits on one device in another process; elsewhere sums have another order."""
+    code, said = end(start(tmp_path, STOP, devices=devices))
+    assert code == 0, said
+    assert_close(tmp_path, single)
+    far, same, count = 0.0, 0, 0
+    for item in ("model", "train"):
+        mine, theirs = (
+            trees.flatten(run_folder.read_arrays(folder / "newest" / "6", item))
+            for folder in (tmp_path, single)
+        )
+        for name in mine:
+            one, other = np.asarray(mine[name]), np.asarray(theirs[name])
+            same, count = same + int(np.array_equal(one, other)), count + 1
+            if one.dtype.kind == "f":
+                far = max(far, float(np.abs(one - other).max(initial=0)))
+    print(
+        f"{devices} devices: {same} of {count} arrays the same bits, largest difference {far:.2g}"
+    )
+    assert devices > 1 or same == count
+
+
+@pytest.mark.slow
 def test_two_processes_equal_one(single: Path, tmp_path: Path, start: Start) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
