@@ -140,9 +140,13 @@ def at_work(out, since):
     return any(marks.heartbeat(out, key) > since for key in keys)
 
 
-def test_killed_at_random_moments_it_ends_with_the_same_bytes(clips, whole, tmp_path):
-    """Everything, the supervisor alone, or one worker, in turn; finished shards stay."""
-    out, rng = tmp_path / "out", random.Random(22)
+@pytest.mark.parametrize(
+    "seed", [22, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (23, 24))]
+)
+def test_killed_at_random_moments_it_ends_with_the_same_bytes(clips, whole, tmp_path, seed):
+    """Everything, the supervisor alone, or one worker, in turn; finished shards stay. Four kills a
+    seed."""
+    out, rng = tmp_path / "out", random.Random(seed)
     jobs.begin(clips, out)
     finished = {}
     for victim in ("everything", "supervisor", "everything", "worker"):
