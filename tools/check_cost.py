@@ -4,8 +4,8 @@ python tools/check_cost.py [--checkpoint commands] [--rounds 40]
 
 CPU milliseconds of this process, the least of the rounds, with and without, in turns. Sums: a
 checkpoint of the shipped network's parameters is saved, sealed and verified, once in
-train.save_every steps of a run. Limits: a photo of 640 x 480 and eight frames of a video, with the thread
-that watches and without.
+train.save_every steps of a run. Limits: a photo of 640 x 480 and eight frames of a video, with the
+thread that watches and without.
 """
 
 from __future__ import annotations
