@@ -129,10 +129,11 @@ def with_maps_of(detector: Detector, program: Program) -> Detector:
 
     def predict(variables: Variables, canvas: Any) -> Detections:
         del variables  # they are in the program
-        maps = program.run({"pixels": np.asarray(canvas, np.float32)[None]})
-        alone = np.zeros((1, *maps["heatmaps"].shape[1:3], 0), np.float32)  # heads have no fields
-        maps = {"pafs": alone, **maps}
-        found: Detections = group(Maps(**{name: part[0] for name, part in maps.items()}))
+        given = program.run({"pixels": np.asarray(canvas, np.float32)[None]})
+        maps = {name: part[0] for name, part in given.items()}
+        # Networks of heads alone have no fields, and no output without values can be exported.
+        maps.setdefault("pafs", np.zeros((*maps["heatmaps"].shape[:2], 0), np.float32))
+        found: Detections = group(Maps(**maps))
         return found
 
     return dataclasses.replace(detector, predict=predict)

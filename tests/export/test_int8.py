@@ -2,15 +2,19 @@
 
 import dataclasses
 
+import jax
 import numpy as np
 import pytest
 
 from bodyjax import detect, tasks
+from bodyjax.engine.checkpoint import Checkpoint
 from bodyjax.errors import DataError, UserError
 from bodyjax.export import int8, onnx_file, parity
 from bodyjax.export.program import Program
+from configs.pose import get_config
 from tests.export import needs
 from tests.picture_sets import people_set
+from tests.random_variables import drawn
 from tests.tiny_detector import untrained
 
 
@@ -32,6 +36,27 @@ def test_maps_of_a_program_take_the_place_of_the_network(monkeypatch):
     theirs = int8.with_maps_of(detector, program).predict({}, canvas)
     for name, one, other in zip(ours._fields, ours, theirs, strict=True):
         np.testing.assert_allclose(one, other, atol=1e-3, err_msg=name)
+
+
+@pytest.mark.slow
+def test_heads_alone_have_no_fields():
+    """The form of `phone`, whose network gives no fields."""
+    config = get_config("phone")
+    config.model.backbone, config.detect.size = "mobilenet_v2_short_1_0", 64
+    with config.unlocked():
+        del config.distill
+    system = tasks.systems.build(config)
+    checkpoint = Checkpoint(drawn(system), config, "pose", "coco17")
+    network, run = tasks.network(config), jax.jit(tasks.network(config).run)
+    assert "pafs" not in jax.eval_shape(network.run, checkpoint.variables, *network.inputs.values())
+    program = Program(b"", lambda arrays: run(checkpoint.variables, arrays["pixels"]), {}, {})
+    detector = detect.load(checkpoint)
+    canvas = np.random.default_rng(0).integers(0, 255, (64, 64, 3)).astype(np.uint8)
+    ours = jax.device_get(detector.predict(detector.variables, canvas))
+    theirs = jax.device_get(int8.with_maps_of(detector, program).predict({}, canvas))
+    assert ours.count > 0
+    for one, other in zip(ours, theirs, strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-3)
 
 
 def test_eight_bits_are_a_third_of_the_file_and_near(tmp_path):
