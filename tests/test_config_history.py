@@ -28,8 +28,8 @@ def test_shipped_weights_are_systems_of_today(name):
     assert data.kind in ("pictures", "clips", "pushfit", "ui_prmd", "poses3d")
 
 
-def test_seven_weights_are_shipped():
-    assert SHIPPED == ["commands", "jhmdb", "large", "lifter", "pushup", "small", "ui_prmd"]
+def test_weights_that_are_shipped():
+    assert SHIPPED == ["commands", "jhmdb", "large", "lifter", "phone", "pushup", "small", "ui_prmd"]
 
 
 def test_names_are_changed_and_values_kept():
