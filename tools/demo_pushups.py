@@ -85,7 +85,8 @@ def in_page(files: list[Path], page: Path, runtime: Path) -> list[dict[str, Any]
                 capture_output=True, text=True, check=False,
             )  # fmt: skip
             if done.returncode:
-                reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
+                said = [line for line in done.stderr.splitlines() if "Error" in line]
+                reason = (said or ["no reason given"])[0]
                 raise UserError(f"node can't run the page: {reason}", file=file)
             found += json.loads(done.stdout)
     return found

@@ -44,7 +44,7 @@ async function watched({ pixels, times, size }) {
   const used = process.cpuUsage(start);
   said = await verdict(all, size, { spec, ask });
   return {
-    count: said.count,
+    count: said.count.judged,
     repetitions: repetitions(all.times, all.frames, pose.joints).length,
     probability: said.told?.probability ?? null,
     reason: said.reason,

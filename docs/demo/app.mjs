@@ -80,11 +80,11 @@ async function watch(mine, name, live) {
     }
   }
   if (mine !== run) return;
-  const count = await conclude(all, size);
+  const { every } = await conclude(all, size);
   showJoints(people, models.spec.pose.joints);
   end(failed ? `${name}: the rest of the video can't be decoded`
     : live ? "The camera has stopped"
-      : `${name}: the end, ${count === 1 ? "1 repetition" : `${count} repetitions`}`, failed);
+      : `${name}: the end, ${every === 1 ? "1 repetition" : `${every} repetitions`}`, failed);
 }
 
 /** The verdict on the last seconds and the number of repetitions, shown. */

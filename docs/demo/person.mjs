@@ -8,7 +8,7 @@ const KEPT = 120; // seconds of frames that are kept; repetitions before are onl
 
 /** Nobody followed yet. */
 export function nobody() {
-  return { times: [], frames: [], scores: [], verdicts: [], before: 0 };
+  return { times: [], frames: [], scores: [], verdicts: [], before: { every: 0, judged: 0 } };
 }
 
 /**
@@ -54,14 +54,22 @@ export function remember(all, start, stop, told) {
   all.verdicts.push({ start, stop, told });
 }
 
-/** How many repetitions the person has done: those of which a part has a verdict. */
+/** How many repetitions the person has done: {every, judged}, judged those of which a part has a
+ * verdict. */
 export function count(all, joints) {
-  const judged = (one) =>
+  const told = (one) =>
     all.verdicts.some(({ start, stop, told }) => told && start <= one.stop && stop >= one.start);
-  const done = repetitions(all.times, all.frames, joints).filter(judged);
+  const done = repetitions(all.times, all.frames, joints)
+    .map((one) => ({ ...one, judged: told(one) }));
   const cut = (all.times.at(-1) ?? 0) - KEPT / 2;
   if (all.times.length && all.times.at(-1) - all.times[0] > KEPT) forget(all, done, cut);
-  return all.before + done.filter((one) => one.top >= (all.times[0] ?? 0)).length;
+  return together(all.before, done.filter((one) => one.top >= (all.times[0] ?? 0)));
+}
+
+/** Counts of before, and those of further repetitions. */
+function together(before, more) {
+  const judged = more.filter((one) => one.judged).length;
+  return { every: before.every + more.length, judged: before.judged + judged };
 }
 
 /** Drops the frames before `cut`, a place between two repetitions, after counting what they hold. */
@@ -69,7 +77,7 @@ function forget(all, done, cut) {
   const crossing = done.find((one) => one.start < cut && one.stop > cut);
   const end = crossing ? crossing.start : cut;
   const first = all.times.findIndex((time) => time >= end);
-  all.before += done.filter((one) => one.top < all.times[first]).length;
+  all.before = together(all.before, done.filter((one) => one.top < all.times[first]));
   for (const part of [all.times, all.frames, all.scores]) part.splice(0, first);
   all.verdicts = all.verdicts.filter(({ stop }) => stop >= end);
 }

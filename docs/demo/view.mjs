@@ -22,9 +22,11 @@ export function enable(ready, running) {
   part("stop").disabled = !running;
 }
 
-/** Repetitions; told only when the number changes, so that it is read once. */
-export function showCount(count) {
-  if (part("count").textContent !== String(count)) part("count").textContent = count;
+/** Repetitions; told only when the number changes, so that it is read once. How many of them have a
+ * verdict stands beside it. */
+export function showCount({ every, judged }) {
+  if (part("count").textContent !== String(every)) part("count").textContent = every;
+  part("judged").textContent = every ? `${judged} with a verdict` : "";
 }
 
 export function showRate(rate) {

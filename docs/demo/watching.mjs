@@ -11,7 +11,7 @@ export function step(all, time, people, pose) {
 }
 
 /**
- * What there is to say now: {told, reason, count}.
+ * What there is to say now: {told, reason, count}; count as person.count gives it.
  *
  * told: {probability, attention, times, now, seconds}, null without a verdict; reason: why. size:
  * width and height of the picture; models: {spec, ask}, ask as networks.judge gives it.

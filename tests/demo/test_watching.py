@@ -143,8 +143,8 @@ def test_one_person_is_followed(frames, who, kept, tmp_path):
     assert (found["who"], found["kept"]) == (who, kept)
 
 
-@pytest.mark.parametrize(("told", "count"), [([0, 1000], 100), ([10, 12], 2), (None, 0)])
-def test_what_has_a_verdict_counts_and_long_clips_are_forgotten(told, count, tmp_path):
+@pytest.mark.parametrize(("told", "judged"), [([0, 1000], 100), ([10, 12], 2), (None, 0)])
+def test_what_has_a_verdict_is_told_and_long_clips_are_forgotten(told, judged, tmp_path):
     """A hundred repetitions of two seconds: the count stays, the frames of the start don't."""
     times = np.arange(0, 201, 0.2)
     wave = 0.5 - 0.5 * np.cos(np.pi * np.clip(times - 0.5, 0, 200))
@@ -158,4 +158,5 @@ def test_what_has_a_verdict_counts_and_long_clips_are_forgotten(told, count, tmp
     found = node.run(FOLLOW, json.loads(json.dumps(given)), tmp_path)
     assert found["kept"] == len(times)
     assert found["left"] < 0.5 * len(times)
-    assert found["count"] == pytest.approx(count, abs=1 if count else 0)
+    assert found["count"]["every"] == pytest.approx(100, abs=1)
+    assert found["count"]["judged"] == pytest.approx(judged, abs=1 if judged else 0)
