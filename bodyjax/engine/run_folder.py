@@ -130,7 +130,8 @@ def _unwritten(folder: Path, error: Exception) -> CheckpointError:
             threading.Thread.join(thread, 10)  # Orbax's own raises what the thread raised
     found = files.why_unwritten(error)
     if found is None:
-        return CheckpointError(f"could not be written: {one_line(error)}", file=folder)
+        what = f"could not be written: {one_line(error)}"
+        return CheckpointError(what, file=folder, hint="is the disk full?")
     what, hint = found
     hint = f"{hint}; the checkpoints before it stay, and the same command goes on from there"
     return CheckpointError(f"could not be written ({what})", file=folder, hint=hint)
@@ -222,14 +223,20 @@ def expect(stored: Mapping[str, Any], wanted: Mapping[str, Any], place: Path) ->
             )
 
 
-def _orbax_restore(folder: Path, flat: Mapping[str, Any]) -> dict[str, Any]:
+def _orbax_restore(folder: Path, flat: Mapping[str, Any], alone: bool = False) -> dict[str, Any]:
+    """alone: by this process, whatever the others of the run do; Orbax would wait for them."""
     if not flat:
         return {}
     import orbax.checkpoint as ocp
 
     orbax_noise.hide()
+    me = jax.process_index()
+    options = ocp.options.MultiprocessingOptions(
+        primary_host=me, active_processes={me}, barrier_sync_key_prefix=f"process{me}"
+    )
+    given = {"multiprocessing_options": options} if alone and jax.process_count() > 1 else {}
     try:
-        with ocp.StandardCheckpointer() as checkpointer:
+        with ocp.StandardCheckpointer(**given) as checkpointer:
             return trees.flatten(checkpointer.restore(folder.absolute(), trees.nest(flat)))
     except Exception as error:  # Orbax raises many kinds; each is one line to the user
         raise CheckpointError(f"can't be restored: {one_line(error)}", file=folder) from error
@@ -251,7 +258,7 @@ def read_arrays(folder: Path, item: str) -> dict[str, Any]:
         name: jax.ShapeDtypeStruct(tuple(shape), jnp.dtype(dtype), sharding=one)
         for name, (shape, dtype) in read_record(folder)["arrays"][item].items()
     }
-    return trees.nest(_orbax_restore(folder / item, flat))
+    return trees.nest(_orbax_restore(folder / item, flat, alone=True))
 
 
 def versions() -> dict[str, str]:
