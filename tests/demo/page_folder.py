@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 from bodyjax import systems
 from bodyjax.engine import checkpoint
 from bodyjax.errors import UserError
-from configs.pose import get_config
+from configs.phone import get_config
 from tests.documents import ROOT
 from tests.export import needs
 from tests.random_variables import drawn
