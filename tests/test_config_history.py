@@ -29,7 +29,16 @@ def test_shipped_weights_are_systems_of_today(name):
 
 
 def test_weights_that_are_shipped():
-    assert SHIPPED == ["commands", "jhmdb", "large", "lifter", "phone", "pushup", "small", "ui_prmd"]
+    assert SHIPPED == [
+        "commands",
+        "jhmdb",
+        "large",
+        "lifter",
+        "phone",
+        "pushup",
+        "small",
+        "ui_prmd",
+    ]
 
 
 def test_names_are_changed_and_values_kept():
