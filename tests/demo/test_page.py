@@ -66,8 +66,8 @@ def says(page, words):
     page.wait(f"document.getElementById('status').textContent.includes({json.dumps(words)})")
 
 
-def noise(file, size=(192, 192)):
-    """A picture of rectangles and noise, and its pixels."""
+def noise(file, size=(160, 160)):
+    """A picture of rectangles and noise, as large as the canvas, and its pixels."""
     rng = np.random.default_rng(3)
     pixels = rng.integers(0, 60, (*size, 3), np.uint8)
     for _ in range(min(size) // 12):
@@ -119,7 +119,7 @@ def test_a_picture_over_the_network_of_this_machine(isolated, folder, detector, 
         assert page.value("crossOriginIsolated") is isolated
         page.choose(tmp_path / "noise.png")
         says(page, "noise.png: ")
-        says(page, "192 × 192 pixels")
+        says(page, "160 × 160 pixels")
         people = np.array(page.value(TABLES))
         assert all(asked.startswith((url, "data:")) for asked in page.requests())
         assert len(page.requests()) > 15
@@ -136,7 +136,7 @@ def test_the_one_file_opens_from_disk(folder, detector, tmp_path):
         page = browser.page((folder / demo.SINGLE).as_uri())
         page.wait(READY)
         page.choose(tmp_path / "noise.png")
-        says(page, "192 × 192 pixels")
+        says(page, "160 × 160 pixels")
         people = np.array(page.value(TABLES))
         page.click("camera")
         page.wait("document.body.dataset.frames > 5")
@@ -215,7 +215,7 @@ def test_no_camera_and_a_refused_one(folder, arguments, words, tmp_path):
         assert page.value(READY)
         noise(tmp_path / "noise.png")
         page.choose(tmp_path / "noise.png")
-        says(page, "192 × 192 pixels")
+        says(page, "160 × 160 pixels")
 
 
 def test_keys_reach_every_control_and_all_of_them_have_names(page):
