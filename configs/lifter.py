@@ -15,7 +15,7 @@ set is named; docs/LIFT.md has the whole table.
 | heat_bones | `2d3d`, bones of 3D labels teach the heat maps too (claim 1) | lspet, multi, people | 7 min, 1 core | 600 steps: 190 / 144 (validation; `2d3d` 192 / 145) |
 | 2d_then_3d | `2d3d`, batches of 2D and 3D in turns, from a model of 2D labels | the same | 7 min, 1 core | 600 steps after 400: 186 / 138 |
 | maps | from a detector's joints alone | mocap | 6 min, 1 core | 152 / 99 (validation) |
-| maps_people | `maps` with rendered people: the shipped `lifter` | mocap, people | 12 min, 1 core | 125 / 83 |
+| maps_people | `maps` with rendered people: the shipped `lifter` | mocap, people | 12 min, 1 core | 117 / 80 |
 | tiny | for tests | simulated | seconds | none |
 
 Human3.6M (research only; its weights are not shipped): --config configs/lifter.py:maps
