@@ -40,7 +40,9 @@ lint: $(STAMP)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-soak: fuzz
+soak: $(STAMP)
+	@[ ! -e runs/soak ] || { echo "error: runs/soak is there already: move it away" >&2; exit 2; }
+	@$(MAKE) --no-print-directory fuzz
 	PYTHONPATH=$(CURDIR) $(BIN)/python tools/soak_training.py --out runs/soak
 
 demo: $(RUNTIME)/fetched

@@ -9,6 +9,7 @@ from bodyjax import config_history, systems
 from bodyjax.commands import flags
 from bodyjax.engine import checkpoint, run_folder, settings
 from bodyjax.errors import ConfigError
+from configs import phone
 from configs.sequence import get_config
 
 SHIPPED = sorted(path.parent.name for path in checkpoint.WEIGHTS.glob("*/config.json"))
@@ -71,3 +72,17 @@ def test_a_checkpoint_of_before_is_read_under_the_names_of_today(tmp_path):
     (tmp_path / "record").mkdir()
     (tmp_path / "record" / "metadata").write_text(json.dumps(record))
     assert run_folder.read_record(tmp_path)["config"]["data"]["kind"] == "pushfit"
+
+
+def test_phone_is_what_its_config_trains():
+    """The weights were trained before the config had a file of its own."""
+    shipped = json.loads((checkpoint.WEIGHTS / "phone" / "config.json").read_text())["config"]
+    config = json.loads(json.dumps(phone.get_config("phone").to_dict()))
+    assert config["data"].pop("unlabelled") == {}
+    augment = shipped["data"]["augment"]
+    assert {**augment, **config["data"].pop("augment")} == shipped["data"].pop("augment")
+    assert config["data"] == shipped["data"]
+    for section in ("model", "detect"):
+        assert config[section] == shipped[section]
+    assert {**shipped["optimizer"], **config["optimizer"]} == shipped["optimizer"]
+    assert config["train"]["steps"] == shipped["train"]["steps"]

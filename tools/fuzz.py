@@ -9,8 +9,8 @@ dies ("crash"). Once in 50 files, and at its end, a child must be back at the th
 open files it began with ("leak"). Prints a line of JSON a kind: seconds, and how many files had
 each outcome (tools/fuzz_kinds.py); faults are listed with their seeds, and --out keeps their files.
 Exit code 1 if there is a hang, a crash, a leak, an exception that is no one-line error, or a frame
-in another one's place; GIF, Motion JPEG and VP9 hold nothing by which damage could be known: what
-their decoders make of it is counted only ("silent").
+in another one's place (but in GIF, Motion JPEG and VP9, which hold nothing by which damage could be
+known). Frames that differ while no decoder complains ("silent") are counted and listed, no failure.
 """
 
 from __future__ import annotations

@@ -11,6 +11,7 @@ from bodyjax.engine import checkpoint
 from bodyjax.engine.checkpoint import Checkpoint
 from bodyjax.errors import CheckpointError, ConfigError, UserError
 from bodyjax.export import parity
+from bodyjax.export.program import Program, Shape
 from tests.random_variables import drawn
 from tests.test_lowering import small_sequence
 
@@ -58,9 +59,29 @@ def test_a_file_that_is_off_is_not_written(scorer, tmp_path, monkeypatch):
     assert export.main(words(scorer, tmp_path / "a", "--float16")) == 0
 
 
+def test_the_differences_are_those_of_the_file_in_8_bits(scorer, tmp_path, monkeypatch, capsys):
+    """Not those of the graph in float32 that it was made of, which is checked all the same."""
+    x = {"x": Shape((1, 4), "float32")}
+
+    def times(factor):
+        return Program(b"file", lambda arrays: {"y": factor * arrays["x"]}, x, {})
+
+    whole = times(1.0)
+    ours = times(1.0).run
+    monkeypatch.setattr(export, "exported", lambda *_: (whole, {}, ours))
+    monkeypatch.setattr(export, "quantised", lambda *_: (times(1.25), {"share": 1.0}))
+    out = tmp_path / "a.onnx"
+    command = words(scorer, out, "--int8-weights", "--data", "set", kind="onnx")
+    assert export.main(command) == 0
+    assert json.loads((tmp_path / "a.onnx.json").read_text())["differences"]["y"] > 0.05
+    assert "y: largest difference 0." in capsys.readouterr().out
+    whole = times(1.25)
+    with pytest.raises(UserError, match="output y differs by"):
+        export.main(command)
+
+
 def test_int8_of_a_scorer_is_refused(scorer, tmp_path):
     from bodyjax.export import int8
-    from bodyjax.export.program import Program
 
     program = Program(b"", dict, {}, {})
     with pytest.raises(ConfigError, match="system sequence; --int8 is measured by PCK"):
