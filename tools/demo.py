@@ -84,7 +84,10 @@ def copy_page(out: Path, runtime: Path) -> None:
     spec = importlib.util.find_spec("onnxruntime")
     if spec is None or spec.origin is None:
         raise UserError("onnxruntime is not installed", hint='pip install "bodyjax[onnx]"')
-    out.mkdir(parents=True, exist_ok=True)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"can't be made ({error.strerror})", file=out, place="--out") from error
     for source in sorted(PAGE.iterdir()):
         if source.suffix in (".html", ".css", ".mjs"):
             shutil.copyfile(source, out / source.name)
@@ -124,9 +127,10 @@ def server(folder: Path, port: int = 0, handler: type[Handler] = Handler) -> Thr
     """A server of a folder on 127.0.0.1, not started; port 0: any that is free."""
     try:
         return ThreadingHTTPServer(("127.0.0.1", port), partial(handler, directory=str(folder)))
-    except OSError as error:
+    except (OSError, OverflowError) as error:
         hint = "name another one by --port"
-        raise UserError(f"port {port} can't be used: {error.strerror}", hint=hint) from error
+        why = error.strerror if isinstance(error, OSError) else "it is not from 0 to 65535"
+        raise UserError(f"port {port} can't be used: {why}", hint=hint) from error
 
 
 def serve(folder: Path, port: int) -> None:

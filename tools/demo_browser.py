@@ -137,7 +137,8 @@ class Page:
         )  # fmt: skip
         if "exceptionDetails" in answer:
             thrown = answer["exceptionDetails"].get("exception", {}).get("description", "?")
-            raise UserError(f"{expression}: {thrown}")
+            lines = expression.strip().splitlines()[:1], str(thrown).strip().splitlines()[:1]
+            raise UserError(": ".join(one[0] for one in lines if one))
         return answer["result"].get("value")
 
     def wait(self, expression: str) -> None:

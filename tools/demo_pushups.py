@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import csv
 import json
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -46,12 +47,14 @@ def main(arguments: list[str]) -> int:
     options = parser.parse_args(arguments)
     try:
         files = [options.videos / f"{name}.mp4" for name in options.clips.split(",")]
+        if not options.eye.exists():
+            raise UserError("no such file", file=options.eye, place="--eye")
+        eye = by_eye(options.eye)
         page = in_page(files, options.page, options.runtime)
         python = in_python(files, options.checkpoint, options.scorer)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    eye = by_eye(options.eye)
     print("clip   eye  page  python  page judged  python judged  ms a frame")
     for file, ours, theirs in zip(files, page, python, strict=True):
         print(
@@ -73,6 +76,10 @@ def main(arguments: list[str]) -> int:
 
 def in_page(files: list[Path], page: Path, runtime: Path) -> list[dict[str, Any]]:
     """What the page's modules find in videos: a dictionary each, as demo_watch.mjs prints it."""
+    if not (page / "model.json").exists():
+        raise UserError("has no model.json", file=page, hint="build the page by tools/demo.py")
+    if shutil.which("node") is None:
+        raise UserError("node is not installed", hint="on Debian: apt install nodejs")
     side = json.loads((page / "model.json").read_text("utf-8"))["pose"]["canvas"]
     dist = runtime / "node_modules" / "onnxruntime-web" / "dist"
     found = []

@@ -74,6 +74,8 @@ def main(arguments: list[str]) -> int:
     options = parser.parse_args(arguments)
     handler = demo.PlainHandler if options.threads == 1 else demo.Handler
     try:
+        if not (options.page / "model.json").exists():
+            raise UserError("has no model.json", file=options.page, hint="tools/demo.py builds it")
         with (
             demo.server(options.page, handler=handler) as server,
             tempfile.TemporaryDirectory() as profile,

@@ -197,6 +197,10 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--out", type=Path)
     parser.add_argument("--limit", type=float, default=60.0)
     options = parser.parse_args(arguments)
+    if options.count < 1 or not options.limit > 0:
+        parser.error("--count must be at least 1, --limit above 0")
+    if options.out is not None and options.out.exists() and not options.out.is_dir():
+        parser.error(f"--out {options.out} is no folder")
     seeds = range(options.seed, options.seed + options.count)
     bad = 0
     for kind in options.kinds:

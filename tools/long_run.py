@@ -198,7 +198,12 @@ def main(arguments: list[str]) -> int:
         return recognize(options.out, options.seconds, options.checkpoint)
     if options.out.exists():
         parser.error(f"--out {options.out} is there already")
-    options.out.mkdir(parents=True)
+    if options.steps < 1 or not options.seconds > 0:
+        parser.error("--steps must be at least 1, --seconds above 0")
+    try:
+        options.out.mkdir(parents=True)
+    except OSError as error:
+        parser.error(f"--out {options.out} can't be made ({error.strerror})")
     if options.work == "training":
         looks = watched(training(options.out, options.steps), options.out, None)
         done = f"{options.steps:,} training steps"

@@ -21,7 +21,7 @@ import numpy as np
 
 from bodyjax import systems, tasks
 from bodyjax.engine import checkpoint
-from bodyjax.errors import UserError
+from bodyjax.errors import ConfigError, UserError
 from bodyjax.export import onnx_file
 from bodyjax.systems.pose import cost
 
@@ -33,6 +33,8 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("names", nargs="+", metavar="NAME")
     parser.add_argument("--runs", type=int, default=60)
     options = parser.parse_args(arguments)
+    if options.runs < 1:
+        parser.error(f"--runs {options.runs}: at least 1")
     try:
         for name in options.names:
             print(measured(name, options.runs), flush=True)
@@ -47,6 +49,8 @@ def measured(name: str, runs: int) -> str:
     path, _, side = name.partition("@")
     loaded = checkpoint.load(path, system="pose")
     if side:
+        if not side.isdigit() or int(side) < 1:
+            raise ConfigError(f"{side!r} is no side in pixels", place=name, hint="such as phone@96")
         loaded.config.detect.size = int(side)
     network = tasks.network(loaded.config)
     size = network.inputs["pixels"].shape[1:3]

@@ -32,7 +32,7 @@ EXIT_INTERRUPTED = 3
 
 STOPPED = "stopped; the same command goes on from what was saved, or starts over if nothing was"
 
-TABLES = ("operations", "multipliers", "sets")
+TABLES = ("operations", "multipliers", "sets", "unlabelled")
 """Sections whose fields have names chosen by the user: `--config.SECTION={...}` sets the whole
 section."""
 

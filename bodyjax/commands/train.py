@@ -69,7 +69,7 @@ def address(text: str) -> tuple[str, int, int]:
     """HOST:PORT, count and index from HOST:PORT,COUNT,INDEX; ConfigError if it is something
     else."""
     host, *numbers = text.split(",")
-    if len(numbers) != 2 or not all(number.isdigit() for number in numbers):
+    if len(numbers) != 2 or not all(number.isdecimal() for number in numbers):
         raise ConfigError(f"{text!r}", place="--process", hint="HOST:PORT,COUNT,INDEX")
     return host, int(numbers[0]), int(numbers[1])
 

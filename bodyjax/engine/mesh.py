@@ -30,8 +30,10 @@ def initialize_processes(coordinator: str, count: int, index: int, timeout: int 
     answer. (Once connected, jax itself ends a process whose peer never comes.)
     """
     host, _, port = coordinator.rpartition(":")
-    if not host or not port.isdigit():
-        raise ConfigError(f"coordinator {coordinator!r} is not HOST:PORT")
+    if not host or not port.isdecimal() or not 0 < int(port) < 1 << 16:
+        raise ConfigError(f"coordinator {coordinator!r} is not HOST:PORT", hint="ports: 1 to 65535")
+    if count < 1:
+        raise ConfigError(f"{count} processes: at least 1")
     if not 0 <= index < count:
         raise ConfigError(f"process {index} is not one of 0 .. {count - 1}")
     if index > 0:

@@ -216,8 +216,8 @@ def expect(stored: Mapping[str, Any], wanted: Mapping[str, Any], place: Path) ->
     """CheckpointError unless both hold the same names with the same (shape, dtype)."""
     for name in sorted({*stored, *wanted}):
         if stored.get(name) != wanted.get(name):
-            has = "{} {}".format(*stored[name]) if name in stored else "nothing"
-            needs = "{} {}".format(*wanted[name]) if name in wanted else "nothing"
+            has = "{} {}".format(*stored[name]).strip() if name in stored else "nothing"
+            needs = "{} {}".format(*wanted[name]).strip() if name in wanted else "nothing"
             raise CheckpointError(
                 f"is of another model: {name} is {has}, needed is {needs}", file=place
             )

@@ -91,6 +91,8 @@ def make(
     """A lifter from a system, its variables and a detector of people's joints. A system of
     pictures needs its config: how large people are in its crops."""
     if isinstance(system, PicturesToSpace):
+        if config is None:
+            raise ConfigError("is needed by a lifter from pictures", place="config")
 
         def see(variables: Variables, image: Any, camera: Any, height: Any) -> Any:
             batch = {"image": image, "camera": camera, "height": height}
@@ -152,12 +154,16 @@ def poses(
     if xy.shape != (count, 17, 2) or score.shape != (count, 17):
         what = f"xy {xy.shape} and score {score.shape} are not (P, 17, 2) and (P, 17)"
         raise DataError(what, place="joints", hint="COCO's 17 joints of P people")
-    lens = np.broadcast_to(checked_camera(camera), (count, 4))
-    tall = np.broadcast_to(checked_height(height), (count,))
+    lens, tall = checked_camera(camera), checked_height(height)
+    for place, values, shared in (("camera", lens, 1), ("height", tall, 0)):
+        if values.ndim > shared and len(values) != count:
+            raise DataError(f"{len(values)} for {count} people", place=place, hint="one for all?")
+    lens, tall = np.broadcast_to(lens, (count, 4)), np.broadcast_to(tall, (count,))
     if lifter.crops is not None:
         if picture is None:
             what = "sees pictures: joints alone are not enough"
             raise ConfigError(what, place=lifter.name or "lifter", hint="take one from joints")
+        picture = any_picture(picture)
         return of_joints(lifter.crops, lifter.variables, picture, xy, score, lens, tall)
     assert lifter.lift is not None
     if not count:
@@ -212,10 +218,13 @@ def people(
 
 def checked_camera(camera: ArrayLike) -> np.ndarray:
     """A camera (4,) or cameras (P, 4); DataError for impossible ones."""
-    lens = np.asarray(camera, np.float32)
+    hint = "focal lengths x, y and principal point x, y in pixels"
+    try:
+        lens = np.asarray(camera, np.float32)
+    except (TypeError, ValueError):
+        raise DataError(f"{camera!r} is not 4 numbers", place="camera", hint=hint) from None
     if lens.ndim not in (1, 2) or lens.shape[-1] != 4 or not np.isfinite(lens).all():
-        hint = "focal lengths x, y and principal point x, y in pixels"
-        raise DataError(f"{np.shape(camera)} numbers", place="camera", hint=hint)
+        raise DataError(f"{camera!r} is not 4 finite numbers", place="camera", hint=hint)
     if not (lens[..., :2] > 0).all():
         raise DataError("a focal length that is not above 0", place="camera")
     return lens
@@ -223,8 +232,11 @@ def checked_camera(camera: ArrayLike) -> np.ndarray:
 
 def checked_height(height: ArrayLike) -> np.ndarray:
     """Heights in mm, one or (P,); DataError for what is no person's."""
-    tall = np.asarray(height, np.float32)
     least, most = HEIGHTS
+    try:
+        tall = np.asarray(height, np.float32)
+    except (TypeError, ValueError):
+        tall = np.full((), np.nan, np.float32)
     if tall.ndim > 1 or not ((tall >= least) & (tall <= most)).all():
         what = f"{height} is no person's height in mm"
         raise DataError(what, place="height", hint="1.7 m are 1700 mm")

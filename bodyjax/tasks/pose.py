@@ -22,7 +22,7 @@ from bodyjax.detect.canvas import last_stage
 from bodyjax.detect.detector import Detector
 from bodyjax.engine import checkpoint
 from bodyjax.engine.checkpoint import Checkpoint
-from bodyjax.errors import ConfigError, DataError
+from bodyjax.errors import CheckpointError, ConfigError, DataError
 from bodyjax.evaluate import fine_tuning
 from bodyjax.evaluate.pictures import evaluate as evaluate
 from bodyjax.systems import pose_settings
@@ -43,8 +43,11 @@ def prepare(config: ConfigDict, host: tuple[int, int]) -> Prepared:
     distill = pose_settings.distill(config)
     if distill and distill.stored:
         teacher_maps.take_form(config)
+    frozen = frozen_teacher(config)
+    if frozen:  # before the data are read and a start is cut out, which takes minutes
+        check_teacher(config, systems.build(config), frozen)
     prepared = run.prepare(config, host)
-    prepared = prepared._replace(initial={**prepared.initial, **frozen_teacher(config)})
+    prepared = prepared._replace(initial={**prepared.initial, **frozen})
     if config.data.kind == own_pictures.KIND:
         fine_tuning.check(config.data.path, config.data.on_bad, skeleton.of(config.model.skeleton))
         take_settings(config)
@@ -59,6 +62,16 @@ def frozen_teacher(config: ConfigDict) -> Variables:
         return {}
     loaded = checkpoint.load(distill.teacher, system="pose")
     return {"frozen": {"teacher": of_network(loaded.variables)}}
+
+
+def check_teacher(config: ConfigDict, system: Any, frozen: Variables) -> None:
+    """CheckpointError if the frozen teacher has another network than `config.distill.model`."""
+    expected: Any = jax.eval_shape(system.init, jax.random.key(0))
+    path = config.distill.teacher
+    try:
+        checkpoint.check_variables(frozen["frozen"], expected["frozen"], path)
+    except CheckpointError as error:
+        raise error.also("distill.model should be config.model of distill.teacher") from None
 
 
 def take_skeleton(config: ConfigDict) -> None:

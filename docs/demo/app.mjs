@@ -99,7 +99,7 @@ async function conclude(all, size) {
 async function begin(open) {
   const mine = ++run;
   release(video);
-  showCount(0);
+  showCount({ every: 0, judged: 0 });
   showRate(0);
   showVerdict(null);
   showJoints([], []);

@@ -53,6 +53,12 @@ def test_braces_set_the_whole_of_a_table(config):
     assert config.operations.to_dict() == {"wave": {"hold": 1}}
 
 
+def test_clips_without_labels_can_be_named():
+    config = flags.load_config("phone:taught_96")
+    flags.override(config, {"data.unlabelled": "{'jhmdb': 0.2}"})
+    assert config.data.unlabelled.to_dict() == {"jhmdb": 0.2}
+
+
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [

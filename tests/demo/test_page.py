@@ -120,6 +120,7 @@ def test_a_picture_over_the_network_of_this_machine(isolated, folder, detector, 
         page.choose(tmp_path / "noise.png")
         says(page, "noise.png: ")
         says(page, "160 × 160 pixels")
+        assert page.value("document.getElementById('count').textContent") == "0"
         people = np.array(page.value(TABLES))
         assert all(asked.startswith((url, "data:")) for asked in page.requests())
         assert len(page.requests()) > 15

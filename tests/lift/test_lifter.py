@@ -153,3 +153,19 @@ def test_the_shipped_lifter_stands_a_person_up():
     assert at["left_ankle"][1] > 600
     assert at["left_hip"][0] > 50 > -50 > at["right_hip"][0]
     assert abs(at["left_knee"][2]) < 250
+
+
+def test_odd_cameras_heights_and_pictures_are_one_line(lifter):
+    xy, score = joints(2)
+    for camera_given in ([LENS] * 3, ["a"] * 4, [[1, 2], [3]], [np.nan] * 4):
+        with pytest.raises(DataError, match=r"^camera: "):
+            lift.poses(lifter, xy, score, camera=camera_given)
+    for height in ([1700.0] * 3, "tall", None):
+        with pytest.raises(DataError, match=r"^height: "):
+            lift.poses(lifter, xy, score, camera=LENS, height=height)
+    config = configs.get_config("tiny")
+    with pytest.raises(ConfigError, match="config: is needed"):
+        lift.make(systems.build(config), {}, lifter.detector)
+    pictures = lift.make(systems.build(config), {}, lifter.detector, config)
+    with pytest.raises(DataError, match="float64 is no picture"):
+        lift.poses(pictures, xy, score, camera=LENS, picture=np.zeros((40, 50, 3)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -38,7 +39,8 @@ def read(section: Any) -> PictureData:
     for place in ("sets", "unlabelled"):
         for name, share in getattr(data, place).items():
             number = isinstance(share, int | float) and not isinstance(share, bool)
-            check(number and share >= 0, f"data.{place}.{name}", share, "a share, at least 0")
+            fits = number and 0 <= share < math.inf
+            check(fits, f"data.{place}.{name}", share, "a share, at least 0")
     changes = data.augment
     fits = len(changes.scale) == 2 and 0 < changes.scale[0] <= changes.scale[1]
     check(fits, "data.augment.scale", changes.scale, "(least, most) above 0")

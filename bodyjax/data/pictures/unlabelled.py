@@ -108,9 +108,9 @@ def unlabelled_frames(path: FilePath, *, on_bad: str = "raise") -> UnlabelledFra
     root = Path(path)
     named = next((name for name in names_at(root) if name in VIDEOS), None)
     if named:
-        opened = VIDEOS[named](root)
+        opened = VIDEOS[named](root, on_bad=on_bad)
         wanted = np.asarray(opened.groups) % HELD_OUT != 0
-        left_out = {"clips left for tests": int((~wanted).sum())}
+        left_out = {**opened.left_out, "clips left for tests": int((~wanted).sum())}
     else:
         split = (root / "splits.json").exists()
         opened = clips(root, "1:train" if split else "all", on_bad=on_bad)

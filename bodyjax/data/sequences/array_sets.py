@@ -13,13 +13,13 @@ from pathlib import Path
 import numpy as np
 
 from bodyjax import files
-from bodyjax.data.clips.folder import ClipFolder
+from bodyjax.data.clips.folder import SKIP, ClipFolder
 from bodyjax.data.folds import TEST, TRAIN
-from bodyjax.data.pictures.labelled import FilePath, read_arrays
+from bodyjax.data.pictures.labelled import FilePath, Manifest, read_arrays
 from bodyjax.data.sequences.joint_tables import clip_tables
 from bodyjax.data.sequences.ragged_clips import About, Clips, checked_clips
 from bodyjax.data.video.files import open_video
-from bodyjax.errors import ConfigError, DataError
+from bodyjax.errors import ConfigError, DataError, VideoError
 from bodyjax.skeleton import COCO17, SEEN, Skeleton, convert, get, make
 
 NATOPS8 = make(
@@ -242,25 +242,41 @@ def jhmdb(path: FilePath) -> Clips:
     )
 
 
-def pushfit_videos(path: FilePath) -> ClipFolder:
+def pushfit_videos(path: FilePath, on_bad: str = "raise") -> ClipFolder:
     """The push-up clips themselves (videos/pNNN.mp4), labels and groups from joints.npz: class 1 is
-    standard. All rows: there is no official split, folds are by group."""
+    standard. All rows: there is no official split, folds are by group. on_bad: as of
+    `clips.folder.clips`."""
     folder = Path(path)
     table = read_arrays(folder / "joints.npz", ("clip", "standard", "group"))
-    files = [folder / "videos" / f"{Path(str(name)).stem}.mp4" for name in table["clip"]]
-    opened = [open_video(file) for file in files]
+    manifest, files, opened, rows = Manifest(folder, on_bad), [], [], []
+    for row, name in enumerate(table["clip"]):
+        file = folder / "videos" / f"{Path(str(name)).stem}.mp4"
+        try:
+            clip = open_video(file)
+            if on_bad == "skip":
+                clip.check()
+        except VideoError as error:
+            if on_bad == "raise":
+                raise error.also(SKIP) from None
+            manifest.bad(str(file), error.message)
+            continue
+        files.append(file)
+        opened.append(clip)
+        rows.append(row)
     classes = ("not standard", "standard")
-    labels = table["standard"].astype(np.int32)
+    labels = table["standard"].astype(np.int32)[rows]
     return ClipFolder(
         folder,
         tuple(f"{classes[k]}/{file.stem}" for k, file in zip(labels, files, strict=True)),
         tuple(files),
         classes,
         labels,
-        table["group"].astype(np.int32),
+        table["group"].astype(np.int32)[rows],
         np.zeros(len(files), bool),
         np.array([video.frames for video in opened], np.int32),
         np.array([video.size for video in opened], np.int32),
+        tuple(manifest.names),
+        dict(manifest.left_out),
     )
 
 
@@ -283,7 +299,7 @@ FILES = {
     "teacher.npz": "jhmdb",
 }
 """The file that identifies each set."""
-VIDEOS: dict[str, Callable[[FilePath], ClipFolder]] = {"pushfit": pushfit_videos}
+VIDEOS: dict[str, Callable[..., ClipFolder]] = {"pushfit": pushfit_videos}
 """Sets with videos beside the joints, and the functions that open these."""
 ESTIMATORS = {"pushfit": PUSHFIT_JOINTS}
 """Sets that store joints of several estimators, with the skeleton of each."""

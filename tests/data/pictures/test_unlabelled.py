@@ -141,3 +141,17 @@ def test_agreement_without_neighbouring_frames_is_refused(films):
     batch = next(feeds.picture_feed(config).train_batches(0))
     assert batch["neighbour"].shape == batch["image"].shape
     assert batch["neighbour_known"].sum() == 4
+
+
+def test_a_damaged_video_beside_joints_is_left_out_on_request(pushups):
+    damaged = pushups / "videos" / "p001.mp4"
+    damaged.write_bytes(damaged.read_bytes()[:500])
+    with pytest.raises(VideoError, match=r"p001\.mp4.*leaves it out"):
+        unlabelled_frames(pushups)
+    source = unlabelled_frames(pushups, on_bad="skip")
+    assert {name.split("/")[1].split(",")[0] for name in source.names} == {
+        f"p{i:03}" for i in range(2, 11) if i % 5
+    }
+    (line,) = source.bad
+    assert "p001.mp4" in line
+    assert source.left_out["clips left for tests"] == 3
