@@ -21,7 +21,7 @@ set is named; docs/LIFT.md has the whole table.
 Human3.6M (research only; its weights are not shipped): --config configs/lifter.py:maps
 --config.data.mocap=../shared/data/real3d --config.data.noise.faceless=1
 --config.data.noise.lost=0.01 --config.data.noise.bad=0.1 --config.data.noise.unsure=0.03
---config.train.steps=5000: 83 / 59 on S9 and S11 from detections, 56 / 42 from true 2D, 5 min.
+--config.train.steps=10000: 81 / 57 on S9 and S11 from detections, 53 / 40 from true 2D, 8 min.
 The first training of `2d_then_3d` is `2d3d` with its 2D sets alone, --config.data.deep.people=0;
 with --config.loss.coordinates=True its loss is the distance of coordinates (soft-argmax, [0054]).
 """  # noqa: E501 (rows of a table)
