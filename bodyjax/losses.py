@@ -137,19 +137,22 @@ def focal(
     return total / jnp.maximum(jnp.sum(peak), 1)
 
 
-def soft_focal(probability: ArrayLike, target: ArrayLike, *, beta: float = 2.0) -> Array:
+def soft_focal(
+    probability: ArrayLike, target: ArrayLike, weight: ArrayLike = 1.0, *, beta: float = 2.0
+) -> Array:
     """Focal loss against a teacher's probabilities, divided by the sum of their peaks.
 
-    probability, target: one shape, values in 0..1. Each cell costs |target - p|^beta times the
-    cross-entropy of p under the target, less its least value: 0 where both agree. The divisor, at
-    least 1, is the sum of target^2, a few cells per peak. No gradient reaches the target. Source:
-    Li et al., "Generalized focal loss", NeurIPS 2020, eq. 2 (quality focal loss).
+    probability, target: one shape, values in 0..1; weight, broadcastable to it. Each cell costs
+    |target - p|^beta times the cross-entropy of p under the target, less its least value: 0 where
+    both agree. The divisor, at least 1, is the sum of target^2, a few cells per peak. No gradient
+    reaches the target. Source: Li et al., "Generalized focal loss", NeurIPS 2020, eq. 2 (quality
+    focal loss).
     """
     tiny = 1e-6
     p = jnp.clip(jnp.asarray(probability, jnp.float32), tiny, 1 - tiny)
     aim = jax.lax.stop_gradient(jnp.clip(jnp.asarray(target, jnp.float32), tiny, 1 - tiny))
     cost = aim * (jnp.log(aim) - jnp.log(p)) + (1 - aim) * (jnp.log1p(-aim) - jnp.log1p(-p))
-    total = jnp.sum(jnp.power(jnp.abs(aim - p), beta) * cost)
+    total = jnp.sum(jnp.asarray(weight) * jnp.power(jnp.abs(aim - p), beta) * cost)
     return total / jnp.maximum(jnp.sum(jnp.square(aim)), 1.0)
 
 

@@ -83,6 +83,7 @@ def phone() -> dict[str, Any]:
         "distill": {
             "teacher": "small", "model": SMALL, "stored": "", "alpha": 1.0, "alpha_end": 0.8,
             "alpha_steps": steps, "pairing": "last", "hints": 1.0, "agreement": 0.0,
+            "confident": False,
         },
         "detect": {
             "size": side,

@@ -216,7 +216,8 @@ def _teacher(teacher: str, model: dict[str, Any]) -> dict[str, Any]:
     them, and `model` is not used. alpha goes linearly from `alpha` to `alpha_end` within
     `alpha_steps` steps; 0 steps: it stays `alpha`. hints: the weight in the teacher's loss of the
     distance between features; agreement: that of the student's own maps of neighbouring frames of
-    `data.unlabelled`; both for a `teacher` in the step (systems.hints, systems.agreement)."""
+    `data.unlabelled`; both for a `teacher` in the step (systems.hints, systems.agreement), as is
+    confident: alpha of a picture is multiplied by how sure the teacher is of it."""
     return {
         "teacher": teacher,
         "model": model,
@@ -227,6 +228,7 @@ def _teacher(teacher: str, model: dict[str, Any]) -> dict[str, Any]:
         "pairing": "last",
         "hints": 0.0,
         "agreement": 0.0,
+        "confident": False,
     }
 
 

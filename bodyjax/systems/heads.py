@@ -55,12 +55,15 @@ def head_losses(maps: Maps, batch: Batch, known: tuple[bool, ...], stride: int) 
     return {name: WEIGHTS[name] * term for name, term in terms.items()}
 
 
-def taught_losses(maps: Maps, teacher: Maps) -> dict[str, Array]:
+def taught_losses(
+    maps: Maps, teacher: Maps, sure: Array | None = None
+) -> dict[str, Array]:  # fmt: skip
     """The same terms against another network's heads (with the same joints and strides): cells and
     joints without a label learn from it, so that nothing is forgotten there.
 
     Heat maps and centres by `losses.soft_focal`, divided by the number of peaks like the label's;
-    regression where the teacher sees a middle, offsets where it sees a joint.
+    regression where the teacher sees a middle, offsets where it sees a joint. sure (B,): the
+    weight of each picture, 1 by default; regression and offsets take it among each other alone.
     """
     teacher = jax.tree.map(jax.lax.stop_gradient, teacher)
     assert maps.center is not None
@@ -69,12 +72,15 @@ def taught_losses(maps: Maps, teacher: Maps) -> dict[str, Array]:
     assert teacher.center is not None
     assert teacher.regress is not None
     assert teacher.offset is not None
+    if sure is None:
+        sure = jnp.ones(teacher.center.shape[0])
+    row = sure[:, None, None]
     known, heat = maps.heatmaps[-1][..., :-1], teacher.heatmaps[-1][..., :-1]
-    at_middle = (teacher.center * (teacher.center > SEEN))[..., None, None]
-    at_joint = (heat * (heat > SEEN))[..., None]
+    at_middle = (row * teacher.center * (teacher.center > SEEN))[..., None, None]
+    at_joint = (row[..., None] * heat * (heat > SEEN))[..., None]
     terms = {
-        "heatmap": losses.soft_focal(known, heat),
-        "center": losses.soft_focal(maps.center, teacher.center),
+        "heatmap": losses.soft_focal(known, heat, row[..., None]),
+        "center": losses.soft_focal(maps.center, teacher.center, row),
         "regress": losses.masked_l1(maps.regress, teacher.regress, at_middle),
         "offset": losses.masked_l1(maps.offset, teacher.offset, at_joint),
     }

@@ -44,17 +44,20 @@ def init(student: Features, teacher: Features) -> dict[str, Any]:
     return found
 
 
-def loss(params: dict[str, Any], student: Features, teacher: Features) -> Array:
+def loss(
+    params: dict[str, Any], student: Features, teacher: Features, sure: Array | float = 1.0
+) -> Array:
     """The mean over cells and channels of the squared distances, each channel in units of the
-    variance that the teacher's has in this batch; the sum over strides. No gradient flows into the
-    teacher."""
+    variance that the teacher's has in this batch; the sum over strides. sure (B,): the weight of
+    each picture. No gradient flows into the teacher."""
     total = jnp.float32(0)
     for stride, conv in params.items():
         aim = teacher[int(stride)][..., : conv["bias"].shape[0]]
         aim = jax.lax.stop_gradient(aim.astype(jnp.float32))
         ours = student[int(stride)].astype(jnp.float32) @ conv["kernel"] + conv["bias"]
         spread = aim.var(axis=(0, 1, 2)) + EPSILON
-        total = total + jnp.mean(jnp.square(ours - aim) / spread)
+        each = jnp.mean(jnp.square(ours - aim) / spread, axis=(1, 2, 3))
+        total = total + jnp.mean(sure * each)
     return total
 
 

@@ -182,7 +182,7 @@ class Pose:
         )
         target, statistics = self.targets(batch), updates.get("batch_stats", {})
         count = jnp.float32(batch["image"].shape[0])
-        metrics, second, alpha = {}, None, jnp.float32(0)
+        metrics, second, alpha, taught = {}, None, jnp.float32(0), jnp.zeros(1)
         if self.teaching is not None:
             step = variables["batch_stats"]["teaching"]["step"]
             statistics = {**statistics, "teaching": {"step": step + 1}}
@@ -211,7 +211,7 @@ class Pose:
             assert isinstance(self.model, CenterPose)
             known = tuple(channel >= 0 for channel in self.model.order)
             terms = head_losses(maps, batch, known, self.model.stride)
-            share = 1 - alpha if self.teaches_heads else 1.0
+            share = 1 - alpha * jnp.mean(taught) if self.teaches_heads else 1.0
             total = total + share * self.head_weight * sum(terms.values())
             metrics |= {name: (term, count) for name, term in terms.items()}
         if second is not None:
@@ -226,8 +226,8 @@ class Pose:
     def teacher_loss(
         self, variables: Variables, batch: Batch, maps: Maps, features: hints.Features
     ) -> tuple[Array, Array]:
-        """The loss against the teacher, and which pictures (B,) have a teacher. `features`: of the
-        student's backbone, for hints.
+        """The loss against the teacher, and which pictures (B,) have a teacher, or how sure it is.
+        `features`: of the student's backbone, for hints.
 
         Masks of the labels do not count here: pictures and cells without labels learn from the
         teacher. Where the teacher says nothing, its map is the student's own, so there is no
@@ -250,17 +250,19 @@ class Pose:
             aims, _, theirs = hints.with_features(
                 teaching.network, split(variables["frozen"]["teacher"]), batch["image"]
             )
+            taught = teaching.sure(aims.heatmaps[-1])
+            counts = taught[:, None, None, None]
             if teaching.hints:
-                hint = hints.loss(variables["params"][hints.PART], features, theirs)
+                hint = hints.loss(variables["params"][hints.PART], features, theirs, taught)
                 of_heads = teaching.hints * hint
             if self.teaches_heads:
                 lesson = in_joints(aims, self.bones, teaching.bones)
-                of_heads += self.head_weight * sum(taught_losses(student, lesson).values())
+                of_heads += self.head_weight * sum(taught_losses(student, lesson, taught).values())
             if not self.staged:
-                return of_heads, jnp.ones(batch["image"].shape[0])
+                return of_heads, taught
             aims = of_stages(aims) if teaching.pairing == "same" else aims
             pairs = common_maps(maps, self.bones, aims, teaching.bones)
-            taught, pairing = jnp.ones(batch["image"].shape[0]), teaching.pairing
+            pairing = teaching.pairing
         none = jnp.zeros((1, 1, 1, 1))  # the label's term is the caller's
         heat, *fields = (
             losses.distillation(
@@ -440,5 +442,5 @@ def teaching(config: Any, bones: Skeleton, dtype: Any) -> Teaching | None:
             check(fits, "pairing", "same", "last: stages differ", place)
     return Teaching(
         teacher, bones, distill.alpha, distill.alpha_end, distill.alpha_steps, distill.pairing,
-        maps, distill.hints, distill.agreement,
+        maps, distill.hints, distill.agreement, distill.confident,
     )  # fmt: skip

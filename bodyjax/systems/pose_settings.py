@@ -43,7 +43,8 @@ class Distill:
     stored joints; stored: a folder of stored maps, whose form is `maps` (detect.teacher_maps fills
     it in); alpha: share of the teacher's loss, to `alpha_end` within `alpha_steps` steps; hints:
     the weight in it of the distance between features (systems.hints); agreement: that of the
-    student's own maps of neighbouring frames (systems.agreement)."""
+    student's own maps of neighbouring frames (systems.agreement); confident: alpha is multiplied
+    by the teacher's mean highest value in the picture."""
 
     teacher: str
     model: dict[str, Any]
@@ -55,6 +56,7 @@ class Distill:
     maps: dict[str, Any] = field(default_factory=dict)
     hints: float = 0.0
     agreement: float = 0.0
+    confident: bool = False
 
 
 LEAST = {
@@ -92,6 +94,9 @@ def distill(config: Any) -> Distill | None:
     check(found.pairing in ("last", "same"), "distill.pairing", found.pairing, "last or same")
     for name in ("hints", "agreement"):
         check(getattr(found, name) >= 0, f"distill.{name}", getattr(found, name), "at least 0")
-    fits = not found.hints or (found.teacher != "" and not found.stored)
+    in_step = found.teacher != "" and not found.stored
+    fits = not found.hints or in_step
     check(fits, "distill.hints", found.hints, "0: features come from a teacher in the step alone")
+    fits = not found.confident or in_step
+    check(fits, "distill.confident", True, "False: it is for a teacher in the step alone")
     return found

@@ -29,6 +29,7 @@ class Teaching:
     alpha is `start`, or goes linearly from `start` to `end` in the first `steps` steps. `pairing`:
     see losses.distillation. `hints`: the weight of the teacher's features (systems.hints);
     `agreement`: that of the student's own maps of neighbouring frames (systems.agreement).
+    `confident`: alpha of a picture is multiplied by how sure the teacher is of it (`sure`).
     """
 
     network: MultiStagePose | CenterPose | None
@@ -40,11 +41,19 @@ class Teaching:
     maps: MapForm | None = None
     hints: float = 0.0
     agreement: float = 0.0
+    confident: bool = False
 
     def alpha(self, step: Array) -> Array:
         if not self.steps:
             return jnp.float32(self.start)
         return self.start + (self.end - self.start) * jnp.clip(step / self.steps, 0.0, 1.0)
+
+    def sure(self, heatmaps: Array) -> Array:
+        """How much each picture (B,) counts, from the teacher's heat maps (B, h, w, J + 1): 1, or
+        if `confident` the mean over joints of the highest value, 0 to 1."""
+        if not self.confident:
+            return jnp.ones(heatmaps.shape[0])
+        return jnp.clip(heatmaps[..., :-1].max(axis=(1, 2)), 0.0, 1.0).mean(axis=-1)
 
 
 def around(
