@@ -56,6 +56,7 @@ class Chromium:
         self.process = subprocess.Popen(
             [sys.executable, "-S", "-c", LAUNCH, *map(str, ends), *command],
             pass_fds=ends, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            env={**os.environ, "TMPDIR": str(folder)},  # what it leaves goes with the folder
         )  # fmt: skip
         for end in (to_browser, from_browser):
             os.close(end)
