@@ -43,7 +43,7 @@ def test_an_unknown_command_is_one_line(monkeypatch, capsys):
 
 def test_a_command_gets_the_words_behind_its_name(tmp_path):
     code, out, error = said("train", "--config", "classifer", cwd=tmp_path)
-    hint = "one of classifier, lifter, pose, sequence, or a file, FILE.py"
+    hint = "one of classifier, lifter, phone, pose, sequence, or a file, FILE.py"
     assert (code, out, error) == (2, "", f"error: --config: no config 'classifer'; {hint}\n")
     code, _, error = said("train", "--config", "classifier:tny", "--debug", cwd=tmp_path)
     assert code == 2

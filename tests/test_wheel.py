@@ -92,7 +92,7 @@ def test_help_lists_the_commands(bodyjax_of_the_wheel):
         assert f"\n  {command} " in said
     code, said, _ = bodyjax_of_the_wheel("train", "--config", "classifier:tiny", "--help")
     assert code == 0
-    assert "classifier, lifter, pose, sequence or FILE.py" in said
+    assert "classifier, lifter, phone, pose, sequence or FILE.py" in said
 
 
 def test_configs_are_found_and_data_that_is_not_there_is_one_line(bodyjax_of_the_wheel):
