@@ -154,7 +154,7 @@ def test_stored_maps_that_are_the_labels_cost_what_they_do():
     fields = codec.pafs(batch["xy"], batch["visible"], OTHER.limbs, (8, 8), 8, 6.0)
     drawn = np.concatenate([target.heatmaps[..., :-1], fields], -1)
     batch["teacher_maps"] = jnp.asarray(drawn, jnp.float16)
-    teacher, taught = jax.jit(system.teacher_loss)({}, batch, maps)
+    teacher, taught = jax.jit(system.teacher_loss)({}, batch, maps, {})
     np.testing.assert_allclose(teacher, label_term(system, maps, target), rtol=1e-3)
     assert taught.tolist() == [1, 1, 1]
 
@@ -163,7 +163,7 @@ def test_nothing_is_taught_outside_the_canvas_and_without_maps():
     batch, maps = mapped(TAUGHT), random_maps()
     batch["teacher_matrix"] = batch["teacher_matrix"].at[0, 0, 2].set(16.0)
     batch["teacher_known"] = batch["teacher_known"].at[1].set(False)
-    term = jax.value_and_grad(lambda m: TAUGHT.teacher_loss({}, batch, m), has_aux=True)
+    term = jax.value_and_grad(lambda m: TAUGHT.teacher_loss({}, batch, m, {}), has_aux=True)
     (_, taught), slope = jax.jit(term)(maps)
     for part in (slope.heatmaps, slope.pafs):
         assert not np.any(part[:, 0, :, :2])
@@ -178,7 +178,7 @@ def test_gradients_reach_the_student_alone():
 
     def loss(stored, matrix, student):
         changed = {**batch, "teacher_maps": stored, "teacher_matrix": matrix}
-        return TAUGHT.teacher_loss({}, changed, student)[0]
+        return TAUGHT.teacher_loss({}, changed, student, {})[0]
 
     stored = batch["teacher_maps"].astype(jnp.float32)
     slopes = jax.jit(jax.grad(loss, argnums=(0, 1, 2)))(stored, batch["teacher_matrix"], maps)
@@ -217,7 +217,7 @@ def test_teacher_and_student_may_differ_in_skeleton_and_stride():
     batch = {name: jnp.ones(one.shape, one.dtype) for name, one in spec.items()}
     batch["teacher_matrix"] = jnp.tile(jnp.eye(2, 3), (2, 1, 1))
     maps = Maps(*(leaf[:, :2] for leaf in random_maps()[:2]))
-    slope = jax.jit(jax.grad(lambda m: system.teacher_loss({}, batch, m)[0]))(maps)
+    slope = jax.jit(jax.grad(lambda m: system.teacher_loss({}, batch, m, {})[0]))(maps)
     taught = [np.any(slope.heatmaps[..., j]) for j in range(len(BONES.joints))]
     assert taught == [joint in other.joints for joint in BONES.joints]
 
