@@ -77,16 +77,7 @@ def benchmark(chosen: list[Part], platform: str, file: Path | None) -> int:
 
 
 def parts(configs: dict[str, Any], system: str | None, platform: str) -> Iterator[Part]:
-    """The parts measured for `system`, or all parts if it is None; those that two configs of one
-    system share come once."""
-    named = set()
-    for part in _of_configs(configs, system, platform):
-        if part[0] not in named:
-            yield part
-        named.add(part[0])
-
-
-def _of_configs(configs: dict[str, Any], system: str | None, platform: str) -> Iterator[Part]:
+    """The parts measured for `system`, or all parts if it is None."""
     from bodyjax import tasks
     from bodyjax.bench import reading, training
 

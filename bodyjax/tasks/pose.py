@@ -190,7 +190,8 @@ def network(config: Any) -> Network:
 def measure(
     name: str, config: Any, variants: Callable[[str], Any], platform: str
 ) -> Iterator[tuple[str, Callable[..., Iterator[Any]], tuple[Any, ...]]]:
-    """The shipped detectors from canvas to people, the networks, labels, and grouping."""
+    """The shipped detectors from canvas to people, the networks, labels, and grouping; of a config
+    without the variants `COMPARED` its step and prediction alone."""
     from bodyjax.bench import detector, people, training
 
     compared = {}
@@ -201,6 +202,8 @@ def measure(
             continue
     yield f"{name}: training step", training.training, (name, config, platform)
     yield f"{name}: prediction", prediction, (name, config, platform)
+    if not compared:  # another config of detectors has these parts
+        return
     yield "detector", people.people, (platform,)
     yield "networks", detector.detector, (compared, platform)
     yield "labels", detector.labels, (config, platform)
