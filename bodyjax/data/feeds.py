@@ -125,8 +125,8 @@ def picture_feed(config: Mapping[str, Any], *, host: tuple[int, int] = (0, 1)) -
 
     `data.on_bad` is that of `picture_source`; what is left out is printed. If `config.distill`
     names a folder of stored maps, those are the teacher; if it names no network either, the teacher
-    is the sets' stored joints. Frames of `data.unlabelled` {name: share} have a teacher in the step
-    and no label (data.pictures.unlabelled).
+    is the sets' stored joints. Frames of `data.unlabelled` {name: share} have no labels: a teacher
+    in the step supplies what is learnt from them (data.pictures.unlabelled).
     """
     data, model = config["data"], config["model"]
     bones = skeleton.of(model["skeleton"])
@@ -144,7 +144,11 @@ def picture_feed(config: Mapping[str, Any], *, host: tuple[int, int] = (0, 1)) -
     ]
     more = {k: v for k, v in data.get("unlabelled", {}).items() if v}
     check_taught(distill, more)
-    taught = [unlabelled_frames(root / name, on_bad=on_bad).to(bones) for name in more]
+    neighbours = bool(distill and distill.get("agreement"))
+    taught = [
+        unlabelled_frames(root / name, on_bad=on_bad, neighbours=neighbours).to(bones)
+        for name in more
+    ]
     held = picture_source(data["valid"], root, "valid", bones=bones, on_bad=on_bad)
     if host[0] == 0:
         for name, opened in zip(shares, sources, strict=True):
@@ -171,7 +175,7 @@ def picture_feed(config: Mapping[str, Any], *, host: tuple[int, int] = (0, 1)) -
         transform = Taught(transform, bones.mirror)
     if maps:
         transform = TaughtByMaps(transform, next(iter(stores.values())).record.form)
-    if distill and distill.get("agreement"):
+    if neighbours:
         transform = WithNeighbours(transform)
     return Stream(
         source, transform, seed=config["seed"], batch_size=data["batch"],

@@ -1,4 +1,5 @@
-"""Arrays in memory as a source, for your own data sets that fit in memory."""
+"""Rows of arrays: as a source, for your own data sets that fit in memory, and padded, so that few
+programs serve many lengths."""
 
 from __future__ import annotations
 
@@ -59,3 +60,11 @@ class Rows:
     def name(self, index: int) -> str:
         """What errors call an example."""
         return f"{self.place}/{self.names[index]}" if self.place else self.names[index]
+
+
+def padded(*arrays: np.ndarray) -> list[np.ndarray]:
+    """Arrays (N, ...) with their last row repeated up to the next power of two: a compiled program
+    for each of those lengths, not for each N. Arrays without rows stay as they are."""
+    count = len(arrays[0])
+    more = (1 << (count - 1).bit_length()) - count if count else 0
+    return [np.concatenate([array, np.repeat(array[-1:], more, 0)]) for array in arrays]

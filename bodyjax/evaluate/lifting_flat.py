@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from bodyjax import camera, lift
 from bodyjax.data import person_crops, sets
+from bodyjax.data.rows import padded
 from bodyjax.evaluate.lifting_views import BoxLifter, bone_agreement
 from bodyjax.lift import Lifter
 from bodyjax.metrics import Keypoints
@@ -49,7 +50,9 @@ def evaluate(
         poses.append(seen.xyz)
         labelled = np.where(people.joint_mask, people.visible, 0)
         labelled[:, person_crops.NECK] = 0
-        state = _padded_update(update, state, seen.xy, people.xy, labelled)
+        found, xy, visible = padded(seen.xy, people.xy, labelled)
+        labels = {"xy": xy, "visible": visible, "mask": np.arange(len(xy)) < count}
+        state = update(state, {"xy": found}, labels)
     bones = {"by_box": bone_agreement(np.concatenate(poses))}
     return {
         **metrics.compute(state), "bones": bones, "people": sum(map(len, poses)),
@@ -57,16 +60,3 @@ def evaluate(
         "split": {"train": int((~source.heldout).sum()), "test": int(source.heldout.sum())},
         "checkpoint": lifter.name,
     }  # fmt: skip
-
-
-def _padded_update(
-    update: Any, state: Any, found: np.ndarray, xy: np.ndarray, labelled: np.ndarray
-) -> Any:
-    """The fold's state with one picture's people, in a few shapes for all."""
-    count = len(found)
-    more = (1 << (count - 1).bit_length()) - count
-    found, xy, labelled = (
-        np.concatenate([a, np.repeat(a[-1:], more, 0)]) for a in (found, xy, labelled)
-    )
-    mask = np.arange(count + more) < count
-    return update(state, {"xy": found}, {"xy": xy, "visible": labelled, "mask": mask})

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from bodyjax.data import affine, person_crops
+from bodyjax.data.rows import padded
 from bodyjax.detect import track
 from bodyjax.detect.found import boxes
 from bodyjax.skeleton import H36M17
@@ -59,13 +60,8 @@ def by_boxes(
     lens = np.stack(
         [person_crops.moved_camera(one, m) for one, m in zip(camera, maps, strict=True)]
     )
-    # A program for each power of two, not for each number of people.
-    more = (1 << (count - 1).bit_length()) - count
-    padded = [
-        np.concatenate([a, np.repeat(a[-1:], more, 0)])
-        for a in (images, lens, np.asarray(height, np.float32))
-    ]
-    xyz, xy, score = (np.asarray(part)[:count] for part in crops.see(variables, *padded))
+    rows = padded(images, lens, np.asarray(height, np.float32))
+    xyz, xy, score = (np.asarray(part)[:count] for part in crops.see(variables, *rows))
     places = [affine.move(one, affine.inverse(m)) for one, m in zip(xy, maps, strict=True)]
     return Seen(xyz, np.stack(places), score)
 

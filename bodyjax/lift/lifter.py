@@ -23,6 +23,7 @@ from bodyjax import camera as cameras
 from bodyjax import detect, systems
 from bodyjax.data.pictures.images import any_picture
 from bodyjax.data.poses3d.checks import HEIGHTS
+from bodyjax.data.rows import padded
 from bodyjax.detect import Detector
 from bodyjax.engine import checkpoint as checkpoints
 from bodyjax.engine.checkpoint import Checkpoint
@@ -168,10 +169,8 @@ def poses(
     assert lifter.lift is not None
     if not count:
         return np.zeros((0, 17, 3), np.float32)
-    # A program for each power of two, not for each number of people.
-    more = (1 << (count - 1).bit_length()) - count
-    padded = [np.concatenate([a, np.repeat(a[-1:], more, 0)]) for a in (xy, score, lens, tall)]
-    xyz = np.array(jax.device_get(lifter.lift(lifter.variables, *padded))[:count])
+    rows = padded(xy, score, lens, tall)
+    xyz = np.array(jax.device_get(lifter.lift(lifter.variables, *rows))[:count])
     nobody = ~((score > 0) & np.isfinite(xy).all(-1)).any(-1)
     xyz[nobody] = np.nan
     return xyz

@@ -13,6 +13,7 @@ from jax.typing import ArrayLike
 from bodyjax import camera as cameras
 from bodyjax import detect, geometry, skeleton
 from bodyjax.data.read_ahead import taken_ahead
+from bodyjax.data.rows import padded
 from bodyjax.data.video.files import open_video
 from bodyjax.detect.videos import FramePeople
 from bodyjax.lift import crops
@@ -135,10 +136,7 @@ def roots(xyz: np.ndarray, xy: np.ndarray, score: np.ndarray, camera: np.ndarray
     fewer than two joints are seen, or all in one place.
     """
     seen, visible = skeleton.convert(xy, (score > 0).astype(np.uint8), COCO17, H36M17)
-    count = len(xyz)
-    more = (1 << max(count - 1, 0).bit_length()) - count  # few shapes, few programs
-    padded = [np.concatenate([a, np.repeat(a[-1:], more, 0)]) for a in (xyz, seen, visible)]
-    return np.asarray(_root(*padded, camera))[:count]
+    return np.asarray(_root(*padded(xyz, seen, visible), camera))[: len(xyz)]
 
 
 @jax.jit

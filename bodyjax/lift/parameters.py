@@ -15,6 +15,7 @@ import numpy as np
 from scipy import signal
 
 from bodyjax import draw, files, geometry, skeleton
+from bodyjax.data.rows import padded
 from bodyjax.lift.motions import Motion
 from bodyjax.skeleton import COCO17, H36M17
 
@@ -63,13 +64,9 @@ def measure(motion: Motion) -> dict[str, np.ndarray]:
     count = len(motion.times)
     seen = skeleton.convert_mask(motion.score > 0, COCO17, H36M17)
     shown = np.where(seen[..., None], motion.xyz, np.nan)
-    more = (1 << max(count - 1, 0).bit_length()) - count  # few shapes, few programs
     # The last frame again, at the same time: it changes no speed.
-    xyz, root, times = (
-        np.concatenate([array, np.repeat(array[-1:], more, 0)])
-        for array in (shown, motion.root, motion.times - motion.times[0])
-    )
-    each = jax.device_get(_over_frames(xyz, root, times))
+    rows = padded(shown, motion.root, motion.times - motion.times[0])
+    each = jax.device_get(_over_frames(*rows))
     values = {name: each[name][:count] for name in UNITS}
     return values | {peak: peaks(motion.times, values[name]) for peak, name in PEAKS.items()}
 

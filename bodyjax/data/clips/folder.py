@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -135,6 +136,25 @@ class ClipFolder:
         return joints
 
 
+def open_clips(files: Sequence[Path], manifest: Manifest, on_bad: str) -> dict[int, video.Video]:
+    """The videos that can be read, by their row among the files. With on_bad="skip" they are
+    decoded as well, and the others are named and counted in the manifest; with "raise" the first
+    that can't be opened is a VideoError."""
+    readable = {}
+    for row, file in enumerate(files):
+        try:
+            opened = video.open_video(file)
+            if on_bad == "skip":
+                opened.check()  # damage in the middle would end the run when it is met
+        except VideoError as error:
+            if on_bad == "raise":
+                raise error.also(SKIP) from None
+            manifest.bad(str(file), error.message)
+        else:
+            readable[row] = opened
+    return readable
+
+
 def clips(
     path: FilePath,
     part: str,
@@ -174,20 +194,8 @@ def clips(
                 hint=f"known: {', '.join(classes)}",
             )
         known = tuple(classes)
-    rows, lengths, sizes = [], [], []
-    for row, (_, file) in enumerate(found):
-        try:
-            opened = video.open_video(file)
-            if on_bad == "skip":
-                opened.check()  # damage in the middle would end the run when it is met
-        except VideoError as error:
-            if on_bad == "raise":
-                raise error.also(SKIP) from None
-            manifest.bad(str(file), error.message)
-            continue
-        rows.append(row)
-        lengths.append(opened.frames)
-        sizes.append(opened.size)
+    readable = open_clips([file for _, file in found], manifest, on_bad)
+    rows = list(readable)
     names = [found[row][0] for row in rows]
     paths = [found[row][1] for row in rows]
     labels = [known.index(name.partition("/")[0]) for name in names]
@@ -199,8 +207,8 @@ def clips(
         np.array(labels, np.int32),
         np.array([group(name) for name in names]),
         heldout[rows],
-        np.array(lengths, np.int32),
-        np.array(sizes, np.int32),
+        np.array([clip.frames for clip in readable.values()], np.int32),
+        np.array([clip.size for clip in readable.values()], np.int32),
         tuple(manifest.names),
         dict(+manifest.left_out),
         open_teacher(root, names) if joints else None,

@@ -32,17 +32,46 @@ PARTS = ("train", "valid", "trainvalid")
 
 
 @dataclass(frozen=True)
-class ClipPictures:
-    """A source of single frames; a frame is decoded on request, from any thread.
-
-    clip (N,) is the row of `clips`, frame (N,) the number in it, ids (N,) the row of teacher.npz;
-    xy (N, J, 2), visible (N, J) and boxes (N, 4) are of the one labelled person. `bad` names
-    what can't be used, `left_out` counts what was left out by reason.
-    """
+class Frames:
+    """Single frames of clips: clip (N,) is the row of `clips`, frame (N,) the number in it."""
 
     clips: ClipFolder
     clip: np.ndarray
     frame: np.ndarray
+
+    @property
+    def heldout(self) -> np.ndarray:
+        """(N,) whether the clip is of the test side."""
+        return self.clips.heldout[self.clip]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """NAME of the clip and number of the frame."""
+        pairs = zip(self.clip, self.frame, strict=True)
+        return tuple(f"{self.clips.names[clip]}, frame {frame}" for clip, frame in pairs)
+
+    def name(self, index: int) -> str:
+        """What errors call a frame."""
+        return f"{self.clips.files[self.clip[index]]}, frame {self.frame[index]}"
+
+    def read(self, index: int, after: int = 0) -> np.ndarray:
+        """The pictures (1 + after, H, W, 3) of a frame and those that follow it; the last of the
+        clip stands for those beyond it."""
+        row, first = self.clip[index], int(self.frame[index])
+        last = int(self.clips.lengths[row]) - 1
+        numbers = np.minimum(np.arange(first, first + after + 1), last)
+        return video.open_video(self.clips.files[row]).read(numbers, threads=1)
+
+
+@dataclass(frozen=True)
+class ClipPictures:
+    """A source of single frames; a frame is decoded on request, from any thread.
+
+    ids (N,) is the row of teacher.npz; xy (N, J, 2), visible (N, J) and boxes (N, 4) are of the one
+    labelled person. `bad` names what can't be used, `left_out` counts what was left out by reason.
+    """
+
+    frames: Frames
     ids: np.ndarray
     xy: np.ndarray
     visible: np.ndarray
@@ -60,37 +89,35 @@ class ClipPictures:
     @property
     def heldout(self) -> np.ndarray:
         """(N,) all False: no clip of the test side is here."""
-        return self.clips.heldout[self.clip]
+        return self.frames.heldout
 
     @property
     def fingerprint(self) -> str:
         """The fingerprint of the clips, the frames and the joints."""
-        digest = hashlib.sha256(f"clip pictures 1 {self.clips.fingerprint}".encode())
-        for array in (self.ids, self.frame, self.xy, self.visible, self.boxes):
+        digest = hashlib.sha256(f"clip pictures 1 {self.frames.clips.fingerprint}".encode())
+        for array in (self.ids, self.frames.frame, self.xy, self.visible, self.boxes):
             digest.update(np.ascontiguousarray(array).tobytes())
         return digest.hexdigest()
 
     @property
     def names(self) -> tuple[str, ...]:
         """NAME of the clip and number of the frame."""
-        pairs = zip(self.clip, self.frame, strict=True)
-        return tuple(f"{self.clips.names[clip]}, frame {frame}" for clip, frame in pairs)
+        return self.frames.names
 
     def to(self, target: Skeleton) -> ClipPictures:
         """The source in the joints of another skeleton, as data.pictures.labelled says."""
         if target.joints == self.skeleton.joints:
             return replace(self, skeleton=target)
-        skeleton.check_convertible(self.skeleton, target, str(self.clips.root))
+        skeleton.check_convertible(self.skeleton, target, str(self.frames.clips.root))
         xy, visible = skeleton.convert(self.xy, self.visible, self.skeleton, target)
         return replace(self, xy=xy, visible=visible, skeleton=target)
 
     def name(self, index: int) -> str:
         """What errors call an example."""
-        return f"{self.clips.files[self.clip[index]]}, frame {self.frame[index]}"
+        return self.frames.name(index)
 
     def __getitem__(self, index: int) -> dict[str, np.ndarray]:
-        opened = video.open_video(self.clips.files[self.clip[index]])
-        [image] = opened.read([self.frame[index]], threads=1)
+        [image] = self.frames.read(index)
         return {
             "image": image,
             "xy": self.xy[index, None],
@@ -151,9 +178,7 @@ def clip_pictures(path: FilePath, part: str, *, on_bad: str = "raise") -> ClipPi
     seen = (known * skeleton.SEEN).astype(np.uint8)
     xy = np.where(known[..., None], opened.teacher.xy[ids], np.float32(0))
     return ClipPictures(
-        opened,
-        clip,
-        frame,
+        Frames(opened, clip, frame),
         ids,
         xy,
         seen,

@@ -83,11 +83,8 @@ def pictures_of(source: Any) -> tuple[list[str], list[str]]:
             return names, [str(files.sizes[name]) for name in names]
         return names, [str((files.path / name).stat().st_size) for name in names]
     if isinstance(source, ClipPictures):
-        clips = source.clips
-        sizes = [file.stat().st_size for file in clips.files]
-        rows = list(zip(source.clip.tolist(), source.frame.tolist(), strict=True))
-        names = [f"{clips.names[clip]}, frame {frame}" for clip, frame in rows]
-        return names, [str(sizes[clip]) for clip, _ in rows]
+        sizes = [file.stat().st_size for file in source.frames.clips.files]
+        return list(source.names), [str(sizes[clip]) for clip in source.frames.clip]
     if isinstance(source, Prepared):
         return list(source.names), [source.fingerprint] * len(source)
     raise ConfigError("simulated pictures have no stored maps", hint="bodyjax prepare keeps some")

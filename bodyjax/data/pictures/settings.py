@@ -14,8 +14,8 @@ from bodyjax.sections import check
 @dataclass(frozen=True)
 class PictureData:
     """kind: as in feeds.open_feed. path: the folder of the `sets` {name: share}, of `unlabelled`
-    ones, clips for a teacher to speak of, and of `valid`, the one for evaluation; for your own
-    pictures a COCO file or its folder, without sets. on_bad: raise or skip; batch: pictures per
+    ones, clips whose frames only a teacher labels, and of `valid`, the one for evaluation; for your
+    own pictures a COCO file or its folder, without sets. on_bad: raise or skip; batch: pictures per
     step; workers: processes that read; augment: random changes.
     """
 

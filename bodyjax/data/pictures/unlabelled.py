@@ -1,8 +1,8 @@
-"""Frames of clips without any label, for a teacher to speak of.
+"""Frames of clips without labels: pictures from which a student learns by its teacher alone.
 
-Examples have the form of bodyjax.data.pictures.labelled, without people, and ignored as a whole:
-no label of theirs counts anywhere. neighbour (H, W, 3) uint8: the next frame, of the last one
-itself.
+Examples have the form of bodyjax.data.pictures.labelled, without people; the whole picture is
+ignored, so no label counts anywhere. neighbour (H, W, 3) uint8, if asked for: the next frame; the
+last frame is its own.
 """
 
 from __future__ import annotations
@@ -16,28 +16,22 @@ from typing import Any
 
 import numpy as np
 
-from bodyjax.data import video
-from bodyjax.data.clips.folder import ClipFolder, clips
+from bodyjax.data.clips.folder import clips
+from bodyjax.data.pictures.clip_frames import EVERY, Frames
 from bodyjax.data.pictures.labelled import FilePath, NoPictures
-from bodyjax.data.sequences.array_sets import VIDEOS, names_at
+from bodyjax.data.sequences.array_sets import HELD_OUT, VIDEOS, names_at
 from bodyjax.data.stream import Transform
 from bodyjax.errors import ConfigError
 from bodyjax.skeleton import COCO17, Skeleton
 
-EVERY = 8
-"""As of labelled frames (clip_frames): those between are nearly the same."""
-HELD_OUT = 5
-"""Of a set with groups and no split, the groups that this number divides are left for tests."""
-
 
 @dataclass(frozen=True)
 class UnlabelledFrames:
-    """A source of single frames; a frame is decoded on request, from any thread. clip (N,) is the
-    row of `clips`, frame (N,) the number in it."""
+    """A source of single frames; a frame is decoded on request, from any thread. neighbours:
+    whether the next frame comes with each."""
 
-    clips: ClipFolder
-    clip: np.ndarray
-    frame: np.ndarray
+    frames: Frames
+    neighbours: bool = False
     skeleton: Skeleton = COCO17
     left_out: dict[str, int] = field(default_factory=dict)
     labels: np.ndarray | None = None
@@ -45,30 +39,30 @@ class UnlabelledFrames:
     classes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
-        return len(self.clip)
+        return len(self.frames.clip)
 
     @property
     def bad(self) -> tuple[str, ...]:
-        return self.clips.bad
+        return self.frames.clips.bad
 
     @property
     def heldout(self) -> np.ndarray:
         """(N,) all False: no clip of a test side is here."""
-        return np.zeros(len(self), bool)
+        return self.frames.heldout
 
     @property
     def fingerprint(self) -> str:
         """The fingerprint of the clips and the frames."""
-        digest = hashlib.sha256(f"unlabelled 1 {self.clips.fingerprint}".encode())
-        for array in (self.clip, self.frame):
+        words = f"unlabelled 1 {self.neighbours} {self.frames.clips.fingerprint}"
+        digest = hashlib.sha256(words.encode())
+        for array in (self.frames.clip, self.frames.frame):
             digest.update(np.ascontiguousarray(array).tobytes())
         return digest.hexdigest()
 
     @property
     def names(self) -> tuple[str, ...]:
         """NAME of the clip and number of the frame."""
-        pairs = zip(self.clip, self.frame, strict=True)
-        return tuple(f"{self.clips.names[clip]}, frame {frame}" for clip, frame in pairs)
+        return self.frames.names
 
     def to(self, target: Skeleton) -> UnlabelledFrames:
         """The source beside others with this skeleton."""
@@ -76,17 +70,13 @@ class UnlabelledFrames:
 
     def name(self, index: int) -> str:
         """What errors call an example."""
-        return f"{self.clips.files[self.clip[index]]}, frame {self.frame[index]}"
+        return self.frames.name(index)
 
     def __getitem__(self, index: int) -> dict[str, np.ndarray]:
-        opened = video.open_video(self.clips.files[self.clip[index]])
-        first = int(self.frame[index])
-        last = min(first + 1, int(self.clips.lengths[self.clip[index]]) - 1)
-        image, *after = opened.read(sorted({first, last}), threads=1)
+        image, *after = self.frames.read(index, int(self.neighbours))
         joints, (high, wide) = len(self.skeleton.joints), image.shape[:2]
         return {
             "image": image,
-            "neighbour": after[0] if after else image,
             "xy": np.zeros((0, joints, 2), np.float32),
             "visible": np.zeros((0, joints), np.uint8),
             "boxes": np.zeros((0, 4), np.float32),
@@ -94,10 +84,12 @@ class UnlabelledFrames:
             "joint_mask": np.ones(joints, bool),
             "complete": np.asarray(False),
             "id": np.int64(index),
-        }
+        } | ({"neighbour": after[0]} if after else {})
 
 
-def unlabelled_frames(path: FilePath, *, on_bad: str = "raise") -> UnlabelledFrames:
+def unlabelled_frames(
+    path: FilePath, *, on_bad: str = "raise", neighbours: bool = False
+) -> UnlabelledFrames:  # fmt: skip
     """Frames 0, 8, 16 ... of the training clips at a path: of a folder of clips those that are not
     of its test side (of numbered splits, of split 1), of a set of joints with videos (pushfit) the
     clips whose group `HELD_OUT` does not divide.
@@ -125,7 +117,7 @@ def unlabelled_frames(path: FilePath, *, on_bad: str = "raise") -> UnlabelledFra
     if not pairs:
         raise NoPictures("no frames are left", file=root)
     clip, frame = np.array(pairs, np.int64).T
-    return UnlabelledFrames(opened, clip, frame, left_out=left_out)
+    return UnlabelledFrames(Frames(opened, clip, frame), neighbours, left_out=left_out)
 
 
 @dataclass(frozen=True)
@@ -149,8 +141,8 @@ class WithNeighbours:
 
 
 def check_taught(distill: Any, unlabelled: Mapping[str, Any]) -> None:
-    """ConfigError for sets of `config.data.unlabelled` without a teacher in the step, from whom
-    alone something could be learnt, and for `distill.agreement` without such sets."""
+    """ConfigError for sets of `config.data.unlabelled` without a teacher in the step, the only one
+    who could label them, and for `distill.agreement` without such sets."""
     hint = "set distill.teacher, or leave it {}"
     if unlabelled and not (distill and distill["teacher"]):
         what = "frames without labels teach nothing without a teacher in the step"

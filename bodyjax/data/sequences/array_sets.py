@@ -13,13 +13,12 @@ from pathlib import Path
 import numpy as np
 
 from bodyjax import files
-from bodyjax.data.clips.folder import SKIP, ClipFolder
+from bodyjax.data.clips.folder import ClipFolder, open_clips
 from bodyjax.data.folds import TEST, TRAIN
 from bodyjax.data.pictures.labelled import FilePath, Manifest, read_arrays
 from bodyjax.data.sequences.joint_tables import clip_tables
 from bodyjax.data.sequences.ragged_clips import About, Clips, checked_clips
-from bodyjax.data.video.files import open_video
-from bodyjax.errors import ConfigError, DataError, VideoError
+from bodyjax.errors import ConfigError, DataError
 from bodyjax.skeleton import COCO17, SEEN, Skeleton, convert, get, make
 
 NATOPS8 = make(
@@ -54,6 +53,8 @@ def penn_action(path: FilePath) -> Clips:
     )
 
 
+HELD_OUT = 5
+"""Groups of pushfit that this number divides are left for tests where nothing else splits them."""
 PUSHFIT_JOINTS = {"mediapipe": "mediapipe33", "mediapipe17": "coco17", "movenet": "coco17"}
 """Joints that pushfit stores, and their skeletons: MediaPipe's 33, those of them that COCO has,
 MoveNet's 17."""
@@ -248,21 +249,11 @@ def pushfit_videos(path: FilePath, on_bad: str = "raise") -> ClipFolder:
     `clips.folder.clips`."""
     folder = Path(path)
     table = read_arrays(folder / "joints.npz", ("clip", "standard", "group"))
-    manifest, files, opened, rows = Manifest(folder, on_bad), [], [], []
-    for row, name in enumerate(table["clip"]):
-        file = folder / "videos" / f"{Path(str(name)).stem}.mp4"
-        try:
-            clip = open_video(file)
-            if on_bad == "skip":
-                clip.check()
-        except VideoError as error:
-            if on_bad == "raise":
-                raise error.also(SKIP) from None
-            manifest.bad(str(file), error.message)
-            continue
-        files.append(file)
-        opened.append(clip)
-        rows.append(row)
+    every = [folder / "videos" / f"{Path(str(name)).stem}.mp4" for name in table["clip"]]
+    manifest = Manifest(folder, on_bad)
+    readable = open_clips(every, manifest, on_bad)
+    rows = list(readable)
+    files = [every[row] for row in rows]
     classes = ("not standard", "standard")
     labels = table["standard"].astype(np.int32)[rows]
     return ClipFolder(
@@ -273,8 +264,8 @@ def pushfit_videos(path: FilePath, on_bad: str = "raise") -> ClipFolder:
         labels,
         table["group"].astype(np.int32)[rows],
         np.zeros(len(files), bool),
-        np.array([video.frames for video in opened], np.int32),
-        np.array([video.size for video in opened], np.int32),
+        np.array([clip.frames for clip in readable.values()], np.int32),
+        np.array([clip.size for clip in readable.values()], np.int32),
         tuple(manifest.names),
         dict(manifest.left_out),
     )

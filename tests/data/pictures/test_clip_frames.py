@@ -69,8 +69,8 @@ def test_joints_are_the_stored_ones_that_are_sure(root):
     for row in range(0, len(source), 7):
         example, stored = source[row], int(source.ids[row])
         name = str(table["names"][stored // FRAMES])
-        assert source.clips.names[source.clip[row]] == name
-        assert source.frame[row] == stored % FRAMES
+        assert source.frames.clips.names[source.frames.clip[row]] == name
+        assert source.frames.frame[row] == stored % FRAMES
         assert example["image"].shape == (48, 64, 3)
         assert example["xy"].shape == (1, 18, 2)
         assert example["xy"].dtype == np.float32
@@ -99,14 +99,16 @@ def test_every_eighth_frame_of_training_clips(root):
     score[1 * FRAMES + 16, 4:] = 0.1
     store(root, score=score)
     source = clip_pictures(root, "trainvalid")
-    names = [source.clips.names[row] for row in source.clip]
+    names = [source.frames.clips.names[row] for row in source.frames.clip]
     films = {int(name.partition("film")[2].partition("_")[0]) for name in names}
     assert films == {film for film in range(24) if film % 3}
     assert source.left_out == {"frames with fewer than 4 known joints": 1}
     assert len(source) == 16 * 2 * 3 - 1
-    assert sorted(set(source.frame.tolist())) == [0, 8, 16]
+    assert sorted(set(source.frames.frame.tolist())) == [0, 8, 16]
     one = names.index("sit/film10_sit_f_0")  # clip 1: film 0 is of the test side
-    assert source.frame[[i for i, name in enumerate(names) if name == names[one]]].tolist() == [
+    assert source.frames.frame[
+        [i for i, name in enumerate(names) if name == names[one]]
+    ].tolist() == [
         0,
         16,
     ]
@@ -117,7 +119,9 @@ def test_every_eighth_frame_of_training_clips(root):
 def test_parts_are_by_film(root):
     parts = {part: clip_pictures(root, part) for part in ("train", "valid", "trainvalid")}
     films = {
-        part: {source.clips.names[row].split("/")[1].split("_")[0] for row in source.clip}
+        part: {
+            source.frames.clips.names[row].split("/")[1].split("_")[0] for row in source.frames.clip
+        }
         for part, source in parts.items()
     }
     assert films["train"]
@@ -140,7 +144,7 @@ def test_frames_are_exact_in_any_order_and_thread(root):
         images = list(pool.map(lambda row: source[row]["image"], rows))
     for row, image in zip(rows, images, strict=True):
         found = np.abs(image.mean() - LEVELS.astype(float)).argmin()
-        assert found == source.frame[row]
+        assert found == source.frames.frame[row]
 
 
 def test_the_detector_learns_from_them(root):
@@ -208,8 +212,8 @@ def test_bad_clips_are_left_out_where_that_is_asked_for(root):
     xy[row : row + FRAMES] = np.inf
     store(root, xy=xy)
     source = clip_pictures(root, "trainvalid", on_bad="skip")
-    assert {name.split("/")[1] for name in whole.clips.names} - {
-        source.clips.names[row].split("/")[1] for row in source.clip
+    assert {name.split("/")[1] for name in whole.frames.clips.names} - {
+        source.frames.clips.names[row].split("/")[1] for row in source.frames.clip
     } == {"film10_sit_f_0", "film10_walk_f_0"}
     assert len(source.bad) == 2
     assert source.left_out["joints that are not numbers"] == 1
@@ -219,17 +223,20 @@ def test_no_test_clip_of_jhmdb_gives_a_picture():
     root = shared("data/jhmdb")
     split = json.loads((root / "splits.json").read_text())["1"]
     train, valid = clip_pictures(root, "train"), clip_pictures(root, "valid")
-    used = [source.clips.names[row] for source in (train, valid) for row in source.clip]
+    used = [
+        source.frames.clips.names[row] for source in (train, valid) for row in source.frames.clip
+    ]
     assert {split[name.partition("/")[2]] for name in used} == {1}
     held = {group(f"{name.partition('/')[0]}/{name.partition('/')[2]}") for name in used}
     test = {f"{f.parent.name}/{f.stem}" for f in root.glob("clips/*/*.mp4") if split[f.stem] == 2}
     assert not held & {group(name) for name in test}
     assert (len(train), len(valid)) == (2440, 299)
     films = [
-        {source.clips.groups[row].split("/")[1] for row in source.clip} for source in (train, valid)
+        {source.frames.clips.groups[row].split("/")[1] for row in source.frames.clip}
+        for source in (train, valid)
     ]
     assert not films[0] & films[1]
     row = 1234
     example = train[row]
-    frames = list(video.open_video(train.clips.files[train.clip[row]]).iter_frames())
-    np.testing.assert_array_equal(example["image"], frames[train.frame[row]])
+    frames = list(video.open_video(train.frames.clips.files[train.frames.clip[row]]).iter_frames())
+    np.testing.assert_array_equal(example["image"], frames[train.frames.frame[row]])

@@ -57,6 +57,7 @@ def test_every_eighth_frame_of_the_training_side(films):
         "film1", "film2", "film4", "film5",
     }  # fmt: skip
     assert not source.heldout.any()
+    assert "neighbour" not in source[0]
     for index in (0, 4, 11):
         level = source[index]["image"].mean()
         assert abs(level - LEVELS[EVERY * (index % 3)]) < 4
@@ -111,7 +112,7 @@ def test_a_clip_that_can_t_be_read_is_named_or_left_out(films):
 
 
 def test_a_neighbour_changes_in_the_same_way(films):
-    source = unlabelled_frames(films).to(BODY18)
+    source = unlabelled_frames(films, neighbours=True).to(BODY18)
     transform = WithNeighbours(
         feeds.TrainPicture((64, 64), 4, 2, {"canvas": 64, "mirror": BODY18.mirror})
     )
