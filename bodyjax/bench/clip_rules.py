@@ -24,14 +24,14 @@ from tqdm import tqdm
 from bodyjax import camera, lift
 from bodyjax.bench import rows
 from bodyjax.data.pictures.labelled import read_arrays
+from bodyjax.data.sequences import array_sets
+from bodyjax.data.sequences.ragged_clips import Clips
 from bodyjax.detect import track
 from bodyjax.errors import ConfigError
 from bodyjax.lift import Lifter, Motion, motions, parameters, rules
 from bodyjax.lift.rules import Rule
 from bodyjax.skeleton import H36M17
 
-HELD = 5
-"""One group in so many is held back."""
 LEAST_SCORE = 0.2
 """Stored joints with less are not seen."""
 DECILES = (10, 25, 50, 75, 90)
@@ -63,7 +63,7 @@ def clips(data: Path, part: str, most: int) -> list[Clip]:
     for name, standard, group in zip(table["clip"], table["standard"], table["group"], strict=True):
         one = Clip(str(name), bool(standard), int(group))
         alike = sum(other[1:] == one[1:] for other in found)
-        if (one.group % HELD == 0) == (part == "held") and alike < most:
+        if (one.group % array_sets.HELD_OUT == 0) == (part == "held") and alike < most:
             found.append(one)
     return found
 
@@ -74,18 +74,17 @@ def filmed(lifter: Lifter, video: Path) -> Motion | None:
     return found[0] if found else None
 
 
-def stored(lifter: Lifter, data: Path, name: str) -> Motion:
+def stored(lifter: Lifter, source: Clips, name: str) -> Motion:
     """The person of a clip by the set's own joints of MoveNet, smoothed like those of a video."""
-    table = read_arrays(data / "joints.npz", ("clip", "movenet", "offsets", "fps", "video_size"))
-    row = int(np.flatnonzero(table["clip"] == name)[0])
-    joints = table["movenet"][table["offsets"][row] : table["offsets"][row + 1]].astype(float)
-    width, height = (int(side) for side in table["video_size"][row])
-    score = np.where(joints[..., 2] >= LEAST_SCORE, joints[..., 2], 0.0)
-    xy = np.where(score[..., None] > 0, joints[..., :2] * [width, height] - 0.5, np.nan)
-    times, smoothing = np.arange(len(xy)) / float(table["fps"][row]), track.Settings()
+    row = source.names.index(name)
+    places, score = source.frames(row)
+    score = np.where(score >= LEAST_SCORE, score, 0.0)
+    xy = np.where(score[..., None] > 0, places, np.nan)
+    times, smoothing = np.arange(len(xy)) / float(source.fps[row]), track.Settings()
     xy = track.one_euro(times, xy, smoothing.min_cutoff, smoothing.beta)
     nowhere = np.full((len(xy), len(H36M17.joints), 3), np.nan)
     seen = Motion(0, np.arange(len(xy)), times, xy, score, nowhere, nowhere[:, 0])
+    width, height = (int(side) for side in source.size[row])
     return motions.in_space(lifter, seen, camera.assumed((height, width)), lift.MEAN_HEIGHT)
 
 
@@ -133,18 +132,15 @@ def measure(
     chosen = rules.read(name)
     found = clips(data, part, most)
     lifter = lift.load(checkpoint)
-    every = [
-        (
-            clip,
-            told(
-                stored(lifter, data, clip.name)
-                if by_store
-                else filmed(lifter, data / "videos" / f"{clip.name}.mp4"),
-                chosen,
-            ),
-        )
-        for clip in tqdm(found, unit="clip", disable=not sys.stderr.isatty())
-    ]
+    source = array_sets.pushfit(data, "movenet") if by_store else None
+
+    def motion(name: str) -> Motion | None:
+        if source is not None:
+            return stored(lifter, source, name)
+        return filmed(lifter, data / "videos" / f"{name}.mp4")
+
+    bar = tqdm(found, unit="clip", disable=not sys.stderr.isatty())
+    every = [(clip, told(motion(clip.name), chosen)) for clip in bar]
     groups = len({clip.group for clip in found})
     return {"part": part, "groups": groups, "most": most, **summary(every, chosen)}
 

@@ -5,8 +5,8 @@
 Thirteen pictures of people whose joints in space were measured (five of test subjects, eight of
 training subjects, told apart) and 200 pictures of one person from four sides, whose joints are
 triangulated (2 to 4 cm). DATA holds real3d and people, whose training part gives the mean pose. A
-crop by the box of the labelled joints, the camera given, a mean adult's height; PA: aligned by
-turning, scaling and moving. Prints mm, means over pictures.
+crop by the box around the labelled joints (as a detection's is), the camera given, a mean adult's
+height; PA: aligned by turning, scaling and moving. Prints mm, means over pictures.
 """
 
 from __future__ import annotations
@@ -27,11 +27,9 @@ from bodyjax.data.pictures.images import Archive
 from bodyjax.data.pictures.labelled import read_arrays
 from bodyjax.errors import DataError, UserError
 from bodyjax.evaluate.lifting import mean_pose
-from bodyjax.evaluate.lifting_views import BoxLifter
+from bodyjax.evaluate.lifting_views import BoxLifter, around
 from bodyjax.lift import turning_view
 
-MARGIN = 0.1
-"""The joints' box is enlarged by this share of its longer side, as lspet's is."""
 SEEN_FROM = (0.0, 60.0)
 """Degrees to the right of the camera, of the two views in space on a sheet."""
 
@@ -78,9 +76,8 @@ def lifted(look: BoxLifter, real: Real) -> np.ndarray:
     poses = []
     for row in tqdm(range(len(real.names)), disable=not sys.stderr.isatty()):
         picture = _picture(real, row)
-        low, high = real.xy[row].min(0), real.xy[row].max(0)
-        reach = MARGIN * (high - low).max()
-        box = np.concatenate([low - reach, high + reach])[None].astype(np.float32)
+        size = picture.shape[0], picture.shape[1]
+        box = around(real.xy[row : row + 1], np.ones((1, real.xy.shape[1])), size)
         height = np.full(1, lift.MEAN_HEIGHT, np.float32)
         poses.append(look(picture, box, real.camera[row : row + 1], height).xyz[0])
     return np.stack(poses)

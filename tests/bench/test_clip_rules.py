@@ -12,6 +12,7 @@ from bodyjax import camera as cameras
 from bodyjax import lift
 from bodyjax.bench import clip_rules
 from bodyjax.bench.clip_rules import Clip, Told
+from bodyjax.data.sequences import array_sets
 from bodyjax.errors import ConfigError
 from bodyjax.lift import rules
 from bodyjax.skeleton import COCO17
@@ -50,12 +51,16 @@ def test_stored_joints_go_into_space_as_those_of_a_video(tmp_path):
     joints[:, 0, 2] = 0.1  # hardly seen
     np.savez(
         tmp_path / "joints.npz", clip=["other", "p1"], movenet=np.concatenate([joints[:4], joints]),
-        offsets=[0, 4, 24], fps=[10.0, 15.0], video_size=[SIZE, SIZE],
+        offsets=[0, 4, 24], fps=[10.0, 15.0], video_size=[SIZE, SIZE], standard=[1, 0],
+        group=[1, 2],
     )  # fmt: skip
+    source = array_sets.pushfit(tmp_path, "movenet")
     lifter = lift.load("lifter", detector=SimpleNamespace(skeleton=COCO17))
-    found = clip_rules.stored(lifter, tmp_path, "p1")
+    found = clip_rules.stored(lifter, source, "p1")
     np.testing.assert_allclose(found.times, motion.times)
-    np.testing.assert_allclose(found.xy[0, 1:], motion.xy[0, 1:], atol=1e-6)
+    stored = joints[0, 1:, :2].astype(np.float32) * np.float32(SIZE) - np.float32(0.5)
+    np.testing.assert_allclose(found.xy[0, 1:], stored, atol=1e-6)
+    np.testing.assert_allclose(stored, motion.xy[0, 1:], rtol=1e-6, atol=1e-4)
     assert (found.score[:, 0] == 0).all()
     lens = cameras.assumed(SIZE[::-1])
     wanted = lift.poses(lifter, found.xy, found.score, camera=lens)
