@@ -8,9 +8,9 @@ the parent ends it if one takes longer than --limit seconds ("hang"), and starts
 dies ("crash"). Once in 50 files, and at its end, a child must be back at the threads, processes and
 open files it began with ("leak"). Prints a line of JSON a kind: seconds, and how many files had
 each outcome (tools/fuzz_kinds.py); faults are listed with their seeds, and --out keeps their files.
-Exit code 1 if there is a hang, a crash, a leak, an exception that is no one-line error, or a frame
-in another one's place (but in GIF, Motion JPEG and VP9, which hold nothing by which damage could be
-known). Frames that differ while no decoder complains ("silent") are counted and listed, no failure.
+Exit code 1 if there is a hang, a crash, a leak, an exception that is not a one-line error, a frame
+in place of another ("wrong frame"), or one that differs although no decoder complained ("silent").
+GIF, Motion JPEG and VP9 give no way to notice damage: their frames are counted and listed only.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from typing import Any
 from tools import fuzz_kinds
 
 FINE = ("right", "error", "other")
-"""Outcomes that nobody need look at."""
+"""Outcomes that need no second look."""
 CHECK_EVERY = 50
 
 
@@ -51,8 +51,8 @@ def child(kind: str, bases: Path, work: Path) -> int:
         answer = {"seed": seed, **outcome(kind, bases, work, seed)}
         if before is None:
             before = holdings()
-        elif number % CHECK_EVERY == 0 and (leak := leaked(before)):
-            answer = {"seed": seed, "outcome": "leak", "text": leak}
+        elif number % CHECK_EVERY == 0 and answer["outcome"] in FINE and (leak := leaked(before)):
+            answer |= {"outcome": "leak", "text": leak}
         print(json.dumps(answer), flush=True)
     leak = leaked(before) if before else ""
     print(json.dumps({"end": leak}), flush=True)
@@ -181,9 +181,9 @@ def fuzz(
 
 
 def is_unknowable(answer: dict[str, Any]) -> bool:
-    """Whether other pictures than the whole file's are no fault of the reader."""
-    what = answer["outcome"]
-    return what == "silent" or (what == "wrong frame" and answer["file"] in fuzz_kinds.UNMARKED)
+    """Whether the format gives the reader no way to notice that a frame differs."""
+    differs = answer["outcome"] in ("silent", "wrong frame")
+    return differs and answer["file"] in fuzz_kinds.UNMARKED
 
 
 def main(arguments: list[str]) -> int:

@@ -1,10 +1,10 @@
 """What tools/fuzz.py damages and reads: whole files of every kind, damage by seed, readers.
 
-A reader returns what became of a damaged file: "right" (what the whole file gives), or "other" (it
-reads, and gives something else: the damage made another good file). Videos carry their frames'
-numbers as bar codes: "other" has fewer frames, in their order; "silent" has a frame that is none of
-the whole file's, though no decoder complained; "wrong frame" is a frame in another one's place. A
-UserError is the outcome "error"; everything else is a fault.
+A reader returns one outcome for each damaged file: "right" (the same as from the intact file) or
+"other" (it reads, but gives something else: the damage made a different valid file). Frames of
+videos carry their number as a bar code. Then "other" means fewer frames in the right order,
+"silent" a frame that differs from every intact one although no decoder complained, and "wrong
+frame" a frame in place of another. A UserError is the outcome "error"; anything else is a fault.
 """
 
 from __future__ import annotations

@@ -13,8 +13,6 @@ DETECTOR = WEIGHTS / "phone"
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory):
-    if not (DETECTOR / "params.npz").exists():
-        pytest.skip("the weights phone are not shipped yet")
     return page_folder.built(tmp_path_factory.mktemp("page"), DETECTOR)
 
 
