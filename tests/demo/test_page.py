@@ -179,7 +179,7 @@ def test_a_video_plays_to_its_end(page, tmp_path):
 
 
 def test_what_goes_wrong_is_one_line_and_the_page_goes_on(page, tmp_path):
-    """A one-pixel picture is accepted; an unreadable file gives one line, and the next file works."""
+    """A one-pixel picture is accepted; an unreadable file gives one line; the next one works."""
     noise(tmp_path / "dot.png", (1, 1))
     (tmp_path / "torn.png").write_bytes((tmp_path / "dot.png").read_bytes()[:40])
     (tmp_path / "note.txt").write_text("no picture")
