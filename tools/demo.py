@@ -1,7 +1,7 @@
 """Builds the page of docs/demo into a folder, and serves it on this machine alone.
 
-python tools/demo.py [--checkpoint phone] [--scorer pushup] [--out build/demo] [--float32]
-    [--runtime FOLDER] [--no-serve] [--port 8000]
+PYTHONPATH=. python tools/demo.py [--checkpoint phone] [--scorer pushup] [--out build/demo]
+    [--float32] [--runtime FOLDER] [--no-serve] [--port 8000]
 
 The folder holds the page, its models (tools/demo_models.py), the runtime that `npm ci` fetched
 into --runtime (docs/demo/package-lock.json names it), and the runtime's licences.

@@ -1,6 +1,6 @@
 """How fast the built page is in a real browser: network and decoding, and with drawing.
 
-python tools/demo_speed.py --page build/demo [--threads 1] [--runs 100]
+PYTHONPATH=. python tools/demo_speed.py --page build/demo [--threads 1] [--runs 100]
 
 A headless Chromium runs the page's own modules on one picture of noise: CPU time of its main thread
 for a frame, which does all the work when there is one thread, and wall time. CPU time is what an

@@ -1,7 +1,7 @@
 """Damages files and reads them with the project's own readers, in processes of their own.
 
-python tools/fuzz.py [--kinds videos pictures coco csv checkpoints] [--count 50] [--seed 0]
-    [--out DIR] [--limit 60]
+PYTHONPATH=. python tools/fuzz.py [--kinds videos pictures coco csv checkpoints] [--count 50]
+    [--seed 0] [--out DIR] [--limit 60]
 
 File number S of a kind is the same whenever the seed is S. A child process reads file after file;
 the parent ends it if one takes longer than --limit seconds ("hang"), and starts another one if it
