@@ -1,6 +1,7 @@
 # make train   a movement classifier from nothing to its figures, on data made here
 # make test    what a change must pass; test-all: the tests of minutes as well; lint: no tests
-# make soak    kills a training fifty times and compares its end with one left alone; then fuzz
+# make soak    kills a training fifty times and an archive ten times, and compares their ends with
+#              those of undisturbed ones; then fuzz
 # make fuzz    damages 1,000 files of each kind and reads them
 # make demo    the page of docs/demo with its models, served on 127.0.0.1 (needs node); test-demo: in
 #              a real browser (Chromium)
@@ -42,7 +43,8 @@ lint: $(STAMP)
 
 soak: $(STAMP)
 	@[ ! -e runs/soak ] || { echo "error: runs/soak is there already: move it away" >&2; exit 2; }
-	PYTHONPATH=$(CURDIR) $(BIN)/python tools/soak_training.py --out runs/soak
+	PYTHONPATH=$(CURDIR) $(BIN)/python tools/soak_training.py --out runs/soak/trainings
+	PYTHONPATH=$(CURDIR) $(BIN)/python tools/soak_archive.py --out runs/soak/archives
 	@$(MAKE) --no-print-directory fuzz
 
 demo: $(RUNTIME)/fetched
