@@ -1,21 +1,29 @@
 """What the checks cost a normal run: sums of checkpoints, time limits around decoders.
 
-python tools/check_cost.py [--checkpoint commands] [--rounds 40]
+PYTHONPATH=. python tools/check_cost.py [--checkpoint commands] [--rounds 40]
+PYTHONPATH=. python tools/check_cost.py --whole 9
 
-CPU milliseconds of this process, the least of the rounds, with and without, in turns. Sums: a
-checkpoint of the shipped network's parameters is saved, sealed and verified, once in
+The parts: CPU milliseconds of this process, the least of the rounds, with and without, in turns.
+Sums: a checkpoint of the shipped network's parameters is saved, sealed and verified, once in
 train.save_every steps of a run. Limits: a photo of 640 x 480 and eight frames of a video, with the
 thread that watches and without.
+
+--whole: CPU seconds of whole commands in processes of their own, with all of these checks and with
+none, in turns: a small training that saves every 100 of its steps, and the shipped models on 18
+clips and on 300 photos. The share is the middle one of the pairs', with their quartiles.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
+import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -58,53 +66,162 @@ def sums(checkpoint: str, folder: Path) -> dict[str, float]:
     return {"mb": size, **both}
 
 
+# ---- whole commands ----
+
+
+def commands(folder: Path) -> dict[str, list[str]]:
+    """Commands by name, on inputs made in a new folder; "OUT" stands for a new path."""
+    from bodyjax.simulate import clips
+
+    made = clips.ensure(clips.ClipSpec(train=0, valid=0, test=2), folder / "simulated")
+    videos, photos = folder / "videos", folder / "photos"
+    videos.mkdir()
+    photos.mkdir()
+    for number, file in enumerate(sorted(made.rglob("*.mp4"))):
+        file.rename(videos / f"{number:02}.mp4")
+    for number in range(300):
+        Image.fromarray(smooth_picture(number)).save(photos / f"{number:03}.jpg")
+    steps = ["steps=500", "save_every=100", "eval_every=0", "log_every=100"]
+    training = ["--config", "classifier:tiny", "--workdir", "OUT"]
+    return {
+        "training, 500 steps": ["train", *training, *(f"--config.train.{one}" for one in steps)],
+        "recognition, 18 clips": ["recognize", "--checkpoint", "commands", "--video", str(videos)],
+        "detection, 300 photos": ["detect", "--checkpoint", "phone", "--input", str(photos)],
+    }
+
+
+def whole(rounds: int) -> Iterator[dict[str, Any]]:
+    """What each command takes with the checks and without, as a line of the report."""
+    with tempfile.TemporaryDirectory() as text:
+        folder = Path(text)
+        for name, words in commands(folder).items():
+            pairs = []
+            for number in range(-1, rounds):  # the first pair compiles
+                out = {how: str(folder / f"{how}{number}") for how in ("with", "without")}
+                order = list(out) if number % 2 else list(out)[::-1]
+                took = {how: cpu_seconds(how, words, out[how]) for how in order}
+                if number >= 0:
+                    pairs.append((took["with"], took["without"]))
+            shares = [one / other - 1 for one, other in pairs]
+            low, middle, high = np.quantile(shares, (0.25, 0.5, 0.75))
+            seconds = {"with": np.median(pairs, 0)[0], "without": np.median(pairs, 0)[1]}
+            found = {**seconds, "share": middle, "from": low, "to": high}
+            yield {"whole": name, "pairs": rounds, **_rounded(found, 4)}
+
+
+def cpu_seconds(how: str, words: list[str], out: str) -> float:
+    """Of one command in a process of its own. SystemExit if it fails."""
+    given = [out if word == "OUT" else word for word in words]
+    child = subprocess.Popen(
+        [sys.executable, __file__, "--child", how, *given],
+        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    assert child.stderr is not None
+    said = child.stderr.read().decode()
+    _, status, usage = os.wait4(child.pid, 0)
+    child.returncode = os.waitstatus_to_exitcode(status)
+    if child.returncode:
+        raise SystemExit(f"{' '.join(given)} ended with {child.returncode}: {said[-1000:]}")
+    return usage.ru_utime + usage.ru_stime
+
+
+def child(how: str, command: str, arguments: list[str]) -> int:
+    """One command, with the checks or "without"."""
+    import importlib
+
+    module = importlib.import_module(f"bodyjax.commands.{command}")
+    if how == "with":
+        return int(module.main(arguments))
+    with unchecked():
+        return int(module.main(arguments))
+
+
+@contextmanager
+def unchecked() -> Iterator[None]:
+    """No time limits and no sums in this process meanwhile."""
+    from bodyjax.data.video import limits
+    from bodyjax.engine import seals
+
+    kept = limits.finished, limits.in_time, seals.seal, seals.verify
+
+    def finished(path: Path, work: Any, kind: Any = None) -> Any:
+        return work(limits.Beat())
+
+    def in_time(path: Path, make: Any) -> Any:
+        return make(limits.Beat())
+
+    def seal(folder: Path) -> None:
+        (folder / seals.SUMS).touch()
+
+    def verify(folder: Path) -> None:
+        pass
+
+    limits.finished, limits.in_time, seals.seal, seals.verify = finished, in_time, seal, verify
+    try:
+        yield
+    finally:
+        limits.finished, limits.in_time, seals.seal, seals.verify = kept
+
+
+# ---- parts ----
+
+
+def smooth_picture(seed: int) -> np.ndarray:
+    """640 x 480 pixels that JPEG packs as it packs a photo."""
+    rng = np.random.default_rng(seed)
+    small = Image.fromarray(rng.integers(0, 255, (24, 32, 3), np.uint8))
+    return np.asarray(small.resize((640, 480)))
+
+
 def main(arguments: list[str]) -> int:
+    if arguments[:1] == ["--child"]:
+        how, command, *rest = arguments[1:]
+        return child(how, command, rest)
     parser = argparse.ArgumentParser(prog="tools/check_cost.py", description=__doc__)
     parser.add_argument("--checkpoint", default="commands")
     parser.add_argument("--rounds", type=int, default=40)
+    parser.add_argument("--whole", type=int, metavar="PAIRS", help="whole commands, so many pairs")
     options = parser.parse_args(arguments)
+    if options.rounds < 1 or (options.whole is not None and options.whole < 1):
+        parser.error("--rounds and --whole must be at least 1")
+    lines = whole(options.whole) if options.whole else parts(options.checkpoint, options.rounds)
+    for line in lines:
+        print(json.dumps(line), flush=True)
+    return 0
+
+
+def parts(checkpoint: str, rounds: int) -> Iterator[dict[str, Any]]:
+    """What each check takes, as a line of the report."""
     from bodyjax.data.pictures import images
-    from bodyjax.data.video import limits
     from bodyjax.data.video.files import open_video, write_video
 
-    rng = np.random.default_rng(0)
     with tempfile.TemporaryDirectory() as text:
         folder = Path(text)
-        smooth = np.asarray(
-            Image.fromarray(rng.integers(0, 255, (24, 32, 3), np.uint8)).resize((640, 480))
-        )
+        smooth = smooth_picture(0)
         Image.fromarray(smooth).save(folder / "photo.jpg")
         write_video(folder / "clip.mp4", [np.roll(smooth, i, 1) for i in range(64)], 30)
         film, photo = open_video(folder / "clip.mp4"), folder / "photo.jpg"
         numbers = np.arange(4, 64, 8)
-        watched = limits.finished
-
-        def unwatched(path: Path, work: Any, kind: Any = None) -> Any:
-            return work(limits.Beat())
 
         def without(call: Callable[[], Any]) -> Callable[[], Any]:
             def called() -> None:
-                limits.finished = unwatched
-                try:
+                with unchecked():
                     call()
-                finally:
-                    limits.finished = watched
 
             return called
 
         calls = {"photo": lambda: images.read_image(photo),
                  "8 frames": lambda: film.read(numbers, threads=1)}  # fmt: skip
         for name, call in calls.items():
-            took = least({"with": call, "without": without(call)}, options.rounds)
+            took = least({"with": call, "without": without(call)}, rounds)
             took["share"] = took["with"] / took["without"] - 1
-            print(json.dumps({"check": "time limit", "of": name, **_rounded(took)}))
-        took = sums(options.checkpoint, folder / "run")
-        print(json.dumps({"check": "sums", "of": options.checkpoint, **_rounded(took)}))
-    return 0
+            yield {"check": "time limit", "of": name, **_rounded(took)}
+        took = sums(checkpoint, folder / "run")
+        yield {"check": "sums", "of": checkpoint, **_rounded(took)}
 
 
-def _rounded(values: dict[str, float]) -> dict[str, float]:
-    return {name: round(value, 3) for name, value in values.items()}
+def _rounded(values: dict[str, float], digits: int = 3) -> dict[str, float]:
+    return {name: round(float(value), digits) for name, value in values.items()}
 
 
 if __name__ == "__main__":
