@@ -83,9 +83,11 @@ def write(
             path = template.sharded_filepath(shard_index=number, num_shards=len(shards))
             file = Path(os.fspath(path))
             if not file.exists():
+                examples = (features.encode_example(stored(source, int(row))) for row in rows)
+                # Otherwise every process has its own order of the features in a record.
                 records = (
-                    serializer.serialize_example(features.encode_example(stored(source, int(row))))
-                    for row in rows
+                    serializer.get_tf_example(example).SerializeToString(deterministic=True)
+                    for example in examples
                 )
                 _write_shard(file, records)
             size += file.stat().st_size

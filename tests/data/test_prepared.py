@@ -115,6 +115,22 @@ def test_a_stopped_run_resumes_with_the_same_bytes(tmp_path, monkeypatch):
     assert not unfinished.exists()
 
 
+def test_features_lie_in_one_order_in_every_process(tmp_path):
+    from array_record.python import array_record_module
+
+    names = [f"feature_{letter}" for letter in "gbhadfce"]
+
+    class Wide(Arrays):
+        def __getitem__(self, index: int) -> dict:
+            return {name: np.int32(index) for name in names}
+
+    path = prepared.write({"train": Wide()}, tmp_path, "wide")
+    reader = array_record_module.ArrayRecordReader(str(next(path.glob("*.array_record*"))))
+    for record in reader.read_all():
+        places = [record.index(name.encode()) for name in sorted(names)]
+        assert places == sorted(places)
+
+
 def test_pickled_sources_read_the_same(arrays):
     source = Prepared(arrays, "train")
     source[0]
