@@ -17,8 +17,9 @@ from PIL import Image
 
 from bodyjax import files
 from bodyjax.contract import Source
-from bodyjax.data import prepared, sets
+from bodyjax.data import prepared, prepared_shards, sets
 from bodyjax.data.clips.folder import PARTS
+from bodyjax.data.opened_once import Notes
 from bodyjax.data.pictures.coco_files import json_files
 from bodyjax.data.pictures.labelled import FilePath, NoPictures, Pictures
 from bodyjax.data.pictures.simulated import SimulatedPictures
@@ -113,9 +114,10 @@ def prepare(
     array sets, folders of joint tables in `skeleton`, and "simulated" pictures: `count` (1000) to
     train, a tenth as many in valid and test. `number`: which of several official splits. `options`:
     label, joints of an array set. normalized: "1280x720" if x and y of joint tables are shares of
-    pictures of this size. Every picture and clip is opened once; what can't be used is left
-    out and named, or ends the work with on_bad="raise". If no picture falls into the share for
-    validation, there is no such part. DataError if no set is found.
+    pictures of this size. Every picture and clip is opened once, across killed runs too
+    (data.opened_once); what can't be used is left out and named, or ends the work with
+    on_bad="raise". If no picture falls into the share for validation, there is no such part.
+    DataError if no set is found, or if it is prepared already.
     """
     if on_bad not in ("skip", "raise"):
         raise ConfigError(f"on_bad = {on_bad!r}", hint='use "skip" or "raise"')
@@ -124,6 +126,7 @@ def prepare(
     if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
         raise ConfigError(f"a set can't be called {name!r}", hint="small letters, digits and _")
     splits: Mapping[str, Any]
+    _, unfinished = prepared_shards.new_folder(Path(out), name)
     if str(source) == SIMULATED:
         if options:
             raise ConfigError(f"{', '.join(options)} say nothing about {SIMULATED} pictures")
@@ -131,7 +134,10 @@ def prepare(
     elif count is not None:
         raise ConfigError(f"a count belongs to {SIMULATED} pictures", file=source)
     else:
-        kind, splits = open_parts(source, on_bad, number, skeleton, options or {}, normalized)
+        with Notes(unfinished, on_bad) as notes:
+            kind, splits = open_parts(
+                source, on_bad, number, skeleton, options or {}, normalized, notes
+            )
     folder = prepared.write(splits, out, name)
     first = next(iter(splits.values()))
     if isinstance(first, JointClips):
@@ -153,8 +159,10 @@ def open_parts(
     skeleton: Skeleton,
     options: Mapping[str, str],
     normalized: str | None = None,
+    notes: Notes | None = None,
 ) -> tuple[str, Mapping[str, Any]]:
-    """(kind, sources by part) of the set at a path."""
+    """(kind, sources by part) of the set at a path; notes: of pictures and clips that were
+    opened."""
     kind = _kind(path)
     if kind == "prepared":
         raise DataError("is prepared already", file=path)
@@ -168,21 +176,21 @@ def open_parts(
     if options:
         raise ConfigError(f"{', '.join(options)} say nothing about {kind}", file=path)
     if kind in sets.PICTURES:
-        return kind, _picture_parts(path, on_bad)
+        return kind, _picture_parts(path, on_bad, notes)
     joints = _has_joints(path)
     return kind, {
-        part: sets.open_set(path, which, on_bad=on_bad, joints=joints)
+        part: sets.open_set(path, which, on_bad=on_bad, joints=joints, notes=notes)
         for part, which in sets.parts(path, number).items()
     }
 
 
-def _picture_parts(path: Path, on_bad: str) -> dict[str, Pictures]:
+def _picture_parts(path: Path, on_bad: str, notes: Notes | None) -> dict[str, Pictures]:
     """Sources by part. The share for validation is not the set's own: if it, or the rest for
     training, is empty, the whole training side is "train"."""
 
     def opened(parts: Mapping[str, str]) -> dict[str, Pictures]:
         return {
-            part: sets.open_set(path, which, on_bad=on_bad, check_pictures=True)
+            part: sets.open_set(path, which, on_bad=on_bad, check_pictures=True, notes=notes)
             for part, which in parts.items()
         }
 

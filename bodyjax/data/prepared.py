@@ -22,6 +22,7 @@ from bodyjax import files, skeleton
 from bodyjax.contract import Source
 from bodyjax.data import prepared_shards
 from bodyjax.data.clips.folder import ClipFolder
+from bodyjax.data.opened_once import remove_notes
 from bodyjax.data.pictures.images import read_image
 from bodyjax.data.pictures.labelled import FilePath, Pictures, convert_xyz, read_arrays
 from bodyjax.data.pictures.simulated import SimulatedPictures
@@ -30,7 +31,6 @@ from bodyjax.skeleton import Skeleton
 
 Example = dict[str, Any]
 
-VERSION = "1.0.0"
 ROWS_FILE = "bodyjax_rows_{split}.npz"
 BYTES = ("image", "video")
 RAGGED = ("xy", "visible", "score", "boxes", "ignore", "numbers", "xyz", "camera")
@@ -51,9 +51,7 @@ def write(splits: Mapping[str, Source], out: FilePath, name: str) -> Path:
     odd = [split for split in splits if split == "all" or not split.isidentifier()]
     if odd or not splits:
         raise DataError(f"splits can't be called {odd}", hint="use train, valid, test")
-    folder = Path(out) / name / VERSION
-    if folder.exists():
-        raise DataError("is there already", file=folder, hint="remove it or choose another folder")
+    folder, unfinished = prepared_shards.new_folder(Path(out), name)
     first = {split: _stored(source, 0) for split, source in splits.items()}
     forms = {split: _features(example) for split, example in first.items()}
     if len({repr(form) for form in forms.values()}) != 1:
@@ -65,7 +63,7 @@ def write(splits: Mapping[str, Source], out: FilePath, name: str) -> Path:
     class Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type: ignore  # untyped
         """A set prepared by bodyjax."""
 
-        VERSION = tfds.core.Version("1.0.0")
+        VERSION = tfds.core.Version(prepared_shards.VERSION)
         url_infos: dict[str, Any] = {}  # noqa: RUF012 (nothing is downloaded; TFDS looks in vain)
 
         def _info(self) -> Any:
@@ -82,13 +80,13 @@ def write(splits: Mapping[str, Source], out: FilePath, name: str) -> Path:
 
     Builder.name = name
     builder = Builder(data_dir=str(out), file_format="array_record")
-    unfinished = folder.with_name(f"{VERSION}.unfinished")
     rows = {split: len(source) for split, source in splits.items()}
     made_of = {"sources": words, "rows": rows, "form": repr(form), "bodyjax": bodyjax.__version__}
     prepared_shards.begin(unfinished, made_of)
     for split, source in splits.items():
         _write_rows(unfinished, split, source, prepared_shards.order(split, len(source)))
     prepared_shards.write(builder, unfinished, splits, _stored)
+    remove_notes(unfinished)
     os.replace(unfinished, folder)
     (folder / prepared_shards.MANIFEST).unlink()
     return folder

@@ -22,6 +22,7 @@ from bodyjax import files
 from bodyjax.contract import Source
 from bodyjax.errors import DataError
 
+VERSION = "1.0.0"
 MANIFEST = "manifest.json"
 ROWS = 256
 """Rows of a shard: what a killed run loses."""
@@ -36,6 +37,15 @@ def order(split: str, count: int) -> np.ndarray:
         return hashlib.sha256(f"{split} {row}".encode()).digest()
 
     return np.array(sorted(range(count), key=key), np.int64)
+
+
+def new_folder(out: Path, name: str) -> tuple[Path, Path]:
+    """The folder of a set, OUT/NAME/1.0.0, and the one that it has until it is complete. DataError
+    if it is complete."""
+    folder = out / name / VERSION
+    if folder.exists():
+        raise DataError("is there already", file=folder, hint="remove it or choose another folder")
+    return folder, folder.with_name(f"{VERSION}.unfinished")
 
 
 def begin(folder: Path, made_of: Mapping[str, Any]) -> None:

@@ -12,7 +12,6 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -21,7 +20,9 @@ import numpy as np
 from bodyjax import files
 from bodyjax.data import sampling, video
 from bodyjax.data.clips import several_labels as several_at_once
+from bodyjax.data.clips.opening import SKIP, open_clips
 from bodyjax.data.folds import TEST, TRAIN
+from bodyjax.data.opened_once import Notes
 from bodyjax.data.pictures.labelled import FilePath, Manifest
 from bodyjax.data.sequences.joint_tables import (
     Teacher,
@@ -34,7 +35,6 @@ from bodyjax.errors import ConfigError, DataError, VideoError
 Example = dict[str, np.ndarray]
 
 PARTS = ("train", "valid", "test")
-SKIP = 'data.on_bad="skip" (--on-bad skip) leaves it out'
 
 
 @dataclass(frozen=True)
@@ -136,25 +136,6 @@ class ClipFolder:
         return joints
 
 
-def open_clips(files: Sequence[Path], manifest: Manifest, on_bad: str) -> dict[int, video.Video]:
-    """The videos that can be read, by their row among the files. With on_bad="skip" they are
-    decoded as well, and the others are named and counted in the manifest; with "raise" the first
-    that can't be opened is a VideoError."""
-    readable = {}
-    for row, file in enumerate(files):
-        try:
-            opened = video.open_video(file)
-            if on_bad == "skip":
-                opened.check()  # damage in the middle would end the run when it is met
-        except VideoError as error:
-            if on_bad == "raise":
-                raise error.also(SKIP) from None
-            manifest.bad(str(file), error.message)
-        else:
-            readable[row] = opened
-    return readable
-
-
 def clips(
     path: FilePath,
     part: str,
@@ -163,6 +144,7 @@ def clips(
     on_bad: str = "raise",
     joints: bool = False,
     several: bool = False,
+    notes: Notes | None = None,
 ) -> ClipFolder:
     """The clips of a folder.
 
@@ -171,8 +153,9 @@ def clips(
     numbered splits those of any, or with "1:all" of that one). classes: the known ones in their
     order; by default the folders' names, sorted. several: labels as labels.json has them. Every
     clip is opened once: with on_bad="skip" it is decoded as well, and those that can't be read are
-    named and counted; with "raise" the first that can't be opened is a VideoError. Raises DataError
-    for an empty or unknown class and if `joints` are requested but missing, ConfigError for an
+    named and counted; with "raise" the first that can't be opened is a VideoError. notes: clips
+    that are noted there are not opened again (bodyjax.data.opened_once). Raises DataError for an
+    empty or unknown class and if `joints` are requested but missing, ConfigError for an
     unknown part.
     """
     root = Path(path)
@@ -194,7 +177,7 @@ def clips(
                 hint=f"known: {', '.join(classes)}",
             )
         known = tuple(classes)
-    readable = open_clips([file for _, file in found], manifest, on_bad)
+    readable = open_clips([file for _, file in found], manifest, on_bad, notes)
     rows = list(readable)
     names = [found[row][0] for row in rows]
     paths = [found[row][1] for row in rows]

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from bodyjax import skeleton
+from bodyjax.data.opened_once import Notes
 from bodyjax.data.pictures.coco_files import (
     CocoFile,
     coco_file,
@@ -41,7 +42,12 @@ OTHER = "labels of categories without joints"
 
 
 def coco(
-    path: FilePath, part: str, *, on_bad: str = "raise", check_pictures: bool = False
+    path: FilePath,
+    part: str,
+    *,
+    on_bad: str = "raise",
+    check_pictures: bool = False,
+    notes: Notes | None = None,
 ) -> Pictures:
     """COCO keypoints: a folder with images.zip (or pictures) and annotations.json or one *.json, or
     COCO's official layout as it is unpacked (annotations/person_keypoints_val2017.json, val2017/).
@@ -62,7 +68,8 @@ def coco(
     raise DataError or, with on_bad="skip", leave the picture out, counted and named; so do
     annotations that belong to no picture. A picture whose size differs from the width and height
     in the file raises when it is read. `check_pictures` decodes every picture once while the
-    manifest is made; otherwise a broken one raises when it is read.
+    manifest is made; otherwise a broken one raises when it is read. notes: pictures that are noted
+    there are not decoded again (bodyjax.data.opened_once).
     """
     file = coco_file(Path(path))
     content = read_coco(file)
@@ -89,7 +96,8 @@ def coco(
     faults, places = picture_faults(images), located(files, names)
     decoded = {}
     if check_pictures:
-        decoded = decoded_sizes(files, [places[row][0] for row in wanted if places[row][0]])
+        there = [places[row][0] for row in wanted if places[row][0]]
+        decoded = decoded_sizes(files, there, notes)
     rows, labels = [], []
     for row in wanted:
         stored, missing = places[row]

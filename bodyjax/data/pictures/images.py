@@ -226,6 +226,11 @@ class Archive:
         """One picture, (H, W, 3) uint8."""
         return read_image(self.read(name), self._file(name))
 
+    def place(self, name: str) -> Path:
+        """The file on disk that holds one file: the archive."""
+        del name
+        return self.path
+
     def _file(self, name: str) -> str:
         return f"{self.path}/{name}"
 
@@ -256,6 +261,10 @@ class Folder:
     def image(self, name: str) -> np.ndarray:
         """One picture, (H, W, 3) uint8."""
         return read_image(self._file(name))
+
+    def place(self, name: str) -> Path:
+        """The file on disk that holds one file: itself."""
+        return self._file(name)
 
     def _leads_out(self, name: str) -> bool:
         # By its words alone: links are the owner's, a label file can't make any.

@@ -30,6 +30,7 @@ from pathlib import Path
 import numpy as np
 
 from bodyjax import skeleton
+from bodyjax.data.opened_once import Learnt, Notes, open_once
 from bodyjax.data.pictures.images import Archive, Folder
 from bodyjax.errors import ConfigError, DataError
 from bodyjax.skeleton import Skeleton
@@ -270,20 +271,26 @@ def open_files(folder: Path) -> Archive | Folder:
     return Folder(folder / "images" if (folder / "images").is_dir() else folder)
 
 
-def decoded_sizes(files: Archive | Folder, names: list[str]) -> dict[str, tuple[int, int] | str]:
+def decoded_sizes(
+    files: Archive | Folder, names: list[str], notes: Notes | None = None
+) -> dict[str, tuple[int, int] | str]:
     """(width, height) of each existing picture, or why it can't be decoded; each is decoded once,
-    in threads."""
+    in threads. notes: as in data.opened_once."""
 
-    def look(name: str) -> tuple[int, int] | str:
+    def look(name: str) -> Learnt | str:
         try:
             height, width = files.image(name).shape[:2]
         except DataError as error:
             return error.message
         return width, height
 
-    there = [name for name in names if name in files]
-    with ThreadPoolExecutor() as pool:
-        return dict(zip(there, pool.map(look, there), strict=True))
+    places = {name: files.place(name) for name in names if name in files}
+    pool = ThreadPoolExecutor()
+    try:
+        found = open_once(places, look, notes, "picture", pool.map)
+    finally:
+        pool.shutdown(cancel_futures=True)  # an error does not wait for the rest
+    return {name: one if isinstance(one, str) else (one[0], one[1]) for name, one in found.items()}
 
 
 def _converted(people: Sequence[People], source: Skeleton, target: Skeleton) -> tuple[People, ...]:

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from bodyjax import skeleton
+from bodyjax.data.opened_once import Notes
 from bodyjax.data.pictures.images import Archive, Folder
 from bodyjax.data.pictures.labelled import (
     FilePath,
@@ -52,6 +53,7 @@ def lsp(
     teacher_score: float = 0.3,
     on_bad: str = "raise",
     check_pictures: bool = False,
+    notes: Notes | None = None,
 ) -> Pictures:
     """LSP arrays: PATH/labels.npz (ids, joints (N, 14, 2), labelled (N, 14)) and PATH/images.zip.
 
@@ -62,7 +64,8 @@ def lsp(
     provided that the teacher saw the same person in the same orientation. `extra`: lsp_xy (14, 2)
     and lsp_visible (14,), the labels themselves. Raises DataError for missing or misshapen arrays;
     bad rows raise or are left out (`on_bad`). `check_pictures` decodes every picture once;
-    otherwise a broken one raises when it is read.
+    otherwise a broken one raises when it is read. notes: pictures that are noted there are not
+    decoded again (bodyjax.data.opened_once).
     """
     folder = Path(path)
     table = read_arrays(folder / "labels.npz", ("ids", "joints"))
@@ -84,7 +87,7 @@ def lsp(
     copy = np.isin(ids, NEAR_COPIES.get(hashlib.sha256(joints.tobytes()).hexdigest(), ()))
     wanted = np.flatnonzero(_rows_of_part(part, ids, heldout, copy))
     there = [by_number[int(number)] for number in ids[wanted] if int(number) in by_number]
-    decoded = decoded_sizes(files, there) if check_pictures else {}
+    decoded = decoded_sizes(files, there, notes) if check_pictures else {}
     for row in wanted:
         name = by_number.get(int(ids[row]))
         if name is None:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from bodyjax.data.opened_once import Notes
 from bodyjax.data.pictures import labelled
 from bodyjax.data.pictures.coco_keypoints import coco as coco
 from bodyjax.data.pictures.images import read_image as read_image
@@ -27,6 +28,7 @@ def people(
     on_bad: str = "raise",
     check_pictures: bool = False,
     joints: Skeleton = COCO17,
+    notes: Notes | None = None,
 ) -> labelled.Pictures:
     """Rendered people: PATH/labels.npz and PATH/images.zip in the layout of data/people, in COCO's
     joints or those of h36m17, which the file has apart (`joints`); with xyz and camera if the file
@@ -37,7 +39,8 @@ def people(
     tenth of the training pictures, or a third if there are fewer than 1,000. Raises DataError for
     missing or misshapen arrays. Missing pictures, joints and boxes that are not numbers and people
     of pictures that are not listed raise or are left out (`on_bad`). `check_pictures` decodes every
-    picture once; otherwise a broken one raises when it is read.
+    picture once; otherwise a broken one raises when it is read. notes: pictures that are noted
+    there are not decoded again (bodyjax.data.opened_once).
     """
     folder = Path(path)
     named = {COCO17.name: "coco", H36M17.name: "h36m"}[joints.name]
@@ -69,7 +72,9 @@ def people(
     for person in np.flatnonzero((owner < 0) | (owner >= len(names))):
         manifest.bad(f"person {person}", "the picture is not listed")
     wanted = np.flatnonzero(labelled.named_part(part, names, heldout))
-    decoded = labelled.decoded_sizes(files, [names[i] for i in wanted]) if check_pictures else {}
+    decoded = {}
+    if check_pictures:
+        decoded = labelled.decoded_sizes(files, [names[i] for i in wanted], notes)
     rows, labels = [], []
     for row in wanted:
         mine = owner == row

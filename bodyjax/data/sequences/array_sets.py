@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from bodyjax import files
-from bodyjax.data.clips.folder import ClipFolder, open_clips
+from bodyjax.data.clips.folder import ClipFolder
+from bodyjax.data.clips.opening import open_clips
 from bodyjax.data.folds import TEST, TRAIN
 from bodyjax.data.pictures.labelled import FilePath, Manifest, read_arrays
 from bodyjax.data.sequences.joint_tables import clip_tables

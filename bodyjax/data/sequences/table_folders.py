@@ -16,7 +16,8 @@ from pathlib import Path
 
 import numpy as np
 
-from bodyjax.data.clips.folder import PARTS, SKIP
+from bodyjax.data.clips.folder import PARTS
+from bodyjax.data.clips.opening import SKIP
 from bodyjax.data.folds import TEST, TRAIN
 from bodyjax.data.pictures.labelled import FilePath, Manifest
 from bodyjax.data.sequences.array_sets import load
