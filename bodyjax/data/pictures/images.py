@@ -17,6 +17,7 @@ from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
 from bodyjax import files
 from bodyjax.data.video import limits
+from bodyjax.data.video.gif_check import GifCheck
 from bodyjax.errors import DataError
 
 BRANDS = {
@@ -49,6 +50,8 @@ def _decoded(source: str | PathLike[str] | bytes, label: str) -> np.ndarray:
         with opened(source) as picture:
             deep = picture.mode.startswith("RGB") and "16" in str(picture.tile)
             picture.load()
+            if picture.format == "GIF" and (wrong := GifCheck()(_bytes(source), alone=True)):
+                raise DataError(f"damaged: {wrong}", file=label, hint="copy it again")
             pixels = _rgb(ImageOps.exif_transpose(picture), label)
             if deep and pixels.max(initial=0) < 2**4:
                 hint = "scale its values to 8 or 16 bits"
@@ -84,6 +87,10 @@ def opened(source: str | PathLike[str] | bytes) -> ImageFile.ImageFile:
             pillow_heif.register_heif_opener()
             return Image.open(file)
         raise
+
+
+def _bytes(source: str | PathLike[str] | bytes) -> bytes:
+    return source if isinstance(source, bytes) else Path(source).read_bytes()
 
 
 def _beginning(source: str | PathLike[str] | bytes) -> bytes:

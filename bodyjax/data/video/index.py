@@ -8,10 +8,11 @@ keyframe can't be decoded and count only in `left_out`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import lru_cache
+from itertools import chain, repeat
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bodyjax.data.video import limits
+from bodyjax.data.video.gif_check import GifCheck
 from bodyjax.data.video.opening import SALVAGE, opened
 from bodyjax.data.video.whole import missing_bytes
 from bodyjax.errors import VideoError
@@ -68,12 +70,12 @@ def _index(path: Path, salvage: bool, beat: limits.Beat) -> Index:
     pts, keys, shown, seekable = listed.pts, listed.keys, listed.shown, listed.distinct
     left_out, kept = listed.before_first_key, None
     if salvage or not (listed.one_frame_a_packet and listed.starts_whole and seekable):
-        decoded = _decode_all(path, salvage, any(keys), beat)
-        counted = [time for time, _ in decoded]
+        found = _decode_all(path, salvage, any(keys), listed.damaged, beat)
+        counted = [time for time, _ in found]
         if salvage:
-            whole = [number for number, (_, sound) in enumerate(decoded) if sound]
+            whole = [number for number, (_, sound) in enumerate(found) if sound]
             kept, counted = np.array(whole, np.int64), [counted[number] for number in whole]
-            left_out += max(sum(shown), len(decoded)) - len(whole)
+            left_out += max(sum(shown), len(found)) - len(whole)
         elif listed.one_frame_a_packet:
             left_out += max(sum(shown) - len(counted), 0)
         if salvage or not seekable or counted != sorted(_true(pts, shown)):
@@ -125,7 +127,8 @@ class _Packets:
     pts: list[Any] = field(default_factory=list)  # presentation time; None where there is none
     keys: list[bool] = field(default_factory=list)  # keyframe?
     shown: list[bool] = field(default_factory=list)  # False: an edit list leaves it out
-    damaged: list[bool] = field(default_factory=list)  # marked by the container
+    # What is wrong with each, also those before the first keyframe; "" if nothing.
+    damaged: list[str] = field(default_factory=list)
 
     @property
     def distinct(self) -> bool:
@@ -142,11 +145,16 @@ def _list_packets(path: Path, salvage: bool, beat: limits.Beat) -> _Packets:
         listed = _Packets(
             stream.time_base, rate, stream.sample_aspect_ratio, step, step, kind in _ONE_A_PACKET
         )
+        check = GifCheck() if decoder.name == "gif" else None
         latest, cut = None, False
         for packet in packets(container, stream, salvage):
             beat()
             if listed.first is None and (True in listed.keys or packet.is_keyframe):
                 listed.first = _first_frame(decoder, packet, salvage)
+            wrong = "its container says so" if packet.is_corrupt else ""
+            if check is not None and packet.size and not wrong:
+                wrong = check(bytes(packet))
+            listed.damaged.append(wrong)
             if not packet.size:
                 continue
             cut = packet.is_corrupt
@@ -154,7 +162,6 @@ def _list_packets(path: Path, salvage: bool, beat: limits.Beat) -> _Packets:
             listed.pts.append(packet.pts)
             listed.keys.append(packet.is_keyframe)
             listed.shown.append(not packet.is_discard)
-            listed.damaged.append(packet.is_corrupt)
             if time is not None and (latest is None or time > latest):
                 latest, listed.last = time, packet.duration or step
         missing = 0 if salvage else missing_bytes(path, stream)
@@ -189,8 +196,9 @@ def _refuse_damage(path: Path, listed: _Packets, missing: int, cut: bool) -> Non
         what = f"{missing} bytes are missing at its end" if missing else "it ends inside a frame"
         raise VideoError(what, file=path, hint=f"the file is cut off; {hint}")
     if any(listed.damaged):
-        place = f"picture {listed.damaged.index(True)} in the file"
-        raise VideoError("it is damaged", file=path, place=place, hint=hint)
+        number, why = next((n, why) for n, why in enumerate(listed.damaged) if why)
+        place = f"picture {number} in the file"
+        raise VideoError(f"it is damaged: {why}", file=path, place=place, hint=hint)
 
 
 def _start_at_first_key(listed: _Packets) -> None:
@@ -209,13 +217,14 @@ def _start_at_first_key(listed: _Packets) -> None:
 
 
 def _decode_all(
-    path: Path, salvage: bool, from_key: bool, beat: limits.Beat
+    path: Path, salvage: bool, from_key: bool, damaged: Sequence[str], beat: limits.Beat
 ) -> list[tuple[Any, bool]]:
-    """(presentation time, whether it is whole) of all frames, as the decoder gives them."""
+    """(presentation time, whether it is whole) of all frames, as the decoder gives them; `damaged`:
+    what is wrong with each packet."""
     with opened(path, strict=salvage) as (container, stream):
         stream.thread_type = "NONE" if salvage else "AUTO"
         found = []
-        for frame, sound in marked(decoded(container, stream, salvage, from_key)):
+        for frame, sound in marked(decoded(container, stream, salvage, from_key, damaged)):
             beat()
             found.append((frame.pts, sound))
         return found
@@ -236,17 +245,22 @@ def packets(container: Any, stream: Any, salvage: bool = False) -> Iterator[Any]
 
 
 def decoded(
-    container: Any, stream: Any, salvage: bool = False, from_key: bool = True
+    container: Any,
+    stream: Any,
+    salvage: bool = False,
+    from_key: bool = True,
+    damaged: Sequence[str] = (),
 ) -> Iterator[Any]:
     """Decoded frames from where the container stands, in display order; with `salvage` also the
-    packets that are damaged or can't be decoded. `from_key`: packets before the first keyframe are
-    not given to the decoder."""
+    packets that are damaged (also by `damaged`, what is wrong with each) or can't be decoded.
+    `from_key`: packets before the first keyframe are not given to the decoder."""
     started = not from_key
-    for packet in packets(container, stream, salvage):
+    wrongs = chain(damaged, repeat(""))
+    for packet, wrong in zip(packets(container, stream, salvage), wrongs, strict=False):
         started = started or packet.is_keyframe
         if not started:
             continue
-        if salvage and packet.is_corrupt:
+        if salvage and (packet.is_corrupt or wrong):
             yield packet
         try:
             yield from stream.codec_context.decode(packet if packet.size else None)
