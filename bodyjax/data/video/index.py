@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from bodyjax.data.video import limits
 from bodyjax.data.video.gif_check import GifCheck
-from bodyjax.data.video.opening import SALVAGE, opened
+from bodyjax.data.video.opening import NOTICES, SALVAGE, opened
 from bodyjax.data.video.whole import missing_bytes
 from bodyjax.errors import VideoError
 
@@ -138,14 +138,14 @@ class _Packets:
 def _list_packets(path: Path, salvage: bool, beat: limits.Beat) -> _Packets:
     """One pass over the file. A file that ends inside a frame, or before its structure does, is
     refused unless it is salvaged: decoding alone often reports nothing."""
-    with opened(path, strict=salvage) as (container, stream):
-        rate, decoder = stream.average_rate, stream.codec_context
+    with opened(path, strict=salvage) as (container, stream, decoder):
+        rate, codec = stream.average_rate, stream.codec_context.name
         step = max(round(1 / (rate * stream.time_base)), 1) if rate else 1
-        kind = (container.format.name, decoder.name)
+        kind = (container.format.name, codec)
         listed = _Packets(
             stream.time_base, rate, stream.sample_aspect_ratio, step, step, kind in _ONE_A_PACKET
         )
-        check = GifCheck() if decoder.name == "gif" else None
+        check = GifCheck() if codec == "gif" else None
         latest, cut = None, False
         for packet in packets(container, stream, salvage):
             beat()
@@ -168,8 +168,8 @@ def _list_packets(path: Path, salvage: bool, beat: limits.Beat) -> _Packets:
     if not salvage:
         _refuse_damage(path, listed, missing, cut)
     if not any(listed.keys):  # the container marks none
-        with opened(path, strict=salvage) as (container, stream):
-            frames = decoded(container, stream, salvage, from_key=False)
+        with opened(path, strict=salvage) as (container, stream, decoder):
+            frames = decoded(container, stream, decoder, salvage, from_key=False)
             listed.first = next((one for one in frames if not isinstance(one, av.Packet)), None)
     if listed.first is None:
         raise VideoError(
@@ -221,10 +221,11 @@ def _decode_all(
 ) -> list[tuple[Any, bool]]:
     """(presentation time, whether it is whole) of all frames, as the decoder gives them; `damaged`:
     what is wrong with each packet."""
-    with opened(path, strict=salvage) as (container, stream):
-        stream.thread_type = "NONE" if salvage else "AUTO"
+    with opened(path, strict=salvage) as (container, stream, decoder):
+        decoder.thread_type = "NONE" if salvage else "AUTO"
         found = []
-        for frame, sound in marked(decoded(container, stream, salvage, from_key, damaged)):
+        frames = decoded(container, stream, decoder, salvage, from_key, damaged)
+        for frame, sound in marked(frames):
             beat()
             found.append((frame.pts, sound))
         return found
@@ -247,6 +248,7 @@ def packets(container: Any, stream: Any, salvage: bool = False) -> Iterator[Any]
 def decoded(
     container: Any,
     stream: Any,
+    decoder: Any,
     salvage: bool = False,
     from_key: bool = True,
     damaged: Sequence[str] = (),
@@ -254,7 +256,7 @@ def decoded(
     """Decoded frames from where the container stands, in display order; with `salvage` also the
     packets that are damaged (also by `damaged`, what is wrong with each) or can't be decoded.
     `from_key`: packets before the first keyframe are not given to the decoder."""
-    started = not from_key
+    started, keyless = not from_key, decoder.name in NOTICES.values()
     wrongs = chain(damaged, repeat(""))
     for packet, wrong in zip(packets(container, stream, salvage), wrongs, strict=False):
         started = started or packet.is_keyframe
@@ -263,7 +265,10 @@ def decoded(
         if salvage and (packet.is_corrupt or wrong):
             yield packet
         try:
-            yield from stream.codec_context.decode(packet if packet.size else None)
+            for frame in decoder.decode(packet if packet.size else None):
+                if keyless:  # it gives each frame before it takes the next packet
+                    frame.key_frame = packet.is_keyframe
+                yield frame
         except av.error.InvalidDataError:
             if not salvage:
                 raise

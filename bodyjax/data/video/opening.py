@@ -23,6 +23,9 @@ MARKS_NOTHING = ("hevc", "mjpeg")
 """Decoders that fill what they can't decode with old pixels, and don't say so."""
 MARKS_OVERRUNS = ("wmv1", "wmv2", "msmpeg4", "msmpeg4v1", "msmpeg4v2")
 """Decoders that mark a picture whose data end too early only if asked to."""
+NOTICES = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
+"""Decoders that find no damage, and others that give the same pixels and do. They read 8 bits a
+colour, and mark no frame as a keyframe."""
 SALVAGE = 'on_bad="skip" (--on-bad skip) reads what is whole'
 _HINT = (
     "it is damaged, cut off, or no mp4, mov, mkv, webm, avi, ts, mts, mpg, wmv, flv or gif video; "
@@ -46,8 +49,9 @@ def file_state(path: Path) -> tuple[int, int]:
 
 
 @contextmanager
-def opened(path: Path, strict: bool = False) -> Iterator[tuple[Any, Any]]:
-    """The container and its picture stream; FFmpeg's errors become one VideoError.
+def opened(path: Path, strict: bool = False) -> Iterator[tuple[Any, Any, Any]]:
+    """The container, its picture stream and the stream's decoder; FFmpeg's errors become one
+    VideoError.
 
     strict: the decoder refuses every packet in which it finds an error. Otherwise it conceals what
     it can and marks the frame; decoders that mark nothing (`MARKS_NOTHING`) are always strict.
@@ -58,15 +62,15 @@ def opened(path: Path, strict: bool = False) -> Iterator[tuple[Any, Any]]:
             f"file:{path}", options=_OPTIONS, metadata_errors="replace", timeout=limits.LIMIT
         ) as container:
             stream = _pictures(container, path)
-            decoder = stream.codec_context
+            decoder = _decoder(stream)
             if strict or decoder.name in MARKS_NOTHING:
                 decoder.options = {"err_detect": "explode"}
             elif decoder.name in MARKS_OVERRUNS:
                 decoder.options = {"err_detect": "buffer"}
             try:
-                yield container, stream
+                yield container, stream, decoder
             finally:
-                _settle(stream.codec_context)
+                _settle(decoder)
     except (av.error.FFmpegError, UnicodeError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise VideoError(
@@ -92,6 +96,16 @@ def _pictures(container: Any, path: Path) -> Any:
         return default, stream.codec_context.width * stream.codec_context.height
 
     return max(known, key=rank)
+
+
+def _decoder(stream: Any) -> Any:
+    decoder = stream.codec_context
+    name = NOTICES.get(decoder.name)
+    if name not in av.codecs_available or decoder.format is None:
+        return decoder
+    if decoder.format.components[0].bits != 8:
+        return decoder
+    return av.CodecContext.create(name, "r")
 
 
 def _settle(decoder: Any) -> None:

@@ -49,10 +49,13 @@ def seek_into(
     shares, thread_type = _share(_plan(index, numbers, rows), index, threads)
 
     def work(share: list[_Run]) -> bool:
-        with opened(path) as (container, stream):
-            stream.thread_type = thread_type
-            stream.codec_context.thread_count = threads
-            return all(_decode_run(container, stream, run, index, path, out, beat) for run in share)
+        with opened(path) as (container, stream, decoder):
+            decoder.thread_type = thread_type
+            decoder.thread_count = threads
+            return all(
+                _decode_run(container, stream, decoder, run, index, path, out, beat)
+                for run in share
+            )
 
     if len(shares) == 1:
         return work(shares[0])
@@ -97,12 +100,12 @@ def numbered(
     """(number, decoded frame, whether it is whole) of all frames from `start` on and before `stop`,
     from the start of the file or a seek to `key_pts`. VideoError if one is missing."""
     salvage = index.kept is not None
-    with opened(path, strict=salvage) as (container, stream):
-        stream.thread_type = "NONE" if salvage else "AUTO"
+    with opened(path, strict=salvage) as (container, stream, decoder):
+        decoder.thread_type = "NONE" if salvage else "AUTO"
         if key_pts is not None:
             container.seek(key_pts, stream=stream, backward=True)
         from_key = salvage or len(index.key_order) > 0
-        frames = marked(decoded(container, stream, salvage, from_key))
+        frames = marked(decoded(container, stream, decoder, salvage, from_key))
         for count, (frame, sound) in enumerate(frames):
             beat()
             number = _number(index, count, frame)
@@ -201,12 +204,20 @@ def _cores() -> int:
 
 
 def _decode_run(
-    container: Any, stream: Any, run: _Run, index: Index, path: Path, out: Frames, beat: Beat
+    container: Any,
+    stream: Any,
+    decoder: Any,
+    run: _Run,
+    index: Index,
+    path: Path,
+    out: Frames,
+    beat: Beat,
 ) -> bool:
     """Decode one run into its rows of `out`; False if the seek or a frame went astray, or the
     decoder marks a frame as damaged."""
-    decoder = stream.codec_context
     container.seek(run.key_pts, stream=stream, backward=True)
+    if decoder.is_open:  # the end of the run before was its end
+        decoder.flush_buffers()
     missing, waiting, landed, sound = dict(run.wanted), set(run.wanted), False, True
 
     def keep(frames: Iterable[Any]) -> None:

@@ -199,7 +199,7 @@ def sound_of(video: Video, suffix: str) -> Sound | None:
 
     if not video.path.is_file():  # a folder of frames
         return None
-    with opened(video.path) as (container, _):
+    with opened(video.path) as (container, *_):
         tracks = container.streams.audio
         if not tracks or tracks[0].codec_context is None:
             return None

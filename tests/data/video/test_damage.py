@@ -146,12 +146,13 @@ def test_a_cut_file_can_be_salvaged(tmp_path: Path, ending: str) -> None:
 # ----------------------------------------------------------------------------- damage in the middle
 
 
-@pytest.mark.parametrize("ending", ["mp4", "mkv", "avi", "ts", "mpg"])
+@pytest.mark.parametrize("ending", ["mp4", "mkv", "avi", "ts", "mpg", "webm"])
 def test_damage_that_the_decoder_marks_is_refused_or_counted(tmp_path: Path, ending: str) -> None:
     """The bytes of one frame are noise: it and what builds on it are damaged, the groups before and
     after it are whole."""
     codec = {"mpg": "mpeg2video", "avi": "mpeg4"}.get(ending)
     encoder = ("-c:v", codec, "-q:v", "3", "-bf", "0") if codec else (*X264, "-bf", "0")
+    encoder = make_videos.VP9 if ending == "webm" else encoder
     whole = make_videos.encode(tmp_path / f"whole.{ending}", 60, *encoder, "-g", "12")
     noise = "noise=amount=eq(n\\,27)*20"
     path = recut(whole, tmp_path / f"bad.{ending}", "-bsf:v", noise)
@@ -173,6 +174,24 @@ def test_damage_that_the_decoder_marks_is_refused_or_counted(tmp_path: Path, end
     assert 24 <= found.index(36) <= 28
     assert salvaged.frames + salvaged.left_out == 60
     assert codes(salvaged.read([40, 2])) == [found[40], 2]
+
+
+def test_vp8_tells_some_damage(clips: dict[str, Path], tmp_path: Path) -> None:
+    path = recut(clips["vp8"], tmp_path / "bad.webm", "-bsf:v", "noise=amount=eq(n\\,28)*5")
+    with pytest.raises(VideoError, match=r"can't be decoded.*on_bad"):
+        open_video(path).check()
+    salvaged = open_video(path, on_bad="skip")
+    assert (salvaged.frames, salvaged.left_out) == (42, 8)
+    assert codes(salvaged.iter_frames()) == [*range(28), *range(36, 50)]
+
+
+def test_vp9_of_ten_bits_is_read(tmp_path: Path) -> None:
+    """Not by the decoder that tells damage."""
+    deep = ("-pix_fmt", "yuv420p10le", "-profile:v", "2")
+    path = make_videos.encode(tmp_path / "deep.webm", 14, *make_videos.VP9, "-g", "12", *deep)
+    clip = open_video(path)
+    assert codes(clip.read(range(14))) == list(range(14))
+    assert codes(open_video(path, on_bad="skip").iter_frames()) == list(range(14))
 
 
 # ------------------------------------------------------------------------ streams, pixels, no hang
