@@ -8,7 +8,7 @@ keyframe can't be decoded and count only in `left_out`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import lru_cache
@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from bodyjax.data.video import limits
 from bodyjax.data.video.gif_check import GifCheck
+from bodyjax.data.video.jpeg_check import JpegCheck
 from bodyjax.data.video.opening import NOTICES, SALVAGE, opened
 from bodyjax.data.video.whole import missing_bytes
 from bodyjax.errors import VideoError
@@ -36,6 +37,9 @@ _ONE_A_PACKET = {
     ("matroska,webm", "av1"),
     ("avi", "mjpeg"),
 }
+
+_CHECKS: dict[str, Callable[[], Callable[[bytes], str]]] = {"gif": GifCheck, "mjpeg": JpegCheck}
+"""What looks for damage that the decoder passes over."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,7 +149,7 @@ def _list_packets(path: Path, salvage: bool, beat: limits.Beat) -> _Packets:
         listed = _Packets(
             stream.time_base, rate, stream.sample_aspect_ratio, step, step, kind in _ONE_A_PACKET
         )
-        check = GifCheck() if codec == "gif" else None
+        check = _CHECKS[codec]() if codec in _CHECKS else None
         latest, cut = None, False
         for packet in packets(container, stream, salvage):
             beat()
