@@ -16,6 +16,7 @@ GIF, Motion JPEG and VP9 give no way to notice damage: their frames are counted 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import select
@@ -83,10 +84,10 @@ def outcome(kind: str, bases: Path, work: Path, seed: int) -> dict[str, str]:
 
 def holdings() -> list[int]:
     """Threads, child processes and open files of this process."""
-    tasks = f"/proc/{os.getpid()}/task"
-    children = sum(
-        len(Path(tasks, task, "children").read_text().split()) for task in os.listdir(tasks)
-    )
+    children = 0
+    for task in Path(f"/proc/{os.getpid()}/task").iterdir():
+        with contextlib.suppress(OSError):  # a thread may end meanwhile
+            children += len((task / "children").read_text().split())
     return [threading.active_count(), children, len(os.listdir("/proc/self/fd"))]
 
 
