@@ -6,7 +6,7 @@ PYTHONPATH=. python tools/check_cost.py --whole 9
 The parts: CPU milliseconds of this process, the least of the rounds, with and without, in turns.
 Sums: a checkpoint of the shipped network's parameters is saved, sealed and verified, once in
 train.save_every steps of a run. Limits: a photo of 640 x 480 and eight frames of a video, with the
-thread that watches and without.
+thread that watches and without. Codes: a GIF of 320 x 240 is opened, which decodes it once.
 
 --whole: CPU seconds of whole commands in processes of their own, with all of these checks and with
 none, in turns: a small training that saves every 100 of its steps, and the shipped models on 18
@@ -29,6 +29,8 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
+
+# ---- parts ----
 
 
 def least(calls: dict[str, Callable[[], Any]], rounds: int) -> dict[str, float]:
@@ -64,6 +66,64 @@ def sums(checkpoint: str, folder: Path) -> dict[str, float]:
     )  # fmt: skip
     run.close()
     return {"mb": size, **both}
+
+
+def codes(folder: Path, pictures: list[np.ndarray], rounds: int) -> dict[str, float]:
+    """Milliseconds a frame of opening a GIF with the check of its codes, and without."""
+    from bodyjax.data.video import forget_indexes, index, open_video
+
+    path, checks = folder / "clip.gif", index.CHECKS
+    first, *others = [Image.fromarray(picture).resize((320, 240)) for picture in pictures]
+    first.save(path, save_all=True, append_images=others)
+
+    def opened(chosen: Any) -> None:
+        forget_indexes()
+        index.CHECKS = chosen
+        open_video(path)
+
+    took = least({"with": lambda: opened(checks), "without": lambda: opened({})}, rounds)
+    index.CHECKS = checks
+    return {name: one / len(pictures) for name, one in took.items()}
+
+
+def smooth_picture(seed: int) -> np.ndarray:
+    """640 x 480 pixels that JPEG packs as it packs a photo."""
+    rng = np.random.default_rng(seed)
+    small = Image.fromarray(rng.integers(0, 255, (24, 32, 3), np.uint8))
+    return np.asarray(small.resize((640, 480)))
+
+
+def parts(checkpoint: str, rounds: int) -> Iterator[dict[str, Any]]:
+    """What each check takes, as a line of the report."""
+    from bodyjax.data.pictures import images
+    from bodyjax.data.video.files import open_video, write_video
+
+    with tempfile.TemporaryDirectory() as text:
+        folder = Path(text)
+        smooth = smooth_picture(0)
+        Image.fromarray(smooth).save(folder / "photo.jpg")
+        write_video(folder / "clip.mp4", [np.roll(smooth, i, 1) for i in range(64)], 30)
+        film, photo = open_video(folder / "clip.mp4"), folder / "photo.jpg"
+        numbers = np.arange(4, 64, 8)
+
+        def without(call: Callable[[], Any]) -> Callable[[], Any]:
+            def called() -> None:
+                with unchecked():
+                    call()
+
+            return called
+
+        calls = {"photo": lambda: images.read_image(photo),
+                 "8 frames": lambda: film.read(numbers, threads=1)}  # fmt: skip
+        for name, call in calls.items():
+            took = least({"with": call, "without": without(call)}, rounds)
+            took["share"] = took["with"] / took["without"] - 1
+            yield {"check": "time limit", "of": name, **_rounded(took)}
+        took = codes(folder, [np.roll(smooth, i, 1) for i in range(16)], rounds)
+        took["share"] = took["with"] / took["without"] - 1
+        yield {"check": "codes of a GIF", "of": "opening, a frame", **_rounded(took)}
+        took = sums(checkpoint, folder / "run")
+        yield {"check": "sums", "of": checkpoint, **_rounded(took)}
 
 
 # ---- whole commands ----
@@ -138,11 +198,11 @@ def child(how: str, command: str, arguments: list[str]) -> int:
 
 @contextmanager
 def unchecked() -> Iterator[None]:
-    """No time limits and no sums in this process meanwhile."""
-    from bodyjax.data.video import limits
+    """No time limits, no sums and no checks of packets in this process meanwhile."""
+    from bodyjax.data.video import index, limits
     from bodyjax.engine import seals
 
-    kept = limits.finished, limits.in_time, seals.seal, seals.verify
+    kept = limits.finished, limits.in_time, seals.seal, seals.verify, index.CHECKS
 
     def finished(path: Path, work: Any, kind: Any = None) -> Any:
         return work(limits.Beat())
@@ -157,20 +217,14 @@ def unchecked() -> Iterator[None]:
         pass
 
     limits.finished, limits.in_time, seals.seal, seals.verify = finished, in_time, seal, verify
+    index.CHECKS = {}
     try:
         yield
     finally:
-        limits.finished, limits.in_time, seals.seal, seals.verify = kept
+        limits.finished, limits.in_time, seals.seal, seals.verify, index.CHECKS = kept
 
 
-# ---- parts ----
-
-
-def smooth_picture(seed: int) -> np.ndarray:
-    """640 x 480 pixels that JPEG packs as it packs a photo."""
-    rng = np.random.default_rng(seed)
-    small = Image.fromarray(rng.integers(0, 255, (24, 32, 3), np.uint8))
-    return np.asarray(small.resize((640, 480)))
+# ---- the command ----
 
 
 def main(arguments: list[str]) -> int:
@@ -188,36 +242,6 @@ def main(arguments: list[str]) -> int:
     for line in lines:
         print(json.dumps(line), flush=True)
     return 0
-
-
-def parts(checkpoint: str, rounds: int) -> Iterator[dict[str, Any]]:
-    """What each check takes, as a line of the report."""
-    from bodyjax.data.pictures import images
-    from bodyjax.data.video.files import open_video, write_video
-
-    with tempfile.TemporaryDirectory() as text:
-        folder = Path(text)
-        smooth = smooth_picture(0)
-        Image.fromarray(smooth).save(folder / "photo.jpg")
-        write_video(folder / "clip.mp4", [np.roll(smooth, i, 1) for i in range(64)], 30)
-        film, photo = open_video(folder / "clip.mp4"), folder / "photo.jpg"
-        numbers = np.arange(4, 64, 8)
-
-        def without(call: Callable[[], Any]) -> Callable[[], Any]:
-            def called() -> None:
-                with unchecked():
-                    call()
-
-            return called
-
-        calls = {"photo": lambda: images.read_image(photo),
-                 "8 frames": lambda: film.read(numbers, threads=1)}  # fmt: skip
-        for name, call in calls.items():
-            took = least({"with": call, "without": without(call)}, rounds)
-            took["share"] = took["with"] / took["without"] - 1
-            yield {"check": "time limit", "of": name, **_rounded(took)}
-        took = sums(checkpoint, folder / "run")
-        yield {"check": "sums", "of": checkpoint, **_rounded(took)}
 
 
 def _rounded(values: dict[str, float], digits: int = 3) -> dict[str, float]:

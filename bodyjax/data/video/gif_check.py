@@ -115,10 +115,11 @@ def _pixels(data: bytes, bits: int) -> tuple[int, bool]:
     # The 24 bits from each byte on: they hold any code of 12 bits that begins in it.
     words = packed[:-2] | packed[1:-1] << 8 | packed[2:] << 16
     at: int | None = 0
-    count, ended = 0, False
+    count, size, ended = 0, 256, False
     before: list[NDArray[np.int32]] = []
     while at is not None:
-        codes, at, ended = _run(words, at, 8 * len(data), bits)
+        codes, at, ended = _run(words, at, 8 * len(data), bits, size)
+        size = len(codes) + 2  # most encoders clear the table at the same length each time
         # A code beyond the colours stands for the string of an earlier code and one pixel more.
         earlier = codes - ((1 << bits) + 2)
         if (earlier >= np.arange(len(codes))).any():
@@ -129,16 +130,18 @@ def _pixels(data: bytes, bits: int) -> tuple[int, bool]:
 
 
 def _run(
-    words: NDArray[np.int32], at: int, end: int, bits: int
+    words: NDArray[np.int32], at: int, end: int, bits: int, size: int
 ) -> tuple[NDArray[np.int32], int | None, bool]:
     """The codes from bit `at` up to the next one that clears the table or ends the picture; the bit
-    after one that clears the table; whether it is one that ends the picture."""
-    clear, first, size = 1 << bits, 0, 256
+    after one that clears the table; whether it is one that ends the picture. `size`: about how many
+    there may be."""
+    clear, first = 1 << bits, 0
     parts = []
     while True:
         # The first code adds nothing to the table, each other one an entry.
-        held = np.arange(first, first + size) + (clear + 1)
-        width = _WIDTH[np.minimum(held, _LARGEST)]
+        held = clear + 1 + first
+        width = _WIDTH[held : held + size]
+        width = np.append(width, np.full(size - len(width), 12, np.int32))
         after = at + np.cumsum(width, dtype=np.int64)
         fits = int(np.searchsorted(after, end, side="right"))
         width, after = width[:fits], after[:fits]

@@ -38,7 +38,7 @@ _ONE_A_PACKET = {
     ("avi", "mjpeg"),
 }
 
-_CHECKS: dict[str, Callable[[], Callable[[bytes], str]]] = {"gif": GifCheck, "mjpeg": JpegCheck}
+CHECKS: dict[str, Callable[[], Callable[[bytes], str]]] = {"gif": GifCheck, "mjpeg": JpegCheck}
 """What looks for damage that the decoder passes over."""
 
 
@@ -149,7 +149,7 @@ def _list_packets(path: Path, salvage: bool, beat: limits.Beat) -> _Packets:
         listed = _Packets(
             stream.time_base, rate, stream.sample_aspect_ratio, step, step, kind in _ONE_A_PACKET
         )
-        check = _CHECKS[codec]() if codec in _CHECKS else None
+        check = CHECKS[codec]() if codec in CHECKS else None
         latest, cut = None, False
         for packet in packets(container, stream, salvage):
             beat()
