@@ -10,7 +10,7 @@ open files it began with ("leak"). Prints a line of JSON a kind: seconds, and ho
 each outcome (tools/fuzz_kinds.py); faults are listed with their seeds, and --out keeps their files.
 Exit code 1 if there is a hang, a crash, a leak, an exception that is not a one-line error, a frame
 in place of another ("wrong frame"), or one that differs although no decoder complained ("silent").
-GIF, Motion JPEG and VP9 give no way to notice damage: their frames are counted and listed only.
+Motion JPEG and VP9 can't show all damage: their frames are counted and listed only.
 """
 
 from __future__ import annotations
@@ -182,7 +182,7 @@ def fuzz(
 
 
 def is_unknowable(answer: dict[str, Any]) -> bool:
-    """Whether the format gives the reader no way to notice that a frame differs."""
+    """Whether the format may give the reader no way to notice that a frame differs."""
     differs = answer["outcome"] in ("silent", "wrong frame")
     return differs and answer["file"] in fuzz_kinds.UNMARKED
 
