@@ -54,8 +54,8 @@ def parser(name: str, description: str | None) -> argparse.ArgumentParser:
 
 def run(main: Callable[[list[str]], int], arguments: Sequence[str] | None = None) -> None:
     """Calls main(arguments), by default those of the process, and exits with its code. A UserError
-    gives one line and exit code 2; SIGTERM or Ctrl-C gives one line and exit code 3, and a further
-    one ends the process at once.
+    gives one line and exit code 2; SIGTERM or Ctrl-C gives one line and exit code 3, when threads
+    that still work, as those that compile, have ended. A further one ends the process at once.
 
     A full disk or a folder that can't be written, wherever it is met, is such an error. What
     libraries say while the process ends does not follow our line. --debug anywhere on the line
@@ -90,7 +90,10 @@ def run(main: Callable[[list[str]], int], arguments: Sequence[str] | None = None
     # What the error's frames held is freed now: of shared memory that is freed later, a process of
     # Python's own would say after our line that it leaked.
     gc.collect()
-    print(line, file=sys.stderr)
+    if code == EXIT_INTERRUPTED:
+        atexit.register(print, line, file=sys.stderr)  # Python waits for its threads first
+    else:
+        print(line, file=sys.stderr)
     sys.exit(code)
 
 

@@ -178,6 +178,35 @@ def test_a_signal_where_it_would_be_lost_or_do_harm_counts_a_moment_later(code, 
     assert done.stderr == f"{flags.STOPPED}\n"
 
 
+A_THREAD_GOES_ON = """
+import signal, sys, threading, time
+from concurrent.futures import ThreadPoolExecutor
+from bodyjax.commands import flags
+
+idle = ThreadPoolExecutor(1)
+idle.submit(time.sleep, 0)  # its thread ends only with the process
+
+def compile():
+    time.sleep(0.5)  # stands for a program of XLA, which nothing stops
+    print("very slow compile", file=sys.stderr)
+
+def main(arguments):
+    threading.Thread(target=compile).start()
+    signal.raise_signal(signal.SIGTERM)
+
+flags.run(main)
+"""
+
+
+def test_what_a_thread_says_does_not_follow_the_line_of_a_stopped_command():
+    done = subprocess.run(
+        [sys.executable, "-c", A_THREAD_GOES_ON], cwd=ROOT, capture_output=True, text=True,
+        timeout=60,
+    )  # fmt: skip
+    assert done.returncode == flags.EXIT_INTERRUPTED, done.stderr
+    assert done.stderr.splitlines() == ["very slow compile", flags.STOPPED]
+
+
 # ---- a full disk
 
 FULL = """
