@@ -1,9 +1,12 @@
-"""Everything that a command writes is checked here, before its work begins."""
+"""Everything that a command writes is checked here, before its work begins; what a training that
+fails at its start has written is removed."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,6 +15,9 @@ from bodyjax.errors import ConfigError, UserError
 
 CHECKPOINT = ("newest", "best", "frozen", "params.npz", "config.json", "card.md")
 """What a run's folder or exported weights hold beside the results of a training."""
+STEPS, LOG = ("newest", "best"), "metrics.jsonl"
+BEFORE_STEPS = (*STEPS, "frozen", "events", LOG)
+"""What a training makes in its folder before its first step."""
 
 
 class Output(NamedTuple):
@@ -63,6 +69,31 @@ def keep_apart(outputs: Sequence[Output], reads: Mapping[Path, str]) -> None:
             what = f"{flag} would replace what {taken[key]} writes"
             raise UserError(what, file=path, hint="name another file")
         taken[key] = flag
+
+
+@contextmanager
+def without_trace(run: Path) -> Iterator[None]:
+    """Removes what a training has made in its folder, and the folders made for it, if it ends by an
+    exception before it has logged or saved a step. What was there before stays."""
+    made = [part for part in (run / name for name in BEFORE_STEPS) if not os.path.exists(part)]
+    folders = [folder for folder in (run, *run.parents) if not os.path.exists(folder)]
+    try:
+        yield
+    except BaseException:
+        if not _has_steps(run):
+            for part in made:
+                shutil.rmtree(part, ignore_errors=True)
+            with suppress(OSError):
+                if run / LOG in made:
+                    (run / LOG).unlink(missing_ok=True)
+                for folder in folders:
+                    folder.rmdir()  # only if it is empty
+        raise
+
+
+def _has_steps(run: Path) -> bool:
+    saved = any(folder.name.isdigit() for part in STEPS for folder in (run / part).glob("*"))
+    return saved or ((run / LOG).exists() and (run / LOG).stat().st_size > 0)
 
 
 def overlay(folder: Path, name: Path, *, video: bool) -> Path:

@@ -40,14 +40,15 @@ def main(arguments: list[str]) -> int:
     data = Path(str(config.get("data", {}).get("path", "")))  # "." where there is none
     if data.name and Path(workdir).resolve() == data.resolve():
         raise ConfigError("is the folder of the data", file=workdir, place="--workdir")
-    outputs.check([outputs.Output("--workdir", workdir, folder=True)], {})
     if options.process and not one_of_several.is_watched():
         address(options.process)
         return one_of_several.watch(arguments)
-    if options.process:
-        one_of_several.end_with_parent()
-        join(options.process)
-    return train(config, Path(workdir))
+    with outputs.without_trace(Path(workdir)):
+        outputs.check([outputs.Output("--workdir", workdir, folder=True)], {})
+        if options.process:
+            one_of_several.end_with_parent()
+            join(options.process)
+        return train(config, Path(workdir))
 
 
 def check_there(config: Any) -> None:

@@ -15,7 +15,7 @@ from ml_collections import ConfigDict
 
 from bodyjax.commands import evaluate, flags, prepare, recognize, train
 from bodyjax.engine import checkpoint as checkpoints
-from bodyjax.errors import ConfigError, DataError
+from bodyjax.errors import ConfigError, DataError, UserError
 from bodyjax.simulate.clips import ClipSpec, ensure
 from tests import tiny_classifier
 from tests.tiny_classifier import DETECTOR
@@ -89,6 +89,25 @@ def test_a_detector_that_is_not_named_is_said(clips, detector, trained, tmp_path
     for more in ([], ["--config.model.fine_tune=True"]):
         with pytest.raises(ConfigError, match="start: frames need a trained detector"):
             train.main([*TINY, *more, f"--config.data={clips}", f"--workdir={tmp_path}"])
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ("data=none", "none"),
+        ("train.best.metric=pck", "evaluation gives no 'pck'"),
+    ],
+)
+def test_a_training_that_does_not_begin_leaves_nothing(clips, tiny, wrong, message, tmp_path):
+    """Bad data, and what only the engine finds, after it has opened its log."""
+    for workdir in (tmp_path / "new/run", tmp_path / "own"):
+        (tmp_path / "own").mkdir(exist_ok=True)
+        (tmp_path / "own/notes.txt").write_text("kept")
+        with pytest.raises(UserError, match=message):
+            train.main(
+                [*tiny, f"--config.data={clips}", f"--config.{wrong}", f"--workdir={workdir}"]
+            )
+        assert [path.name for path in tmp_path.rglob("*")] == ["own", "notes.txt"]
 
 
 def test_a_folder_without_parts_says_what_it_leaves_out(clips, tiny, tmp_path, capsys):
