@@ -90,7 +90,7 @@ def write(file: str | PathLike[str], motion: Motion) -> None:
 
     The pelvis moves by root; it stays at 0 if that is known in no frame. Bones have the lengths of
     `lengths`. BVH knows no gaps: frames that are `motions.unknown` are filled by `motions.filled`.
-    DataError if it can't be written.
+    DataError if it can't be written, for a motion without frames, and for times that do not rise.
     """
     even, rate = steady(motion)
     length = lengths(even.xyz)

@@ -15,7 +15,9 @@ from bodyjax import detect, geometry, skeleton
 from bodyjax.data.read_ahead import taken_ahead
 from bodyjax.data.rows import padded
 from bodyjax.data.video.files import open_video
+from bodyjax.detect.track import spread
 from bodyjax.detect.videos import FramePeople
+from bodyjax.errors import DataError
 from bodyjax.lift import crops
 from bodyjax.lift.lifter import MEAN_HEIGHT, Lifter, checked_camera, checked_height, poses
 from bodyjax.skeleton import COCO17, H36M17
@@ -27,9 +29,10 @@ SHORTEST = 0.5
 class Motion(NamedTuple):
     """One person over F consecutive frames of a video.
 
-    identity: from 0 on; frames (F,) numbers; times (F,) seconds; xy (F, 17, 2) pixels of COCO's
-    joints, smoothed, NaN where absent; score (F, 17); xyz (F, 17, 3) mm of h36m17's joints from the
-    pelvis, axes of the camera; root (F, 3) mm, the pelvis from the camera, NaN where unknown.
+    identity: from 0 on; frames (F,) numbers; times (F,) seconds, rising; xy (F, 17, 2) pixels
+    of COCO's joints, smoothed, NaN where absent; score (F, 17); xyz (F, 17, 3) mm of h36m17's
+    joints from the pelvis, axes of the camera; root (F, 3) mm, the pelvis from the camera, NaN
+    where unknown.
     """
 
     identity: int
@@ -87,8 +90,9 @@ def video(
 
 def by_person(frames: Sequence[FramePeople], times: np.ndarray, least: float = 0.0) -> list[Motion]:
     """The people of frames as motions in the picture: xyz and root are NaN. A person whose mean
-    score, over the frames in which they were found, is below `least` is left out."""
-    found = []
+    score, over the frames in which they were found, is below `least` is left out. times (F,)
+    seconds, as the file has them: equal ones are spread (detect.track.spread)."""
+    times, found = spread(times), []
     for identity in np.unique(np.concatenate([frame.identity for frame in frames])):
         at = [
             (number, int(row))
@@ -171,7 +175,9 @@ def _over_time(times: np.ndarray, values: np.ndarray) -> np.ndarray:
 def steady(motion: Motion, *, gaps: bool = False) -> tuple[Motion, float]:
     """A motion at a constant rate from its first to its last frame, and that rate, the mean of its
     own: files of motion capture know no other. Filled; with `gaps`, xyz is NaN where the nearest
-    frame is `unknown`. xy and score are of the nearest frame."""
+    frame is `unknown`. xy and score are of the nearest frame. DataError without frames, or if the
+    times do not rise."""
+    _check_times(motion.times)
     whole, lost = filled(motion), unknown(motion) & gaps
     if len(motion.times) < 2:
         return _without(whole, lost), 1.0
@@ -189,6 +195,18 @@ def steady(motion: Motion, *, gaps: bool = False) -> tuple[Motion, float]:
         xyz=resampled(whole.xyz), root=resampled(whole.root),
     )  # fmt: skip
     return _without(whole, lost[near]), rate
+
+
+def _check_times(times: np.ndarray) -> None:
+    if not len(times):
+        raise DataError("has no frames", place="motion", hint="a file needs at least one")
+    rising = np.isfinite(times) & (np.diff(times, prepend=-np.inf) > 0)
+    if not rising.all():
+        frame = int(rising.argmin())
+        hint = "times rise from frame to frame; detect.track.spread spaces equal ones"
+        raise DataError(
+            f"{times[frame]} s does not rise", place=f"motion.times[{frame}]", hint=hint
+        )
 
 
 def _without(motion: Motion, lost: np.ndarray) -> Motion:

@@ -20,7 +20,8 @@ def write(file: str | PathLike[str], motion: Motion) -> None:
 
     Places are from the camera, or from the pelvis where root is known in no frame. Cells of frames
     that are `motions.unknown` are empty, which OpenSim's TRCFileAdapter (since 4.0) and tools for
-    tables read as NaN: a marker that was not seen. DataError if it can't be written.
+    tables read as NaN: a marker that was not seen. DataError if it can't be written,
+    for a motion without frames, and for times that do not rise.
     """
     even, rate = steady(motion, gaps=True)
     places = y_up(even.xyz + even.root[:, None])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from types import SimpleNamespace
 
 import jax
@@ -13,7 +14,7 @@ from bodyjax import lift, systems
 from bodyjax.data.video.writing import write_video
 from bodyjax.detect.videos import FramePeople
 from bodyjax.errors import DataError
-from bodyjax.lift import motions
+from bodyjax.lift import bvh, motions, trc
 from bodyjax.score import scorer
 from bodyjax.skeleton import COCO17
 from configs import lifter
@@ -48,6 +49,31 @@ def test_frames_become_people():
         one.identity for one in motions.by_person([*frames, frame([7], 0.4)], np.arange(4.0), 0.5)
     ] == [0, 2]
     assert motions.by_person([frame([]), frame([])], times[:2]) == []
+
+
+def test_frames_that_share_a_time_are_spread():
+    """Matroska stores milliseconds, and recorders may write several frames at once."""
+    [one] = motions.by_person([frame([3])] * 4, np.array([0.0, 0.0, 0.2, 0.4]))
+    assert one.times.tolist() == [0.0, 0.1, 0.2, 0.4]
+
+
+@pytest.mark.parametrize("kind", [bvh, trc])
+@pytest.mark.parametrize(
+    ("times", "message"),
+    [
+        ([], "motion: has no frames; a file needs at least one"),
+        ([0, 0, 0], "motion.times[1]: 0.0 s does not rise; "),
+        ([0, 0.2, 0.1], "motion.times[2]: 0.1 s does not rise; "),
+        ([0, np.nan, 0.1], "motion.times[1]: nan s does not rise; "),
+        ([np.nan], "motion.times[0]: nan s does not rise; "),
+    ],
+)
+def test_files_are_of_frames_whose_times_rise(kind, times, message, tmp_path):
+    whole, _ = simulated("squat", frames=3)
+    motion = motions.Motion(whole.identity, *(part[: len(times)] for part in whole[1:]))
+    with pytest.raises(DataError, match=f"^{re.escape(message)}[^\\n]*$"):
+        kind.write(tmp_path / "file", motion._replace(times=np.array(times, float)))
+    assert not list(tmp_path.iterdir())
 
 
 def test_who_is_seen_long_enough():
