@@ -85,6 +85,10 @@ def check_variables(variables: Mapping[str, Any], expected: Any, place: str | Pa
 
 
 def _find(path: str | os.PathLike[str]) -> Path:
+    shipped = sorted(p.parent.name for p in WEIGHTS.glob("*/params.npz"))
+    hint = f"a run's folder, or one of the shipped weights: {', '.join(shipped) or 'none'}"
+    if not isinstance(path, str | os.PathLike):
+        raise CheckpointError(f"{type(path).__name__} names none", place="checkpoint", hint=hint)
     folder = Path(path)
     if folder.is_dir():
         return folder
@@ -94,12 +98,7 @@ def _find(path: str | os.PathLike[str]) -> Path:
         for kind in KINDS:
             if (folder.parent / kind / folder.name).is_dir():
                 return folder.parent / kind / folder.name
-    shipped = sorted(p.parent.name for p in WEIGHTS.glob("*/params.npz"))
-    raise CheckpointError(
-        "there is no such checkpoint",
-        file=folder,
-        hint=f"a run's folder, or one of the shipped weights: {', '.join(shipped) or 'none'}",
-    )
+    raise CheckpointError("there is no such checkpoint", file=folder, hint=hint)
 
 
 def _load_run(folder: Path, which: str) -> Checkpoint:

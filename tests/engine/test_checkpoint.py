@@ -4,6 +4,7 @@ import json
 import shutil
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import ml_collections
 import numpy as np
 import pytest
 
-from bodyjax import files
+from bodyjax import detect, files, lift, recognize, score
 from bodyjax.engine import checkpoint as ckpt
 from bodyjax.engine import run_folder, seals
 from bodyjax.errors import CheckpointError
@@ -201,6 +202,14 @@ def test_a_save_that_writes_nothing_is_an_error_and_rests_are_removed(workdir: P
     run.save("newest", 30, *arguments)
     run.close()
     assert [p.name for p in run_folder.candidates(workdir, ("newest",))] == ["30"]
+
+
+@pytest.mark.parametrize("load", [ckpt.load, detect.load, recognize.load, score.load, lift.load])
+@pytest.mark.parametrize("given", [5, None, b"small", ["small"]])
+def test_what_is_no_name_of_a_checkpoint(load: Callable[[Any], object], given: object) -> None:
+    what = f"^checkpoint: {type(given).__name__} names none; a run's folder, or one of the shipped"
+    with pytest.raises(CheckpointError, match=what):
+        load(given)
 
 
 def test_what_is_no_checkpoint(tmp_path: Path, made: Path) -> None:
