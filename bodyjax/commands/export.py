@@ -60,10 +60,12 @@ def main(arguments: list[str]) -> int:
     check(options)
 
     from bodyjax.engine import checkpoint, compiled
-    from bodyjax.export import parity
+    from bodyjax.export import int8, parity
 
     compiled.keep()
     pictures = parity.listed(options.pictures) if options.pictures else []
+    if options.data:
+        int8.pictures(options.data, options.split)  # says now what is wrong with it
     loaded = checkpoint.load(options.checkpoint)
     program, says, ours = exported(loaded, options)
     measured = apart(ours, program, pictures)

@@ -84,7 +84,7 @@ def weights(checkpoint: Checkpoint, whole: Program) -> Program:
 
 def calibration(data: str | Path, size: tuple[int, int]) -> Iterator[Arrays]:
     """Canvases (1, *size, 3) of pictures of the training side, evenly over the set."""
-    source = _pictures(data)
+    source = pictures(data)
     rows = np.flatnonzero(~source.heldout)
     if not len(rows):
         hint = "calibrating on what is measured would flatter: take a set with a training side"
@@ -95,11 +95,13 @@ def calibration(data: str | Path, size: tuple[int, int]) -> Iterator[Arrays]:
         yield {"pixels": canvas[None].astype(np.float32)}
 
 
-def _pictures(data: str | Path) -> Pictures:
+def pictures(data: str | Path, split: str | None = None) -> Pictures:
+    """The labelled pictures at a path. ConfigError if it holds another kind of set, DataError if it
+    holds none, or lacks the split."""
     kind = sets.recognise(data)
     if kind not in sets.PICTURES:
         raise ConfigError(f"a set of {kind}", place="--data", hint="labelled pictures")
-    found: Pictures = sets.PICTURES[kind](data, "all", on_bad="raise")
+    found: Pictures = sets.PICTURES[kind](data, split or "all", on_bad="raise")
     return found
 
 

@@ -12,6 +12,7 @@ from bodyjax.engine.checkpoint import Checkpoint
 from bodyjax.errors import CheckpointError, ConfigError, UserError
 from bodyjax.export import parity
 from bodyjax.export.program import Program, Shape
+from tests.picture_sets import people_set
 from tests.random_variables import drawn
 from tests.test_lowering import small_sequence
 
@@ -71,7 +72,8 @@ def test_the_differences_are_those_of_the_file_in_8_bits(scorer, tmp_path, monke
     monkeypatch.setattr(export, "exported", lambda *_: (whole, {}, ours))
     monkeypatch.setattr(export, "quantised", lambda *_: (times(1.25), {"share": 1.0}))
     out = tmp_path / "a.onnx"
-    command = words(scorer, out, "--int8-weights", "--data", "set", kind="onnx")
+    data = people_set(tmp_path / "people")
+    command = words(scorer, out, "--int8-weights", "--data", str(data), kind="onnx")
     assert export.main(command) == 0
     assert json.loads((tmp_path / "a.onnx.json").read_text())["differences"]["y"] > 0.05
     assert "y: largest difference 0." in capsys.readouterr().out
@@ -129,6 +131,26 @@ def test_an_output_that_can_t_be_written_is_said_before_anything_is_loaded(tmp_p
         export.main(words("no such checkpoint", ""))
     with pytest.raises(CheckpointError, match="there is no such checkpoint"):
         export.main(words("no such checkpoint", tmp_path / "f"))
+
+
+@pytest.mark.parametrize(
+    ("name", "more", "said"),
+    [
+        ("none", [], "none: no such file or folder"),
+        ("empty", [], "empty: no set of a known layout"),
+        ("clips", [], "--data: a set of clips; labelled pictures"),
+        ("people", ["--split", "tset"], "'tset'"),
+    ],
+)
+def test_data_that_cannot_be_used_are_told_before_the_export(name, more, said, tmp_path):
+    """The checkpoint is not even looked for."""
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "clips/wave").mkdir(parents=True)
+    (tmp_path / "clips/wave/a.mp4").touch()
+    people_set(tmp_path / "people")
+    data = ["--int8-weights", "--data", str(tmp_path / name), *more]
+    with pytest.raises(UserError, match=said):
+        export.main(words("no such checkpoint", tmp_path / "f", *data, kind="onnx"))
 
 
 def test_a_missing_extra_is_one_line(scorer, tmp_path, monkeypatch):

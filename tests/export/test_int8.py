@@ -86,9 +86,9 @@ def test_calibration_takes_no_picture_that_is_measured(tmp_path, monkeypatch):
     rows = list(int8.calibration(data, (64, 64)))
     assert len(rows) == 3  # the fourth is of the test side
     assert rows[0]["pixels"].shape == (1, 64, 64, 3)
-    source = int8._pictures(data)
+    source = int8.pictures(data)
     heldout = dataclasses.replace(source, heldout=np.ones(4, bool))
-    monkeypatch.setattr(int8, "_pictures", lambda data: heldout)
+    monkeypatch.setattr(int8, "pictures", lambda data: heldout)
     with pytest.raises(DataError, match="has no training side"):
         next(int8.calibration(data, (64, 64)))
 
