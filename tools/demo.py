@@ -16,7 +16,9 @@ import argparse
 import importlib.util
 import shutil
 import sys
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -64,19 +66,27 @@ def main(arguments: list[str]) -> int:
 
 
 def build(options: argparse.Namespace) -> None:
-    """Fills the folder --out. UserError if the runtime or a package is missing."""
+    """Fills the folder --out, once all is made. UserError if the runtime or a package is missing,
+    or a checkpoint is none or of another kind."""
     from tools import demo_models, demo_single
 
-    out: Path = options.out
-    copy_page(out, options.runtime / "node_modules" / "onnxruntime-web" / "dist")
-    demo_models.write(options.checkpoint, options.scorer, out, full=options.float32)
-    page = demo_single.page(out)
-    (out / SINGLE).write_text(page, "utf-8")
-    print(f"{out / SINGLE}: {len(page) / 1e6:.1f} MB, opens from disk")
+    out: Path = options.out.resolve()
+    runtime = options.runtime / "node_modules" / "onnxruntime-web" / "dist"
+    licences = checked(runtime)
+    with beside(out) as folder:
+        copy_page(folder, runtime, licences)
+        demo_models.write(options.checkpoint, options.scorer, folder, full=options.float32)
+        page = demo_single.page(folder)
+        (folder / SINGLE).write_text(page, "utf-8")
+        out.mkdir(exist_ok=True)
+        for file in folder.iterdir():
+            file.replace(out / file.name)
+    print(f"{options.out / SINGLE}: {len(page) / 1e6:.1f} MB, opens from disk")
 
 
-def copy_page(out: Path, runtime: Path) -> None:
-    """The page, the runtime and its licences into a folder."""
+def checked(runtime: Path) -> Path:
+    """The folder of onnxruntime's licences. UserError if files of the runtime or the package are
+    missing."""
     missing = [name for name in RUNTIME if not (runtime / name).exists()]
     if missing:
         hint = "make demo fetches it: npm ci with docs/demo/package-lock.json"
@@ -84,17 +94,33 @@ def copy_page(out: Path, runtime: Path) -> None:
     spec = importlib.util.find_spec("onnxruntime")
     if spec is None or spec.origin is None:
         raise UserError("onnxruntime is not installed", hint='pip install "bodyjax[onnx]"')
+    return Path(spec.origin).parent
+
+
+@contextmanager
+def beside(out: Path) -> Iterator[Path]:
+    """A temporary folder beside the folder `out`, removed at the end. UserError if there can be
+    none, or `out` is a file."""
+    if out.exists() and not out.is_dir():
+        raise UserError("is a file; name a folder", file=out, place="--out")
     try:
-        out.mkdir(parents=True, exist_ok=True)
+        out.parent.mkdir(parents=True, exist_ok=True)
+        folder = tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent)
     except OSError as error:
         raise UserError(f"can't be made ({error.strerror})", file=out, place="--out") from error
+    with folder as name:
+        yield Path(name)
+
+
+def copy_page(folder: Path, runtime: Path, licences: Path) -> None:
+    """The page, the runtime and its licences into a folder."""
     for source in sorted(PAGE.iterdir()):
         if source.suffix in (".html", ".css", ".mjs"):
-            shutil.copyfile(source, out / source.name)
+            shutil.copyfile(source, folder / source.name)
     for name in RUNTIME:
-        shutil.copyfile(runtime / name, out / name)
+        shutil.copyfile(runtime / name, folder / name)
     for name, ours in LICENCES.items():
-        shutil.copyfile(Path(spec.origin).parent / name, out / ours)
+        shutil.copyfile(licences / name, folder / ours)
 
 
 class Handler(SimpleHTTPRequestHandler):

@@ -124,8 +124,8 @@ def written(network: Network, variables: Any, program: Program, kind: str, file:
         parity.examples(program.inputs, count=EXAMPLES),
     )
     if kind != "int8":
-        parity.check(found, kind, file)
+        parity.check(found, kind, file.name)
     files.write_bytes(file, program.data)
     worst = max(found.values())
     size = f"{len(program.data) / 1e6:.2f} MB"
-    print(f"{file}: {size}, weights in {kind}, off by {worst:.2g} of an output's range")
+    print(f"{file.name}: {size}, weights in {kind}, off by {worst:.2g} of an output's range")
