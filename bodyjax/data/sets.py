@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from bodyjax import files
 from bodyjax.data import folds
-from bodyjax.data.clips.folder import clips
+from bodyjax.data.clips.folder import LAYOUT, clips
 from bodyjax.data.pictures.coco_files import holds_coco
 from bodyjax.data.pictures.labelled import FilePath, Pictures, read_arrays
 from bodyjax.data.pictures.rendered_people import coco, lsp, people
@@ -18,13 +18,16 @@ from bodyjax.errors import ConfigError, DataError
 
 PICTURES: dict[str, Callable[..., Pictures]] = {"lsp": lsp, "people": people, "coco": coco}
 
+LABELLED = "labelled pictures lie beside annotations.json, COCO keypoints (docs/DATA.md)"
+"""A hint: the layout that most sets of pictures have."""
+
 AnySource = TypeVar("AnySource", bound=Any)
 
 
-def recognise(path: FilePath) -> str:
+def recognise(path: FilePath, hint: str = f"{LAYOUT}; {LABELLED}") -> str:
     """What is at a path, recognised by its layout: "prepared", "clips", "lsp", "people", "coco", or
     the name of a joint set of data.sequences.array_sets (its folder is "clips" if clips and their
-    splits are in it). DataError if nothing fits.
+    splits are in it). DataError if nothing fits, with a hint at what the caller can use.
     """
     path = Path(path)
     if not path.exists():
@@ -34,7 +37,7 @@ def recognise(path: FilePath) -> str:
             return "coco"
         if path.name in FILES:
             return FILES[path.name]
-        raise DataError("not the file of a set", file=path, hint="give the set's folder")
+        raise DataError("not the file of a set", file=path, hint=f"name the set's folder: {hint}")
     if (path / "dataset_info.json").exists():
         return "prepared"
     if (path / "labels.npz").exists():
@@ -51,7 +54,7 @@ def recognise(path: FilePath) -> str:
     below = [file for depth in ("*", "*/*") for file in path.glob(f"{depth}/dataset_info.json")]
     if len(below) == 1:
         return "prepared"
-    raise DataError("no set of a known layout", file=path, hint="clips lie in CLASS/NAME.mp4")
+    raise DataError("no set of a known layout", file=path, hint=hint)
 
 
 def open_set(path: FilePath, part: str = "all", **options: Any) -> Any:

@@ -65,7 +65,7 @@ def evaluate(
         loaded = checkpoints.load(checkpoint, system="lifter")
     if (Path(data) / human36m.POSES).exists():
         return _human36m(loaded, data, split)
-    kind = sets.recognise(data)
+    kind = sets.recognise(data, sets.LABELLED)
     if kind not in sets.PICTURES:
         hint = "labels.npz with h36m_3d, as data/people has it, or pictures with 2D labels"
         what = f"a set of {kind}; a lifter needs people in pictures"

@@ -102,7 +102,7 @@ def open_source(
     beside them."""
     if split == "test" and (path / "splits.json").exists():
         raise DataError("has numbered splits", file=path, hint="name one: --split 1:test")
-    if path.is_dir() and sets.recognise(path) == "prepared":
+    if path.is_dir() and sets.recognise(path, folder.LAYOUT) == "prepared":
         source = feed.open_part(path, split or "all", on_bad, joints, system.settings.several)
         check_classes(source, system, path)
         return source

@@ -63,7 +63,7 @@ def evaluate(
     "split" {part: pictures}, "per_joint", "interval"; "bad" names what could not be used; "set",
     "settings", "checkpoint", "ms_per_picture" (decoding to results).
     """
-    kind = sets.recognise(data)
+    kind = sets.recognise(data, sets.LABELLED)
     if kind not in sets.PICTURES:
         raise ConfigError(
             f"a set of {kind}; a detector is evaluated on pictures with joints", file=data

@@ -88,6 +88,9 @@ def set_name(path: str | Path) -> str:
     if len(known) != 1:
         what = "holds several sets" if known else "is no set of joint sequences"
         hint = f"a folder with one of {', '.join(array_sets.FILES)}, or that file"
+        if not known:
+            tables = "CLASS/NAME.csv, which launch.prepare --detect makes of videos"
+            hint = f"a folder of joint tables ({tables}), or {hint}"
         raise DataError(what if root.exists() else "there is no such file", file=root, hint=hint)
     return known[0]
 

@@ -98,7 +98,7 @@ def calibration(data: str | Path, size: tuple[int, int]) -> Iterator[Arrays]:
 def pictures(data: str | Path, split: str | None = None) -> Pictures:
     """The labelled pictures at a path. ConfigError if it holds another kind of set, DataError if it
     holds none, or lacks the split."""
-    kind = sets.recognise(data)
+    kind = sets.recognise(data, sets.LABELLED)
     if kind not in sets.PICTURES:
         raise ConfigError(f"a set of {kind}", place="--data", hint="labelled pictures")
     found: Pictures = sets.PICTURES[kind](data, split or "all", on_bad="raise")

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import jax
 import numpy as np
 import pytest
+from PIL import Image
 
 from bodyjax import detect, systems
 from bodyjax.commands import evaluate, flags
@@ -35,6 +36,34 @@ def lsp(tmp_path, monkeypatch):
     monkeypatch.setattr(detect, "load", load)
     monkeypatch.setattr(checkpoints, "load", lambda name: SimpleNamespace(system="pose"))
     return SimpleNamespace(data=str(data), given=given)
+
+
+PICTURES = "labelled pictures lie beside annotations.json, COCO keypoints"
+TABLES = "a folder of joint tables (CLASS/NAME.csv, which launch.prepare --detect makes of videos)"
+CLIPS = "clips lie in CLASS/NAME.mp4"
+
+
+@pytest.mark.parametrize(
+    ("checkpoint", "wanted"),
+    [("small", PICTURES), ("lifter", PICTURES), ("pushup", TABLES), ("commands", CLIPS)],
+)
+def test_a_folder_of_something_else_gives_a_hint_at_what_helps(checkpoint, wanted, tmp_path):
+    """Each kind of checkpoint names the data that it takes, and no others."""
+    for name in ("empty", "texts", "flat"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "texts/a.txt").write_text("hello")
+    for name in ("flat/a.mp4", "a.mp4"):
+        (tmp_path / name).touch()
+    Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(tmp_path / "flat/1.png")
+    for name in ("empty", "texts", "flat", "a.mp4"):
+        path = tmp_path / name
+        with pytest.raises(UserError) as caught:
+            evaluate.main(["--checkpoint", checkpoint, "--data", str(path)])
+        said = str(caught.value)
+        assert said.startswith(f"{path}: ")
+        assert [one in said for one in (PICTURES, TABLES, CLIPS)] == [
+            one == wanted for one in (PICTURES, TABLES, CLIPS)
+        ]
 
 
 def test_metrics_go_to_the_file_and_to_the_screen(lsp, tmp_path, capsys):

@@ -94,9 +94,9 @@ def folder_of(data: Mapping[str, Any]) -> Path:
 
 def parts(folder: Path, number: str = "1") -> dict[str, str]:
     """The parts of a folder of clips as `open_part` calls them; DataError without "train"."""
-    if not folder.is_dir():
-        raise DataError("no such folder of clips", file=folder)
-    there = sets.parts(folder, number) if sets.recognise(folder) in ("clips", "prepared") else {}
+    clips.check_folder(folder)
+    known = sets.recognise(folder, clips.LAYOUT) in ("clips", "prepared")
+    there = sets.parts(folder, number) if known else {}
     if "train" not in there:
         hint = "make train/CLASS/NAME.mp4, or CLASS/NAME.mp4"
         raise DataError("there are no training clips", file=folder, hint=hint)

@@ -35,6 +35,7 @@ from bodyjax.errors import ConfigError, DataError, VideoError
 Example = dict[str, np.ndarray]
 
 PARTS = ("train", "valid", "test")
+LAYOUT = "clips lie in CLASS/NAME.mp4"
 
 
 @dataclass(frozen=True)
@@ -159,8 +160,7 @@ def clips(
     unknown part.
     """
     root = Path(path)
-    if not root.is_dir():
-        raise DataError("no such folder of clips", file=root)
+    check_folder(root)
     manifest = Manifest(root, on_bad)
     in_parts = any((root / name).is_dir() for name in PARTS)
     listed = not in_parts and (root / "splits.json").exists()
@@ -354,10 +354,17 @@ def _read_splits(file: Path) -> dict[str, dict[str, int]]:
     return splits
 
 
+def check_folder(path: Path) -> None:
+    """DataError unless there is a folder."""
+    if not path.is_dir():
+        what = "is a file" if path.exists() else "no such folder of clips"
+        raise DataError(what, file=path, hint=f"name a folder: {LAYOUT}")
+
+
 def _class_folders(folder: Path) -> tuple[str, ...]:
     names = sorted(p.name for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
     if not names:
-        raise DataError("no class folders", file=folder, hint="clips lie in CLASS/NAME.mp4")
+        raise DataError("no class folders", file=folder, hint=LAYOUT)
     return tuple(names)
 
 
@@ -370,7 +377,7 @@ def _files(folder: Path, classes: tuple[str, ...], manifest: Manifest) -> Found:
         for file in inside.files:
             if file.parent != folder / label:
                 deeper = folder / label / file.relative_to(folder / label).parts[0]
-                raise DataError("clips lie in CLASS/NAME.mp4, not deeper", file=deeper)
+                raise DataError(f"{LAYOUT}, not deeper", file=deeper)
         if not inside.files:
             raise DataError("a class without clips", file=folder / label, hint="remove the folder")
         skipped += [(file, why) for file, why in inside.skipped if not _beside(file, inside.files)]
