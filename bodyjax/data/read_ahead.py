@@ -7,16 +7,22 @@ from __future__ import annotations
 
 import atexit
 import dataclasses
+import fcntl
+import functools
 import multiprocessing
 import os
 import queue
+import shutil
+import stat
 import struct
+import tempfile
 import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import IO, Any, TypeVar
 
 import numpy as np
 
@@ -201,6 +207,35 @@ def _get(lane: queue.Queue[Any], stopping: threading.Event) -> Any:
         except queue.Empty:
             pass
     return None
+
+
+WATCHED, LOCK = "bodyjax-stream-", "lock"
+"""The folder of a `Watch` begins so; the process that made it holds a lock on this file in it."""
+ABANDONED_SECONDS = 600.0
+"""A folder younger than this may not have its lock yet."""
+
+
+def claimed(folder: str) -> IO[bytes]:
+    """The file in the folder of a `Watch` that this process holds a lock on, until it is closed or
+    the process has ended, killed or not."""
+    held = open(Path(folder, LOCK), "wb")  # noqa: SIM115 (lives as long as the folder)
+    with suppress(OSError):  # no locks on this disk: then nobody gets one, and nothing is removed
+        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    return held
+
+
+@functools.cache
+def remove_abandoned() -> None:
+    """Removes, once in a process, the folders of this user's streams whose process was killed: they
+    have a lock that nobody holds."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{WATCHED}*"):
+        with suppress(OSError):  # held, without a lock, or removed by another process now
+            about = folder.lstat()
+            old = time.time() - about.st_mtime > ABANDONED_SECONDS
+            if old and stat.S_ISDIR(about.st_mode) and about.st_uid == os.getuid():
+                with (folder / LOCK).open("rb") as held:
+                    fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    shutil.rmtree(folder)
 
 
 class Watch:

@@ -22,11 +22,14 @@ import numpy as np
 
 from bodyjax.contract import Source
 from bodyjax.data.read_ahead import (
+    WATCHED,
     Crew,
     Watch,
+    claimed,
     end_with_parent,
     from_threads,
     in_background,
+    remove_abandoned,
     stack,
 )
 from bodyjax.errors import ConfigError, DataError
@@ -171,8 +174,10 @@ def _served(
     timeout_s: float,
 ) -> Iterator[Example]:
     """The batches of a span, read ahead; batch: its size, a host's share of it, and which host."""
-    folder = tempfile.TemporaryDirectory(prefix="bodyjax-stream-")
+    remove_abandoned()
+    folder = tempfile.TemporaryDirectory(prefix=WATCHED)
     watch = Watch(folder.name)
+    held = claimed(folder.name)
     read = functools.partial(_read, reader, watch, batch)
     crew = Crew()
     share = batch[1]
@@ -186,6 +191,7 @@ def _served(
     finally:
         crew.stop()
         folder.cleanup()
+        held.close()
 
 
 @dataclasses.dataclass(frozen=True)

@@ -2,8 +2,10 @@
 
 import functools
 import itertools
+import os
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 
@@ -11,6 +13,7 @@ import numpy as np
 import psutil
 import pytest
 
+from bodyjax.data import read_ahead
 from bodyjax.data.read_ahead import stack
 from bodyjax.data.stream import Mixture, Stream, describe
 from bodyjax.errors import ConfigError, DataError
@@ -259,6 +262,57 @@ assert threading.active_count() > 1
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert (done.returncode, done.stdout, done.stderr) == (0, "1\n", "")
+
+
+@pytest.fixture
+def temporary(tmp_path, monkeypatch):
+    """A folder for temporary files that nobody else uses; not seen by this process before."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    read_ahead.remove_abandoned.cache_clear()
+    yield tmp_path
+    read_ahead.remove_abandoned.cache_clear()
+
+
+READS = """
+import time
+from bodyjax.data.stream import Stream
+from tests.data.test_stream import Numbers, noisy
+
+batches = Stream(Numbers(9), noisy, seed=0, batch_size=4).train_batches(0)
+next(batches)
+print("reading", flush=True)
+time.sleep(600)
+"""
+
+
+def left_by_another_stream(temporary, old):
+    """The folders that are there after a stream that found them `old` seconds old."""
+    for path in temporary.iterdir():
+        os.utime(path, (time.time() - old,) * 2)
+    read_ahead.remove_abandoned.cache_clear()
+    batches = Stream(Numbers(9), noisy, seed=0, batch_size=4).train_batches(0)
+    next(batches)
+    batches.close()
+    return {path.name for path in temporary.iterdir()}
+
+
+def test_the_folder_of_a_killed_stream_is_removed_by_the_next_one(temporary):
+    """Not that of one that reads, of one that has just begun, or of an earlier version."""
+    reading = subprocess.Popen(
+        [sys.executable, "-c", READS], stdout=subprocess.PIPE, text=True,
+        env={**os.environ, "TMPDIR": str(temporary)},
+    )  # fmt: skip
+    try:
+        assert reading.stdout.readline() == "reading\n"
+        (temporary / "bodyjax-stream-earlier").mkdir()
+        both = {path.name for path in temporary.iterdir()}
+        assert len(both) == 2
+        assert left_by_another_stream(temporary, old=1000) == both
+    finally:
+        reading.kill()
+        reading.communicate()
+    assert left_by_another_stream(temporary, old=60) == both
+    assert left_by_another_stream(temporary, old=1000) == {"bodyjax-stream-earlier"}
 
 
 @pytest.mark.slow
