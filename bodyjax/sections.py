@@ -11,11 +11,14 @@ import difflib
 import math
 from collections.abc import Collection
 from types import NoneType, UnionType
-from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_origin, get_type_hints
 
 from bodyjax.errors import ConfigError
 
-T = TypeVar("T")
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+T = TypeVar("T", bound="DataclassInstance")
 
 
 def read(kind: type[T], values: Any, place: str) -> T:
@@ -35,7 +38,7 @@ def read(kind: type[T], values: Any, place: str) -> T:
         if name not in hints:
             raise unknown_field(name, hints, place)
         found[name] = _typed(value, hints[name], f"{place}.{name}")
-    for entry in dataclasses.fields(kind):  # type: ignore[arg-type]
+    for entry in dataclasses.fields(kind):
         needed = entry.default is entry.default_factory is dataclasses.MISSING
         if needed and entry.name not in found:
             raise ConfigError("is missing", place=f"{place}.{entry.name}")
@@ -69,8 +72,8 @@ def _typed(value: Any, hint: Any, place: str) -> Any:
         if value is None and NoneType in inner:
             return None
         return _typed(value, next(part for part in inner if part is not NoneType), place)
-    if dataclasses.is_dataclass(hint):
-        return read(hint, value, place)  # type: ignore[arg-type]
+    if isinstance(hint, type) and dataclasses.is_dataclass(hint):
+        return read(hint, value, place)
     if origin is tuple:
         return _row(value, inner[0], place)
     if origin is dict and hasattr(value, "items"):

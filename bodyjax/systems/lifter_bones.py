@@ -18,13 +18,9 @@ _MEANS = {  # mm; xingyizhou/pose-hg-3d, src/Tools/GetVariationWeight.py
     ("thorax", "shoulder"): 180.776851782,
 }
 
-LENGTHS = tuple(
-    _MEANS.get(
-        tuple(H36M17.joints[joint].rpartition("_")[2] for joint in bone),  # type: ignore[arg-type]
-        1.0,  # in no group
-    )
-    for bone in BONES
-)
+_KINDS = [joint.rpartition("_")[2] for joint in H36M17.joints]  # without their sides
+
+LENGTHS = tuple(_MEANS.get((_KINDS[a], _KINDS[b]), 1.0) for a, b in BONES)  # 1: in no group
 """Mean length of each of BONES; only ratios within a group count."""
 
 TALL = 1700.0

@@ -38,7 +38,7 @@ class Model:
             width=self.width,
             layers=self.layers,
             bidirectional=self.bidirectional,
-            pooling=self.pooling,  # type: ignore[arg-type]
+            pooling=self.pooling,  # type: ignore[arg-type]  # `model` checks it
             projection=self.projection,
             conditions=self.conditions,
             dropout=self.dropout,

@@ -5,7 +5,9 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -18,8 +20,8 @@ from tests.data.make_videos import X264, X264_B, ffmpeg, frame_number, recut
 CASES = Path(__file__).parents[1] / "cases"
 
 
-def codes(images: object) -> list[int]:
-    return [frame_number(image) for image in images]  # type: ignore[attr-defined]
+def codes(images: Iterable[np.ndarray]) -> list[int]:
+    return [frame_number(image) for image in images]
 
 
 def case_number(image: np.ndarray) -> int:
@@ -102,10 +104,10 @@ def overstate(path: Path, out: Path, name: bytes, at: int, factor: int) -> Path:
     data = bytearray(path.read_bytes())
     place = data.find(name)
     assert place >= 0
-    order = "little" if path.suffix == ".avi" else "big"
+    order: Literal["little", "big"] = "little" if path.suffix == ".avi" else "big"
     while place >= 0:
-        value = int.from_bytes(data[place + at : place + at + 4], order)  # type: ignore[arg-type]
-        data[place + at : place + at + 4] = (value * factor).to_bytes(4, order)  # type: ignore[arg-type]
+        value = int.from_bytes(data[place + at : place + at + 4], order)
+        data[place + at : place + at + 4] = (value * factor).to_bytes(4, order)
         place = data.find(name, place + at)
     out.write_bytes(data)
     return out
@@ -277,9 +279,9 @@ def test_a_decoder_that_stands_still_ends_in_one_line(
     monkeypatch.setattr(limits, "LIMIT", 0.3)
     made = reading.rgb
 
-    def slow(*arguments: object) -> np.ndarray:
+    def slow(*arguments: Any) -> np.ndarray:
         time.sleep(2)
-        return made(*arguments)  # type: ignore[arg-type]
+        return made(*arguments)
 
     monkeypatch.setattr(reading, "rgb", slow)
     for read in (lambda: clip.read([3, 9]), lambda: next(clip.iter_frames(4))):
