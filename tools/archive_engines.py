@@ -7,8 +7,9 @@ Every engine works through the whole source, in a process of its own and in a fo
 below DIR; with --runs the engines take turns. plain: a loop over the shards in one process; two:
 the shards dealt out to two processes that nobody watches; local and beam2: --workers workers; beam:
 in memory. A line of JSON a run: SHA-256 of the rows, seconds, CPU seconds of all processes (start
-included), and the resident memory of all of them together, also when 200 and 800 clips were done.
-The last run, "again", finds everything finished: what the command itself costs.
+included), and the resident memory of all of them together, also when 200, 800 and 3,200 clips were
+done (the middle of ten seconds, for it rises and falls with every batch). The last run, "again",
+finds everything finished: what the command itself costs.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import argparse
 import json
 import multiprocessing
 import os
+import statistics
 import subprocess
 import sys
 import time
@@ -35,7 +37,9 @@ from bodyjax.commands import archive as command
 ENGINES = ("plain", "two", "local", "beam", "beam2")
 LOOK = 0.5
 """Seconds between two looks at memory and CPU time."""
-MARKS = (200, 800)
+SPAN = 20
+"""So many looks, of which the middle counts as the memory of a moment."""
+MARKS = (200, 800, 3200)
 
 
 # ---- the engines: functions as archive.local.run ----
@@ -94,7 +98,8 @@ class Watched:
     def __init__(self, pid: int, out: Path) -> None:
         self.root, self.out = psutil.Process(pid), out
         self.cpu: dict[tuple[int, float], float] = {}
-        self.peak, self.most, self.at = 0, 0, dict[int, int]()
+        self.most, self.at = 0, dict[int, float]()
+        self.seen: list[int] = []
 
     def look(self) -> None:
         rss, processes = 0, [self.root]
@@ -105,11 +110,12 @@ class Watched:
                 times = one.cpu_times()
                 self.cpu[one.pid, one.create_time()] = times.user + times.system
                 rss += one.memory_info().rss
-        self.peak, self.most = max(self.peak, rss), max(self.most, len(processes))
+        self.seen.append(rss)
+        self.most = max(self.most, len(processes))
         done = self._done()
         for mark in MARKS:
             if done >= mark and mark not in self.at:
-                self.at[mark] = rss
+                self.at[mark] = statistics.median(self.seen[-SPAN:])
 
     def _done(self) -> int:
         """Clips of the finished shards."""
@@ -147,7 +153,7 @@ def measured(name: str, engine: str, options: argparse.Namespace, out: Path) -> 
         "wall_s": round(time.monotonic() - began, 1),
         # Looking misses the last moment of a process, waiting misses what nobody waited for.
         "cpu_s": round(max(waited, sum(watched.cpu.values())), 1),
-        "peak_mb": round(watched.peak / 1e6),
+        "peak_mb": round(max(watched.seen) / 1e6),
         "processes": watched.most,
         "mb_when_done": {str(mark): round(rss / 1e6) for mark, rss in watched.at.items()},
         "load": [round(value, 2) for value in os.getloadavg()],

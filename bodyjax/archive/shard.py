@@ -3,7 +3,9 @@ workers, Beam and a plain loop call the same function."""
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,6 +15,7 @@ from bodyjax.archive import marks, results
 from bodyjax.archive.manifest import Manifest, Row
 from bodyjax.archive.work import Answer, Work
 from bodyjax.data.read_ahead import taken_ahead
+from bodyjax.data.video import forget_indexes
 from bodyjax.errors import DataError, UserError
 
 
@@ -55,7 +58,16 @@ def do_shard(out: Path, key: str, manifest: Manifest, root: Path, work: Work) ->
             for letter in dead:
                 add_dead(letter)
     marks.forget(out, key)
+    _give_back()
     return Counts(count, len(dead))
+
+
+def _give_back() -> None:
+    """Returns memory that nobody needs any more: a worker lives for thousands of shards."""
+    forget_indexes()
+    # glibc keeps what many threads have freed, in pieces, and so grows for hours.
+    with suppress(OSError, AttributeError):  # another C library
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 class Crashed(DataError):

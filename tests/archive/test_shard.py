@@ -35,6 +35,16 @@ def test_every_clip_has_a_result_or_a_dead_letter(clips, tmp_path):
     assert all(one.skipped for one in again)
 
 
+def test_a_finished_shard_leaves_nothing_behind_in_memory(clips, tmp_path):
+    """A million clips have a million indexes."""
+    from bodyjax.data.video import index, open_video
+
+    open_video(clips / "0.mp4")
+    assert index.indexed.cache_info().currsize > 0
+    done(clips, tmp_path / "out")
+    assert index.indexed.cache_info().currsize == 0
+
+
 def test_parquet_holds_the_same_rows(clips, tmp_path):
     pytest.importorskip("pyarrow", reason="the extra parquet is not installed")
     lines, _ = done(clips, tmp_path / "lines")
