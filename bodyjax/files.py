@@ -47,17 +47,20 @@ _OPENED = re.compile(r"/dev/(stdout|stderr|fd/\d+)$|/proc/[^/]+/fd/")
 
 
 class Listing(NamedTuple):
-    """The files found in a folder, and how many are skipped: with other endings, hidden, and broken
-    links; skipped: (file, why) of each of them."""
+    """The files found in a folder, and how many are skipped: with other endings, hidden, broken
+    links, links to folders, and folders that may not be read; skipped: (file, why) of each."""
 
     files: list[Path]
     others: int = 0
     hidden: int = 0
     broken: int = 0
+    linked: int = 0
+    closed: int = 0
     skipped: tuple[tuple[Path, str], ...] = ()
 
 
 OTHER, HIDDEN, BROKEN = "files of other kinds", "hidden files", "links to nothing"
+LINKED, CLOSED = "links to folders", "folders that may not be read"
 """Why files are skipped."""
 MOST_NAMES = 5
 """The most names of skipped files that are said."""
@@ -68,15 +71,21 @@ def listed(folder: str | PathLike[str], endings: Sequence[str]) -> Listing:
     sorted.
 
     Hidden ones (their own name, or that of a folder below `folder`, begins with a dot) and broken
-    links are skipped; those with the ending are counted.
+    links are skipped; those with the ending are counted. Links to folders are not followed, and
+    counted. DataError if `folder` itself may not be read.
     """
     root = Path(folder)
+    if root.is_dir() and not _is_open(root):
+        raise DataError("the folder may not be read", file=root, hint=_WHY[errno.EACCES])
     found, skipped = [], []
     for path in sorted(root.rglob("*")):
+        hidden = any(part.startswith(".") for part in path.relative_to(root).parts)
         if path.is_dir():
+            if not hidden and (path.is_symlink() or not _is_open(path)):
+                skipped.append((path, LINKED if path.is_symlink() else CLOSED))
             continue
         fits = path.suffix.lower() in endings
-        if any(part.startswith(".") for part in path.relative_to(root).parts):
+        if hidden:
             if fits:
                 skipped.append((path, HIDDEN))
         elif not fits:
@@ -87,7 +96,14 @@ def listed(folder: str | PathLike[str], endings: Sequence[str]) -> Listing:
         elif path.is_symlink():
             skipped.append((path, BROKEN))
     counts = Counter(why for _, why in skipped)
-    return Listing(found, counts[OTHER], counts[HIDDEN], counts[BROKEN], tuple(skipped))
+    others, hidden_ones, broken = counts[OTHER], counts[HIDDEN], counts[BROKEN]
+    linked, closed = counts[LINKED], counts[CLOSED]
+    return Listing(found, others, hidden_ones, broken, linked, closed, tuple(skipped))
+
+
+def _is_open(folder: Path) -> bool:
+    """Whether the files in a folder may be listed and read."""
+    return os.access(folder, os.R_OK | os.X_OK)
 
 
 def skipped_counts(skipped: Iterable[tuple[Path, str]], root: Path) -> dict[str, int]:

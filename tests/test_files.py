@@ -53,6 +53,22 @@ def test_every_command_finds_the_same_files(folder):
     }
 
 
+def test_links_to_folders_and_folders_without_rights_are_counted(folder, monkeypatch):
+    (folder / "wave" / "elsewhere").symlink_to(folder / "wave" / "films.mp4")
+    (folder / "wave" / ".again").symlink_to(folder)
+    allowed = os.access
+    closed = (folder / "wave" / "films.mp4",)
+    monkeypatch.setattr(os, "access", lambda name, mode: name not in closed and allowed(name, mode))
+    found = files.listed(folder, files.VIDEOS)
+    assert (found.linked, found.closed, len(found.files)) == (1, 1, 2)
+    counts = files.skipped_counts(found.skipped, folder)
+    assert counts["links to folders (wave/elsewhere)"] == 1
+    assert counts["folders that may not be read (wave/films.mp4)"] == 1
+    closed = (folder,)
+    with pytest.raises(DataError, match="may not be read"):
+        files.listed(folder, files.VIDEOS)
+
+
 def test_what_is_passed_over_is_said(capsys):
     found = files.Listing([], others=1, hidden=2, broken=3)
     launch_detect.summary(found, 0, 0, 0, 0, 0, 0)

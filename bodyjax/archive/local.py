@@ -94,7 +94,12 @@ def _start(out: Path, root: Path, open_work: Open) -> _Worker:
     ours, theirs = context.Pipe()
     arguments = (theirs, str(out), str(root), open_work)
     process = context.Process(target=_work, args=arguments, daemon=True)
-    process.start()
+    # Ctrl-C reaches the supervisor alone: a worker that still imports would print a traceback.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        process.start()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
     theirs.close()
     return _Worker(process, ours)
 

@@ -13,8 +13,10 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
+import math
 import os
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -30,6 +32,10 @@ SHARDS = 64
 """A small archive is cut into at least about so many shards."""
 LARGEST = 256
 """Clips of a shard at most: what a killed worker loses."""
+_LIST = re.compile(r"\d{5,}\.jsonl|\.\d{5,}\..*\.tmp\.jsonl")
+"""A list of clips, or one that was being written."""
+_UNNAMED = re.compile(r"\.manifest\..*\.tmp\.json")
+"""A manifest that was being written."""
 
 
 class Row(NamedTuple):
@@ -125,7 +131,7 @@ def _hash(name: str) -> bytes:
     return hashlib.sha256(_bytes(name)).digest()
 
 
-def fingerprint(rows: Sequence[Row]) -> str:
+def fingerprint(rows: Iterable[Row]) -> str:
     """SHA-256 over the names and sizes of the clips."""
     total = hashlib.sha256()
     for row in rows:
@@ -150,14 +156,11 @@ def begin(
     if (out / FILE).exists():
         known = read(out)
         _check_same(known, out, made_of, about, kind)
+        _check_lists(known, out)
         return known
-    known_names = {*FOLDERS, LOCK}  # of a start that was killed
+    _check_empty(out)
     try:
         out.mkdir(parents=True, exist_ok=True)
-        for other in out.iterdir():
-            if other.name not in known_names:
-                hint = "name a new folder"
-                raise DataError(f"holds other files ({other.name})", file=out, hint=hint)
         for name in FOLDERS:
             (out / name).mkdir(exist_ok=True)
         size = min(LARGEST, -(-len(rows) // SHARDS))
@@ -172,6 +175,27 @@ def begin(
     words = {"format": FORMAT, **asdict(found)}
     files.write_text(out / FILE, json.dumps(words, indent=1) + "\n")
     return found
+
+
+def _check_empty(out: Path) -> None:
+    """DataError if a folder without a manifest holds more than what a start that was killed leaves:
+    a lock and lists of clips, but no results: nothing tells what they are of."""
+    for other in sorted(out.iterdir()) if out.is_dir() else ():
+        inside = sorted(other.iterdir()) if other.name in FOLDERS and other.is_dir() else []
+        if other.name not in (*FOLDERS, LOCK) and not _UNNAMED.fullmatch(other.name):
+            inside = [other]
+        elif other.name == "clips":
+            inside = [file for file in inside if not _LIST.fullmatch(file.name)]
+        if inside:
+            what = f"holds other files ({inside[0].relative_to(out)})"
+            raise DataError(what, file=out, hint="name a new folder")
+
+
+def _check_lists(known: Manifest, out: Path) -> None:
+    rows = (row for key in known.shard_keys() for row in shard(out, key))
+    if fingerprint(rows) != known.made_of.get("source"):
+        hint = "name another --out; what is in results/ stays"
+        raise DataError("are not the clips it was begun with", file=out / "clips", hint=hint)
 
 
 def _check_same(
@@ -201,8 +225,10 @@ def read(out: Path) -> Manifest:
         found = Manifest(**words)
         if not isinstance(found.made_of, dict) or not isinstance(found.about, dict):
             raise TypeError
+        if type(found.clips) is not int or type(found.shards) is not int or found.shards < 1:
+            raise TypeError
         return found
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         hint = "name an archive's folder"
         raise DataError("can't be read as a manifest", file=file, hint=hint) from None
 
@@ -212,18 +238,34 @@ def shard(out: Path, key: str) -> list[Row]:
     file = out / "clips" / f"{key}.jsonl"
     try:
         with file.open(encoding="utf-8") as lines:
-            return [Row(**json.loads(line)) for line in lines]
-    except (OSError, ValueError, TypeError):
+            return [_checked(Row(**json.loads(line))) for line in lines]
+    except (OSError, ValueError, TypeError, RecursionError):
         raise DataError("can't be read as a list of clips", file=file) from None
+
+
+def _checked(row: Row) -> Row:
+    """The row, or the TypeError of one that is not what `begin` writes."""
+    if not isinstance(row.id, str) or type(row.bytes) is not int or not math.isfinite(row.time):
+        raise TypeError
+    return row
+
+
+def tidy(out: Path) -> None:
+    """Removes what killed workers had not finished writing, once all shards are finished."""
+    for folder in (out, *(out / name for name in FOLDERS)):
+        for file in folder.glob(".*.tmp*"):
+            file.unlink(missing_ok=True)
 
 
 @contextmanager
 def locked(out: Path) -> Iterator[None]:
     """Holds the archive's folder for this process; ends with the process, however that ends.
-    DataError if another process holds it."""
+    DataError if another process holds it, or if it holds other files, which are left alone."""
     try:
+        if not (out / FILE).exists() and not (out / LOCK).exists():
+            _check_empty(out)
         out.mkdir(parents=True, exist_ok=True)
-        lock = (out / LOCK).open("w")
+        lock = (out / LOCK).open("a")
     except OSError as error:
         raise files.unwritten(out, error) from None
     with lock:

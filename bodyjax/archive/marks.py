@@ -74,7 +74,8 @@ def crashes(out: Path, key: str) -> dict[str, list[str]]:
         found = json.loads((out / "work" / f"{key}.crashes").read_text("utf-8"))
     except (OSError, ValueError):
         return {}
-    return found if isinstance(found, dict) else {}
+    known = isinstance(found, dict) and all(isinstance(how, list) for how in found.values())
+    return {clip: [str(one) for one in how] for clip, how in found.items()} if known else {}
 
 
 def left(out: Path, key: str) -> list[str] | None:

@@ -78,7 +78,8 @@ def _rows_to(file: Path, kind: str) -> Iterator[Add]:
     columns = {"id": arrow.string(), "label": arrow.string()}
     columns |= {"sure": arrow.float64(), "result": arrow.string()}
     schema, waiting = arrow.schema(list(columns.items())), list[Line]()
-    with arrow.parquet.ParquetWriter(file, schema) as writer:
+    # A stream: Arrow takes no names that are not UTF-8.
+    with file.open("wb") as stream, arrow.parquet.ParquetWriter(stream, schema) as writer:
 
         def flush() -> None:
             writer.write_table(arrow.Table.from_pylist(waiting, schema))
@@ -108,29 +109,46 @@ def rows(out: Path, key: str, kind: str) -> Iterator[Line]:
     """The results of a finished shard. DataError if its file is damaged."""
     file = file_of(out, key, kind)
     if kind == "jsonl":
-        yield from _lines(file)
+        yield from _lines(file, _RESULT)
         return
     arrow = _parquet()
     try:
-        with arrow.parquet.ParquetFile(file) as opened:
+        with file.open("rb") as stream, arrow.parquet.ParquetFile(stream) as opened:
             for group in opened.iter_batches(GROUP):
                 for row in group.to_pylist():
-                    yield {**row, "result": json.loads(row["result"])}
-    except (OSError, ValueError, TypeError) as error:  # Arrow's errors are ValueErrors
+                    yield _checked({**row, "result": json.loads(row["result"])}, _RESULT)
+    # Arrow's errors are ValueErrors.
+    except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
         raise _damaged(file, error) from None
 
 
 def dead(out: Path, key: str) -> Iterator[Line]:
     """The dead letters of a finished shard. DataError if its file is damaged."""
-    yield from _lines(out / "dead" / f"{key}.jsonl")
+    yield from _lines(out / "dead" / f"{key}.jsonl", _LETTER)
 
 
-def _lines(file: Path) -> Iterator[Line]:
+_RESULT: dict[str, Any] = {
+    "id": str, "label": str | None, "sure": float | int | None, "result": dict,
+}  # fmt: skip
+_LETTER: dict[str, Any] = {"id": str, "error": str, "text": str}
+
+
+def _checked(row: Any, columns: Mapping[str, Any]) -> Line:
+    """The row, or the TypeError or ValueError of one that `do_shard` does not write."""
+    if not isinstance(row, dict) or row.keys() != columns.keys():
+        raise TypeError
+    if not all(isinstance(row[name], kind) for name, kind in columns.items()):
+        raise TypeError
+    text(row)  # no NaN
+    return row
+
+
+def _lines(file: Path, columns: Mapping[str, Any]) -> Iterator[Line]:
     try:
         with file.open(encoding="utf-8") as lines:
             for line in lines:
-                yield json.loads(line)
-    except (OSError, ValueError) as error:
+                yield _checked(json.loads(line), columns)
+    except (OSError, ValueError, TypeError, RecursionError) as error:
         raise _damaged(file, error) from None
 
 

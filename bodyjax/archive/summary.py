@@ -178,7 +178,10 @@ def _over_time(told: Told) -> str:
 
 
 def _date(day: int) -> str:
-    return time.strftime("%Y-%m-%d", time.gmtime(day * 86400))
+    try:
+        return time.strftime("%Y-%m-%d", time.gmtime(day * 86400))
+    except (OSError, OverflowError):  # a clock that was wrong by billions of years
+        return f"day {day}"
 
 
 def _tile(root: Path, sure: float, name: str, label: str) -> str:

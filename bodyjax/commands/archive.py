@@ -135,6 +135,7 @@ def archive(options: Any, given: Mapping[str, Any], engine: Callable[..., None])
         told = summary.gathered(out, manifest)
         if told.clips + told.dead != manifest.clips:
             raise UserError("shards are missing", file=out, hint="repeat the command")
+        manifests.tidy(out)
         digest = results.digest(out, manifest)
         page = summary.write(out, source.root, manifest, told, digest)
     print(f"clips: {manifest.clips}, with a result {told.clips}, dead letters {told.dead}")

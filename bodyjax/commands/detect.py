@@ -201,6 +201,8 @@ def summary(
         (found.others, "file that is no picture or video", "files that are no pictures or videos"),
         (found.hidden, "hidden file passed over", "hidden files passed over"),
         (found.broken, "link to nothing", "links to nothing"),
+        (found.linked, "link to a folder passed over", "links to folders passed over"),
+        (found.closed, "folder that may not be read", "folders that may not be read"),
         (several, "picture of several frames or pages, only the first read", ""),
         (damaged, "damaged picture of videos left out", ""),
         (full, "picture with more people or peaks than are kept", ""),

@@ -3,6 +3,7 @@ fails at its start has written is removed."""
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
@@ -73,14 +74,18 @@ def keep_apart(outputs: Sequence[Output], reads: Mapping[Path, str]) -> None:
 
 @contextmanager
 def without_trace(run: Path) -> Iterator[None]:
-    """Removes what a training has made in its folder, and the folders made for it, if it ends by an
-    exception before it has logged or saved a step. What was there before stays."""
+    """Makes a training's folder. Removes what the training has made in it, and the folders made for
+    it, if it ends by an exception before it has logged or saved a step. What was there before
+    stays, and so does everything while another training works there. UserError as `check`."""
     made = [part for part in (run / name for name in BEFORE_STEPS) if not os.path.exists(part)]
     folders = [folder for folder in (run, *run.parents) if not os.path.exists(folder)]
+    held = None
     try:
+        check([Output("--workdir", run, folder=True)], {})
+        held = _shared(run)
         yield
     except BaseException:
-        if not _has_steps(run):
+        if not _has_steps(run) and _is_alone(held):
             for part in made:
                 shutil.rmtree(part, ignore_errors=True)
             with suppress(OSError):
@@ -89,6 +94,33 @@ def without_trace(run: Path) -> Iterator[None]:
                 for folder in folders:
                     folder.rmdir()  # only if it is empty
         raise
+    finally:
+        if held is not None:
+            os.close(held)
+
+
+def _shared(folder: Path) -> int | None:
+    """The open folder with a lock that all trainings in it share; None on disks without locks."""
+    try:
+        held = os.open(folder, os.O_RDONLY)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(held, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        os.close(held)
+        return None
+    return held
+
+
+def _is_alone(held: int | None) -> bool:
+    """Whether nobody else holds the lock of `_shared`; True where there are none."""
+    try:
+        if held is not None:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
 
 
 def _has_steps(run: Path) -> bool:

@@ -95,7 +95,10 @@ def folder(task: Opened, videos: Path, out: Path | None) -> Result:
                 print(f"not drawn: {error}", file=sys.stderr)
     found = files.listed(videos, files.VIDEOS)
     count = len(found.files)
-    for number, what in ((found.hidden, "hidden files"), (found.broken, "links to nothing")):
+    for number, what in (
+        (found.hidden, files.HIDDEN), (found.broken, files.BROKEN),
+        (found.linked, files.LINKED), (found.closed, files.CLOSED),
+    ):  # fmt: skip
         if number:
             print(f"passed over: {number} {what}", file=sys.stderr)
     if not results:

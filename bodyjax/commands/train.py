@@ -44,7 +44,6 @@ def main(arguments: list[str]) -> int:
         address(options.process)
         return one_of_several.watch(arguments)
     with outputs.without_trace(Path(workdir)):
-        outputs.check([outputs.Output("--workdir", workdir, folder=True)], {})
         if options.process:
             one_of_several.end_with_parent()
             join(options.process)

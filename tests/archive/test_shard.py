@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from bodyjax.archive import do_shard, marks, results
+from bodyjax.archive import do_shard, marks, results, summary
 from bodyjax.archive import manifest as manifests
 from bodyjax.errors import ConfigError, DataError
 from tests.archive import jobs
@@ -110,6 +110,9 @@ def test_blame_falls_on_all_that_were_in_hand_or_on_nobody(tmp_path):
     assert marks.blame(tmp_path, "0", "SIGKILL") == {"b": ["SIGKILL"], "c": ["SIGKILL"]}
     marks.Hand(tmp_path, "0")
     assert marks.blame(tmp_path, "0", "SIGBUS")[marks.NOBODY] == ["SIGBUS"]
+    for damaged in ("", "[", "3", '{"a": 3}'):
+        (tmp_path / "work" / "0.crashes").write_text(damaged)
+        assert marks.crashes(tmp_path, "0") == {}
     marks.forget(tmp_path, "0")
     assert list((tmp_path / "work").iterdir()) == []
 
@@ -201,3 +204,87 @@ def test_names_that_are_not_utf8_go_through(clips, tmp_path):
     assert counts[0].clips == 1
     assert json.loads((out / "results" / "00000.jsonl").read_text())["id"] == "caf\udce9.mp4"
     assert np.isfinite(results.totals(out, manifest).clips)
+
+
+def test_what_a_kill_at_the_start_leaves_is_no_other_file(clips, tmp_path):
+    out = tmp_path / "out"
+    manifest, _ = jobs.begin(clips, out)
+    (out / manifests.FILE).rename(out / ".manifest.1-1.tmp.json")
+    (out / "clips" / ".00001.1-1.tmp.jsonl").write_text("{")
+    assert jobs.begin(clips, out)[0] == manifest
+    manifests.tidy(out)
+    assert not list(out.rglob(".*.tmp*"))
+
+
+def test_results_without_a_manifest_are_not_taken_for_those_of_this_command(clips, tmp_path):
+    out = tmp_path / "out"
+    done(clips, out)
+    (out / manifests.FILE).unlink()
+    with pytest.raises(DataError, match=r"holds other files \((dead|results)/00000.jsonl\)"):
+        jobs.begin(clips, out)
+
+
+def test_a_folder_with_files_of_others_stays_as_it_is(clips, tmp_path):
+    for number, name in enumerate((".lock", "clips/0.mp4", "notes.txt")):
+        out = tmp_path / str(number)
+        (out / "clips").mkdir(parents=True)
+        (out / "thesis.txt").touch()
+        (out / name).write_text("mine")
+        with pytest.raises(DataError, match="holds other files"), manifests.locked(out):
+            jobs.begin(clips, out)
+        assert (out / name).read_text() == "mine"
+        assert len([one for one in out.rglob("*") if one.is_file()]) == 2
+
+
+def test_lists_of_clips_that_are_not_those_of_the_manifest_are_refused(clips, tmp_path):
+    out = tmp_path / "out"
+    jobs.begin(clips, out)
+    file = out / "clips" / "00001.jsonl"
+    for old, new in (('.mp4"', '.mp5"'), ('"bytes": ', '"bytes": 1')):
+        whole = file.read_text()
+        file.write_text(whole.replace(old, new, 1))
+        with pytest.raises(DataError, match="are not the clips it was begun with"):
+            jobs.begin(clips, out)
+        file.write_text(whole)
+    jobs.begin(clips, out)
+
+
+MANIFEST = '{"format": 1, "made_of": {}, "about": {}, "clips": 1, "kind": "jsonl", %s}'
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("manifest.json", "[" * 100_000),
+        ("manifest.json", MANIFEST % '"shards": "1"'),
+        ("manifest.json", MANIFEST % '"shards": 0'),
+        ("clips/00000.jsonl", '{"id": 1, "bytes": 1, "time": 0.0}'),
+        ("clips/00000.jsonl", '{"id": "a", "bytes": 1, "time": NaN}'),
+        ("clips/00000.jsonl", "[" * 100_000),
+        ("results/00000.jsonl", "3"),
+        ("results/00000.jsonl", '{"id": "a"}'),
+        ("results/00000.jsonl", '{"id": "a", "label": [], "sure": 1, "result": {}}'),
+        ("results/00000.jsonl", '{"id": "a", "label": "b", "sure": NaN, "result": {}}'),
+        ("results/00000.jsonl", "[" * 100_000),
+        ("dead/00000.jsonl", '{"id": "a"}'),
+    ],
+)  # fmt: skip
+def test_damaged_files_of_an_archive_are_one_line(clips, tmp_path, name, content):
+    out = tmp_path / "out"
+    done(clips, out)
+    (out / name).write_text(content + "\n")
+    with pytest.raises(DataError, match="can't be read") as caught:
+        results.totals(out, manifests.read(out))
+    assert str(out / name) in str(caught.value)
+
+
+def test_parquet_goes_to_a_folder_whose_name_is_not_utf8(clips, tmp_path):
+    pytest.importorskip("pyarrow", reason="the extra parquet is not installed")
+    out = tmp_path / b"caf\xe9".decode("utf-8", "surrogateescape")
+    manifest, _ = done(clips, out, "parquet")
+    assert results.totals(out, manifest).clips == GOOD
+
+
+def test_days_beyond_the_calendar_have_numbers():
+    assert summary._date(0) == "1970-01-01"
+    assert summary._date(10**15) == "day 1000000000000000"

@@ -205,6 +205,14 @@ def test_a_run_that_fails_stays_if_it_has_a_step(tmp_path, made, stays):
     assert run.parent.exists() == stays
 
 
+def test_what_another_training_makes_meanwhile_stays(tmp_path):
+    run, made = tmp_path / "run", ["events/e", "newest/3.tmp/x"]
+    with outputs.without_trace(run):
+        with pytest.raises(UserError, match="no further"):
+            fail_after(run, made)
+        assert all((run / name).exists() for name in made)
+
+
 def test_a_run_that_can_not_resume_keeps_what_it_had(tmp_path):
     (tmp_path / "frozen").mkdir()
     with pytest.raises(UserError, match="no further"):

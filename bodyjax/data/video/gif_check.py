@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 _LARGEST = 4096  # codes have 12 bits at most
 _WIDTH = np.array([min(n.bit_length(), 12) for n in range(_LARGEST + 1)], np.int32)
+_HEADERS = (b"GIF87a", b"GIF89a")
 _LABELS = {0x01: 12, 0xF9: 4, 0xFE: 0, 0xFF: 11}
 """Extensions, and how long their first block must be: text, control, comment (any), application."""
 
@@ -46,11 +47,10 @@ class GifCheck:
     def _check(self, data: bytes, alone: bool) -> None:
         at = 0
         if not self._begun:
-            if data[:6] not in (b"GIF87a", b"GIF89a"):
+            if data[:6] not in _HEADERS:
                 raise Damage("it does not begin as a GIF")
-            width, height, flags = struct.unpack_from("<HHB", data, 6)
-            self._screen, self._begun = (width, height), True
-            at = 13 + _palette(flags)
+            self._screen, at = _header(data, 0)
+            self._begun = True
         while at < len(data) and not self._ended:
             kind = data[at]
             if kind == 0x21:
@@ -58,10 +58,20 @@ class GifCheck:
             elif kind == 0x2C:
                 at = _picture(data, at + 1, None if alone else self._screen)
                 self._ended = alone
+            elif data[at : at + 6] in _HEADERS:  # Pillow repeats it before pictures that are empty.
+                screen, at = _header(data, at)
+                if screen != self._screen:
+                    raise Damage(f"a second screen, of {screen[0]}x{screen[1]}")
             elif kind == 0x3B:  # Some files lack it. What follows it is no part of the GIF.
                 self._ended = True
             else:
                 raise Damage(f"a block of an unknown kind (0x{kind:02x})")
+
+
+def _header(data: bytes, at: int) -> tuple[tuple[int, int], int]:
+    """Width and height of the screen, and where the block after the header begins."""
+    width, height, flags = struct.unpack_from("<HHB", data, at + 6)
+    return (width, height), at + 13 + _palette(flags)
 
 
 def _picture(data: bytes, at: int, screen: tuple[int, int] | None) -> int:

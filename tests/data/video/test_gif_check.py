@@ -188,6 +188,24 @@ def test_blocks_around_a_picture() -> None:
         assert words in GifCheck()(bad)
 
 
+def test_a_header_may_come_again_with_the_same_screen(tmp_path: Path) -> None:
+    """Pillow writes it again before a picture that is empty, and FFmpeg reads on."""
+    values = indices(17, 13, 4, 1)
+    control = b"\x21\xf9\x04\0\x04\0\0\0"
+    one = gif(values, 2, lzw(values.ravel().tolist(), 2, 4096), before=control)
+    path = tmp_path / "again.gif"
+    path.write_bytes(one[:-1] + one[:-1] + one)
+    assert open_video(path).read([0, 1, 2]).shape == (3, 13, 17, 3)
+    assert GifCheck()(one[:-1] + gif(values[:-1], 2, b"")) == "a second screen, of 17x12"
+    images = [Image.new("P", (8, 8), colour) for colour in (0, 1, 0, 1)]
+    for image in images:
+        image.putpalette(range(48))
+    file = io.BytesIO()
+    options = {"disposal": 2, "transparency": 0, "duration": 40}
+    images[0].save(file, "GIF", save_all=True, append_images=images[1:], **options)
+    assert GifCheck()(file.getvalue()) == ""
+
+
 # ------------------------------------------------------------------------------------------ damage
 
 
