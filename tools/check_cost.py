@@ -10,7 +10,9 @@ thread that watches and without. Codes: a GIF of 320 x 240 is opened, which deco
 
 --whole: CPU seconds of whole commands in processes of their own, with all of these checks and with
 none, in turns: a small training that saves every 100 of its steps, and the shipped models on 18
-clips and on 300 photos. The share is the middle one of the pairs', with their quartiles.
+clips and on 300 photos. "more" is by how much the first of a pair is above the second: the middle
+one of the pairs, with their quartiles, which tell the noise of the machine. "checks" is the share
+of the CPU seconds that the commands spend inside the checks by the clock of their thread.
 """
 
 from __future__ import annotations
@@ -24,11 +26,16 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
+
+INSIDE = "seconds in checks: "
+QUARTILES = (0.25, 0.5, 0.75)
+END = object()
 
 # ---- parts ----
 
@@ -155,22 +162,23 @@ def whole(rounds: int) -> Iterator[dict[str, Any]]:
     with tempfile.TemporaryDirectory() as text:
         folder = Path(text)
         for name, words in commands(folder).items():
-            pairs = []
+            pairs, inside = [], []
             for number in range(-1, rounds):  # the first pair compiles
                 out = {how: str(folder / f"{how}{number}") for how in ("with", "without")}
                 order = list(out) if number % 2 else list(out)[::-1]
                 took = {how: cpu_seconds(how, words, out[how]) for how in order}
                 if number >= 0:
-                    pairs.append((took["with"], took["without"]))
-            shares = [one / other - 1 for one, other in pairs]
-            low, middle, high = np.quantile(shares, (0.25, 0.5, 0.75))
-            seconds = {"with": np.median(pairs, 0)[0], "without": np.median(pairs, 0)[1]}
-            found = {**seconds, "share": middle, "from": low, "to": high}
+                    pairs.append((took["with"][0], took["without"][0]))
+                    inside.append(took["with"][1] / took["with"][0])
+            low, middle, high = np.quantile([one / other - 1 for one, other in pairs], QUARTILES)
+            seconds = np.median(pairs, 0)
+            found = {"with": seconds[0], "without": seconds[1], "more": middle, "from": low}
+            found |= {"to": high, "checks": np.median(inside)}
             yield {"whole": name, "pairs": rounds, **_rounded(found, 4)}
 
 
-def cpu_seconds(how: str, words: list[str], out: str) -> float:
-    """Of one command in a process of its own. SystemExit if it fails."""
+def cpu_seconds(how: str, words: list[str], out: str) -> tuple[float, float]:
+    """Of one command in a process of its own, and of the checks in it. SystemExit if it fails."""
     given = [out if word == "OUT" else word for word in words]
     child = subprocess.Popen(
         [sys.executable, __file__, "--child", how, *given],
@@ -182,7 +190,8 @@ def cpu_seconds(how: str, words: list[str], out: str) -> float:
     child.returncode = os.waitstatus_to_exitcode(status)
     if child.returncode:
         raise SystemExit(f"{' '.join(given)} ended with {child.returncode}: {said[-1000:]}")
-    return usage.ru_utime + usage.ru_stime
+    inside = [line.removeprefix(INSIDE) for line in said.splitlines() if line.startswith(INSIDE)]
+    return usage.ru_utime + usage.ru_stime, float(inside[-1]) if inside else 0.0
 
 
 def child(how: str, command: str, arguments: list[str]) -> int:
@@ -190,10 +199,50 @@ def child(how: str, command: str, arguments: list[str]) -> int:
     import importlib
 
     module = importlib.import_module(f"bodyjax.commands.{command}")
-    if how == "with":
-        return int(module.main(arguments))
-    with unchecked():
-        return int(module.main(arguments))
+    if how == "without":
+        with unchecked():
+            return int(module.main(arguments))
+    with clocked() as spent:
+        code = int(module.main(arguments))
+    print(f"{INSIDE}{sum(spent):.6f}", file=sys.stderr)
+    return code
+
+
+@contextmanager
+def clocked() -> Iterator[list[float]]:
+    """The seconds that threads spend in the checks meanwhile: of a time limit, those of the thread
+    that waits; the work itself is another thread's."""
+    from bodyjax.data.video import index, limits
+    from bodyjax.engine import seals
+
+    kept = limits.finished, limits.in_time, seals.seal, seals.verify, index.CHECKS
+    spent: list[float] = []
+
+    def timed(call: Callable[..., Any]) -> Callable[..., Any]:
+        def called(*args: Any, **more: Any) -> Any:
+            begun = time.thread_time()
+            try:
+                return call(*args, **more)
+            finally:
+                spent.append(time.thread_time() - begun)
+
+        return called
+
+    def items(path: Path, make: Any) -> Iterator[Any]:
+        following = timed(partial(next, kept[1](path, make), END))
+        while (item := following()) is not END:
+            yield item
+
+    def check(made: Callable[[], Any]) -> Callable[[], Any]:
+        return lambda: timed(made())
+
+    limits.finished, limits.in_time = timed(kept[0]), items
+    seals.seal, seals.verify = timed(kept[2]), timed(kept[3])
+    index.CHECKS = {name: check(made) for name, made in kept[4].items()}
+    try:
+        yield spent
+    finally:
+        limits.finished, limits.in_time, seals.seal, seals.verify, index.CHECKS = kept
 
 
 @contextmanager
