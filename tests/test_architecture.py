@@ -185,22 +185,30 @@ def faults(check):
     return [f"{file}: {fault}" for file, fault in found.items() if fault]
 
 
+PICKLES = {
+    "pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal", "runpy",
+    "numpy.load", "os.system", "os.popen",
+}  # fmt: skip
+RUNS = ("eval", "exec", "builtins.eval", "builtins.exec", "torch.load", "yaml.load")
+SHELLS = ("os.system", "os.popen", "subprocess.getoutput", "subprocess.getstatusoutput")
+
+
 def what_runs_data(path):
     """Calls and imports that would run what a file of data says."""
     found = []
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import | ast.ImportFrom):
             module = getattr(node, "module", None) or ""
-            names = {module, *(alias.name for alias in node.names)}
-            found += names & {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve"}
+            names = {module, *(f"{module}.{alias.name}".strip(".") for alias in node.names)}
+            found += names & PICKLES
         if isinstance(node, ast.Call):
             called = ast.unparse(node.func)
-            if called in ("eval", "exec", "torch.load", "yaml.load"):
+            if called in RUNS or called.endswith("read_pickle"):
                 found.append(f"{called} in line {node.lineno}")
             unsafe = "allow_pickle=False" not in ast.unparse(node)
             if called in ("np.load", "numpy.load") and unsafe:
                 found.append(f"{called} with pickle in line {node.lineno}")
-            if called == "os.system" or any(word.arg == "shell" for word in node.keywords):
+            if called in SHELLS or any(word.arg == "shell" for word in node.keywords):
                 found.append(f"a shell in line {node.lineno}")
     return ", ".join(found)
 
@@ -210,7 +218,9 @@ def test_nothing_runs_what_data_says(tmp_path):
     bad = tmp_path / "bad.py"
     for text in (
         "import pickle", "from joblib import load", "eval('1')", "np.load('a.npz')",
-        "os.system('ls')", "subprocess.run('ls', shell=True)",
+        "os.system('ls')", "subprocess.run('ls', shell=True)", "os.popen('ls')",
+        "subprocess.getoutput('ls')", "pd.read_pickle('a')", "import marshal", "import runpy",
+        "from numpy import load", "from os import system", "builtins.exec('1')",
     ):  # fmt: skip
         bad.write_text(text)
         assert what_runs_data(bad), text

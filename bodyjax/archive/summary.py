@@ -5,22 +5,16 @@ from __future__ import annotations
 import base64
 import heapq
 import html
-import io
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
-from PIL import Image
-
 from bodyjax import files
 from bodyjax.archive import results
+from bodyjax.archive.contact_sheet import thumbnails
 from bodyjax.archive.manifest import Manifest, Row
-from bodyjax.data.pictures.images import read_image
-from bodyjax.data.video.files import open_video
-from bodyjax.errors import DataError
 
 FILE = "summary.html"
 UNSURE = 24
@@ -29,7 +23,6 @@ LETTERS = 200
 """Dead letters on the page; all are in dead/."""
 BINS = 24
 """Bars of classes over time."""
-TILE = (240, 160)
 NONE = "(none)"
 COLOURS = ("#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377", "#bbbbbb")
 
@@ -100,7 +93,7 @@ def write(out: Path, root: Path, manifest: Manifest, told: Told, digest: str) ->
         "<p>By the day (UTC) on which the file was last changed.</p>",
         _over_time(told),
         "<h2>The least sure clips</h2>",
-        *(_tile(root, *one) for one in told.unsure),
+        *_tiles(root, told.unsure),
         "<h2>Dead letters</h2>",
         _letters(told),
     ]
@@ -184,26 +177,16 @@ def _date(day: int) -> str:
         return f"day {day}"
 
 
-def _tile(root: Path, sure: float, name: str, label: str) -> str:
-    """A clip's middle picture and what was found in it."""
-    said = f"<figcaption>{_(label)} {sure:.2f}<br>{_(name)}</figcaption>"
-    try:
-        picture = Image.fromarray(middle(root / name))
-    except DataError as error:
-        return f"<figure>(no picture: {_(error.message)}){said}</figure>"
-    picture.thumbnail(TILE)
-    stream = io.BytesIO()
-    picture.save(stream, "jpeg", quality=80)
-    data = base64.b64encode(stream.getvalue()).decode()
-    return f'<figure><img alt="" src="data:image/jpeg;base64,{data}">{said}</figure>'
-
-
-def middle(file: Path) -> np.ndarray:
-    """A picture, or the middle frame of a video: (H, W, 3) uint8. DataError if it can't be read."""
-    if not (files.is_video(file) or file.is_dir()):
-        return read_image(file)
-    video = open_video(file)
-    return video.read([video.frames // 2], threads=1)[0]
+def _tiles(root: Path, unsure: list[tuple[float, str, str]]) -> Iterator[str]:
+    """Each clip's middle picture and what was found in it."""
+    pictures = thumbnails([root / name for _sure, name, _label in unsure])
+    for (sure, name, label), picture in zip(unsure, pictures, strict=True):
+        said = f"<figcaption>{_(label)} {sure:.2f}<br>{_(name)}</figcaption>"
+        if isinstance(picture, str):
+            yield f"<figure>(no picture: {_(picture)}){said}</figure>"
+            continue
+        data = base64.b64encode(picture).decode()
+        yield f'<figure><img alt="" src="data:image/jpeg;base64,{data}">{said}</figure>'
 
 
 def _letters(told: Told) -> str:

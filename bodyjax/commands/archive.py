@@ -129,6 +129,10 @@ def archive(options: Any, given: Mapping[str, Any], engine: Callable[..., None])
         before = results.totals(out, manifest)
         if before.clips or before.dead:
             print(f"there already: {before.clips + before.dead} clips", file=sys.stderr)
+        todo = sum(not results.finished(out, k, manifest.kind) for k in manifest.shard_keys())
+        if todo:
+            left = manifest.clips - before.clips - before.dead
+            print(f"to do: {left} clips, in shards: {todo}", file=sys.stderr)
         open_work = partial(opened, options.checkpoint, dict(given))
         say = progress(manifest, before.clips + before.dead)
         engine(out, source.root, open_work, options.workers, say)

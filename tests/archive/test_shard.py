@@ -1,6 +1,8 @@
 """A shard from its list to its file, and what is in the archive's folder."""
 
+import errno
 import json
+import os
 
 import numpy as np
 import pytest
@@ -186,11 +188,15 @@ def test_shards_of_a_million_clips_are_few_and_whole_batches(tmp_path):
     assert sizes == [32] * 62 + [16]
 
 
-def test_a_full_disk_is_one_line_and_leaves_no_result(clips, tmp_path):
+def test_a_full_disk_is_one_line_and_leaves_no_result(clips, tmp_path, monkeypatch):
     out = tmp_path / "out"
     manifest, root = jobs.begin(clips, out)
-    (out / "dead").rmdir()
-    with pytest.raises(DataError, match="can't be written"):
+
+    def full(number):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(results.os, "fsync", full)
+    with pytest.raises(DataError, match=r"can't be written .*No space left"):
         do_shard(out, "00000", manifest, root, jobs.opened())
     assert list((out / "results").iterdir()) == []
 

@@ -91,7 +91,7 @@ def test_the_same_command_has_nothing_left_to_do(weights, clips, done, capsys, m
     monkeypatch.setattr("bodyjax.archive.local._start", None)  # no worker is needed
     assert archive.main(words(weights, clips, done, "--workers", "2")) == 0
     said = capsys.readouterr()
-    assert "there already: 7 clips" in said.err
+    assert said.err == "there already: 7 clips\n"
     assert "clips: 7, with a result 5, dead letters 2" in said.out
     assert {file: file.stat().st_mtime_ns for file in (done / "results").iterdir()} == before
 
@@ -180,13 +180,14 @@ def test_progress_has_a_rate_and_the_time_left(capsys, monkeypatch):
     assert archive.line(10, 10_000, 0.5).endswith("5 h 33 min left")
 
 
-def test_an_archive_that_has_moved_goes_on(weights, clips, done, tmp_path):
+def test_an_archive_that_has_moved_goes_on(weights, clips, done, tmp_path, capsys):
     """Ids start at the source, so both folders may lie elsewhere."""
     shutil.copytree(clips, tmp_path / "there")
     out = tmp_path / "out"
     shutil.copytree(done, out)
     next((out / "results").glob("*.jsonl")).unlink()
     assert archive.main(words(weights, tmp_path / "there", out)) == 0
+    assert "to do: 7 clips, in shards: 1\n" in capsys.readouterr().err
     manifest = archive_of(done)
     assert results.digest(out, manifest) == results.digest(done, manifest)
 
