@@ -30,7 +30,7 @@ def test_a_clip_that_crashes_its_decoder_costs_one_picture(more):
     assert one != other
     assert crashed == "its decoder crashed"
     assert "can't be decoded" in cut
-    assert "no such file" in missing
+    assert "No such file" in missing
 
 
 def test_no_clips_start_no_process(monkeypatch):
