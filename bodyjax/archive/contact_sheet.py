@@ -4,9 +4,7 @@ end the command whose work is done."""
 from __future__ import annotations
 
 import io
-import multiprocessing
 import os
-import signal
 from collections.abc import Callable, Iterator, Sequence
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
@@ -16,8 +14,8 @@ import numpy as np
 from PIL import Image
 
 from bodyjax import files
+from bodyjax.archive import child
 from bodyjax.data.pictures.images import read_image
-from bodyjax.data.read_ahead import end_with_parent
 from bodyjax.data.video.files import open_video
 from bodyjax.errors import DataError
 
@@ -51,7 +49,7 @@ def thumbnails(
     try:
         for clip in clips:
             if process is None or pipe is None:
-                process, pipe = _start(make)
+                process, pipe = child.start(_serve, make)
             try:
                 pipe.send_bytes(os.fsencode(clip))
                 said = pipe.recv_bytes()
@@ -67,20 +65,9 @@ def thumbnails(
             process.join()
 
 
-def _start(make: Callable[[Path], bytes]) -> tuple[SpawnProcess, Connection]:
-    context = multiprocessing.get_context("spawn")
-    ours, theirs = context.Pipe()
-    process = context.Process(target=_serve, args=(theirs, make), daemon=True)
-    process.start()
-    theirs.close()
-    return process, ours
-
-
 def _serve(pipe: Connection, make: Callable[[Path], bytes]) -> None:
     """Answers each path that the pipe names, until it is closed."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent as well
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    end_with_parent()
+    child.settle()
     try:
         while True:
             clip = Path(os.fsdecode(pipe.recv_bytes()))

@@ -8,7 +8,6 @@ listens on a port. Workers end with the supervisor, however that ends.
 from __future__ import annotations
 
 import json
-import multiprocessing
 import signal
 import time
 from collections import deque
@@ -19,11 +18,10 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
 
+from bodyjax.archive import child, marks, results
 from bodyjax.archive import manifest as manifests
-from bodyjax.archive import marks, results
 from bodyjax.archive.shard import Counts, do_shard
 from bodyjax.archive.work import Work
-from bodyjax.data.read_ahead import end_with_parent
 from bodyjax.errors import UserError
 
 PATIENCE = 300.0
@@ -90,18 +88,7 @@ def run(
 
 
 def _start(out: Path, root: Path, open_work: Open) -> _Worker:
-    context = multiprocessing.get_context("spawn")
-    ours, theirs = context.Pipe()
-    arguments = (theirs, str(out), str(root), open_work)
-    process = context.Process(target=_work, args=arguments, daemon=True)
-    # Ctrl-C reaches the supervisor alone: a worker that still imports would print a traceback.
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        process.start()
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-    theirs.close()
-    return _Worker(process, ours)
+    return _Worker(*child.start(_work, str(out), str(root), open_work))
 
 
 def _hand_out(one: _Worker, key: str) -> None:
@@ -166,9 +153,7 @@ def _mourned(one: _Worker, out: Path, how: str, todo: deque[str], failed: int) -
 
 def _work(pipe: Connection, out: str, root: str, open_work: Open) -> None:
     """Works on the shards that the pipe names, until it is closed."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the supervisor as well
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    end_with_parent()
+    child.settle()
     folder = Path(out)
     try:
         manifest, work = manifests.read(folder), open_work()

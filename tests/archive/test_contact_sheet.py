@@ -34,5 +34,5 @@ def test_a_clip_that_crashes_its_decoder_costs_one_picture(more):
 
 
 def test_no_clips_start_no_process(monkeypatch):
-    monkeypatch.setattr(contact_sheet, "_start", None)
+    monkeypatch.setattr(contact_sheet.child, "start", None)
     assert list(contact_sheet.thumbnails([])) == []
