@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -116,7 +117,7 @@ def rows(out: Path, key: str, kind: str) -> Iterator[Line]:
         with file.open("rb") as stream, arrow.parquet.ParquetFile(stream) as opened:
             for group in opened.iter_batches(GROUP):
                 for row in group.to_pylist():
-                    yield _checked({**row, "result": json.loads(row["result"])}, _RESULT)
+                    yield _checked({**row, "result": _parsed(row["result"])}, _RESULT)
     # Arrow's errors are ValueErrors.
     except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
         raise _damaged(file, error) from None
@@ -134,20 +135,30 @@ _LETTER: dict[str, Any] = {"id": str, "error": str, "text": str}
 
 
 def _checked(row: Any, columns: Mapping[str, Any]) -> Line:
-    """The row, or the TypeError or ValueError of one that `do_shard` does not write."""
+    """The row, or the TypeError of one that `do_shard` does not write."""
     if not isinstance(row, dict) or row.keys() != columns.keys():
         raise TypeError
     if not all(isinstance(row[name], kind) for name, kind in columns.items()):
         raise TypeError
-    text(row)  # no NaN
+    if not math.isfinite(row.get("sure") or 0):  # Arrow holds NaN
+        raise TypeError
     return row
+
+
+def _parsed(line: str) -> Any:
+    """What a line of JSON says; ValueError also for NaN and infinities, which JSON has not."""
+
+    def refuse(name: str) -> None:
+        raise ValueError(name)
+
+    return json.loads(line, parse_constant=refuse)
 
 
 def _lines(file: Path, columns: Mapping[str, Any]) -> Iterator[Line]:
     try:
         with file.open(encoding="utf-8") as lines:
             for line in lines:
-                yield _checked(json.loads(line), columns)
+                yield _checked(_parsed(line), columns)
     except (OSError, ValueError, TypeError, RecursionError) as error:
         raise _damaged(file, error) from None
 
