@@ -1,13 +1,9 @@
-"""Everything that a command writes is checked here, before its work begins; what a training that
-fails at its start has written is removed."""
+"""Everything that a command writes is checked here, before its work begins."""
 
 from __future__ import annotations
 
-import fcntl
 import os
-import shutil
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,9 +12,6 @@ from bodyjax.errors import ConfigError, UserError
 
 CHECKPOINT = ("newest", "best", "frozen", "params.npz", "config.json", "card.md")
 """What a run's folder or exported weights hold beside the results of a training."""
-STEPS, LOG = ("newest", "best"), "metrics.jsonl"
-BEFORE_STEPS = (*STEPS, "frozen", "events", LOG)
-"""What a training makes in its folder before its first step."""
 
 
 class Output(NamedTuple):
@@ -70,62 +63,6 @@ def keep_apart(outputs: Sequence[Output], reads: Mapping[Path, str]) -> None:
             what = f"{flag} would replace what {taken[key]} writes"
             raise UserError(what, file=path, hint="name another file")
         taken[key] = flag
-
-
-@contextmanager
-def without_trace(run: Path) -> Iterator[None]:
-    """Makes a training's folder. Removes what the training has made in it, and the folders made for
-    it, if it ends by an exception before it has logged or saved a step. What was there before
-    stays, and so does everything while another training works there. UserError as `check`."""
-    made = [part for part in (run / name for name in BEFORE_STEPS) if not os.path.exists(part)]
-    folders = [folder for folder in (run, *run.parents) if not os.path.exists(folder)]
-    held = None
-    try:
-        check([Output("--workdir", run, folder=True)], {})
-        held = _shared(run)
-        yield
-    except BaseException:
-        if not _has_steps(run) and _is_alone(held):
-            for part in made:
-                shutil.rmtree(part, ignore_errors=True)
-            with suppress(OSError):
-                if run / LOG in made:
-                    (run / LOG).unlink(missing_ok=True)
-                for folder in folders:
-                    folder.rmdir()  # only if it is empty
-        raise
-    finally:
-        if held is not None:
-            os.close(held)
-
-
-def _shared(folder: Path) -> int | None:
-    """The open folder with a lock that all trainings in it share; None on disks without locks."""
-    try:
-        held = os.open(folder, os.O_RDONLY)
-    except OSError:
-        return None
-    try:
-        fcntl.flock(held, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except OSError:
-        os.close(held)
-        return None
-    return held
-
-
-def _is_alone(held: int | None) -> bool:
-    """Whether nobody else holds the lock of `_shared`; True where there are none."""
-    try:
-        if held is not None:
-            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True
-
-
-def _has_steps(run: Path) -> bool:
-    saved = any(folder.name.isdigit() for part in STEPS for folder in (run / part).glob("*"))
-    return saved or ((run / LOG).exists() and (run / LOG).stat().st_size > 0)
 
 
 def overlay(folder: Path, name: Path, *, video: bool) -> Path:

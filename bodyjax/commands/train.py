@@ -12,7 +12,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from bodyjax.commands import flags, one_of_several, outputs
+from bodyjax.commands import flags, one_of_several
+from bodyjax.commands.without_trace import without_trace
 from bodyjax.engine import settings
 from bodyjax.errors import ConfigError, DataError
 
@@ -43,7 +44,7 @@ def main(arguments: list[str]) -> int:
     if options.process and not one_of_several.is_watched():
         address(options.process)
         return one_of_several.watch(arguments)
-    with outputs.without_trace(Path(workdir)):
+    with without_trace(Path(workdir)):
         if options.process:
             one_of_several.end_with_parent()
             join(options.process)
