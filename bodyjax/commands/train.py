@@ -12,9 +12,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from bodyjax.commands import flags, one_of_several
-from bodyjax.commands.without_trace import without_trace
+from bodyjax.commands import flags, one_of_several, outputs
 from bodyjax.engine import settings
+from bodyjax.engine.without_trace import without_trace
 from bodyjax.errors import ConfigError, DataError
 
 
@@ -45,6 +45,7 @@ def main(arguments: list[str]) -> int:
         address(options.process)
         return one_of_several.watch(arguments)
     with without_trace(Path(workdir)):
+        outputs.check([outputs.Output("--workdir", workdir, folder=True)], {})
         if options.process:
             one_of_several.end_with_parent()
             join(options.process)

@@ -9,8 +9,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from bodyjax.commands import outputs
-
 STEPS, LOG = ("newest", "best"), "metrics.jsonl"
 BEFORE_STEPS = (*STEPS, "frozen", "events", LOG)
 """What a training makes in its folder before its first step."""
@@ -20,13 +18,13 @@ BEFORE_STEPS = (*STEPS, "frozen", "events", LOG)
 def without_trace(run: Path) -> Iterator[None]:
     """Makes a training's folder. Removes what the training has made in it, and the folders made for
     it, if it ends by an exception before it has logged or saved a step. What was there before
-    stays, and so does everything while another training works there. UserError as
-    `outputs.check`."""
+    stays, and so does everything while another training works there."""
     made = [part for part in (run / name for name in BEFORE_STEPS) if not os.path.exists(part)]
     folders = [folder for folder in (run, *run.parents) if not os.path.exists(folder)]
     held = None
     try:
-        outputs.check([outputs.Output("--workdir", run, folder=True)], {})
+        with suppress(OSError):  # whoever writes there says why it can't be made
+            run.mkdir(parents=True, exist_ok=True)
         held = _shared(run)
         yield
     except BaseException:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from bodyjax.commands.without_trace import without_trace
+from bodyjax.engine.without_trace import without_trace
 from bodyjax.errors import UserError
 
 
