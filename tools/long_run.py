@@ -55,11 +55,12 @@ def recognition(out: Path, seconds: float, checkpoint: str) -> list[str]:
     return [*command, "--seconds", str(seconds), "--checkpoint", checkpoint]
 
 
-def make_videos(folder: Path) -> None:
-    """18 simulated clips, and four files that can't be read or not to their end."""
+def make_videos(folder: Path, each: int = 2) -> None:
+    """Simulated clips, `each` of nine classes, and four files that can't be read or not to their
+    end, in a new folder."""
     from bodyjax.simulate import clips
 
-    spec = clips.ClipSpec(train=0, valid=0, test=2)
+    spec = clips.ClipSpec(train=0, valid=0, test=each)
     made = clips.ensure(spec, folder.with_name("simulated"))
     folder.mkdir()
     for number, file in enumerate(sorted(made.rglob("*.mp4"))):

@@ -30,6 +30,8 @@ from typing import Any, NamedTuple
 
 import psutil
 
+from tools import long_run
+
 VICTIMS = ("everything", "worker", "supervisor")
 PATIENCE = 600.0
 """Seconds after which a command that is left alone counts as hanging."""
@@ -53,22 +55,11 @@ class Job(NamedTuple):
 
 
 def simulated(folder: Path) -> Path:
-    """A list of 63 simulated clips and five bad files, made in a new folder."""
-    from bodyjax.simulate import clips
-
-    made = clips.ensure(clips.ClipSpec(train=0, valid=0, test=7), folder / "clips")
-    good = sorted(made.rglob("*.mp4"))
-    whole = good[0].read_bytes()
-    half = len(whole) // 2
-    contents = {
-        "cut": whole[:half], "damaged": whole[:half] + bytes(200) + whole[half + 200 :],
-        "empty": b"", "text": b"not a video\n" * 100,
-    }  # fmt: skip
-    for name, content in contents.items():
-        (folder / f"{name}.mp4").write_bytes(content)
-    bad = [folder / f"{name}.mp4" for name in (*contents, "missing")]
-    listed = folder / "list.txt"
-    listed.write_text("".join(f"{file.resolve()}\n" for file in [*good, *bad]))
+    """A list of 63 simulated clips and five bad files, made in a folder."""
+    videos, listed = folder / "videos", folder / "list.txt"
+    long_run.make_videos(videos, each=7)
+    found = [*sorted(videos.iterdir()), videos / "missing.mp4"]
+    listed.write_text("".join(f"{file.resolve()}\n" for file in found))
     return listed
 
 

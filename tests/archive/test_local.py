@@ -17,6 +17,7 @@ from bodyjax.archive import manifest as manifests
 from bodyjax.errors import DataError, UserError
 from tests.archive import jobs
 from tests.archive.conftest import BAD, GOOD
+from tools.soak_archive import workers_of
 
 
 @pytest.fixture(scope="module")
@@ -114,18 +115,6 @@ def until(condition, seconds=60):
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.01)
-
-
-def workers_of(process):
-    """The spawned workers, without multiprocessing's resource tracker."""
-    found = []
-    for child in psutil.Process(process.pid).children(recursive=True):
-        try:
-            if "spawn_main" in " ".join(child.cmdline()):
-                found.append(child)
-        except psutil.NoSuchProcess:
-            continue
-    return found
 
 
 def written(out):

@@ -1,34 +1,21 @@
 """kill -9 of a real archive: the same end as one left alone, and what would differ shows."""
 
-import json
 import random
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
 
+from tests.tools.ten_kills import ten_kills
 from tools import soak_archive
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.mark.slow
 def test_ten_kills_leave_no_trace_in_the_rows(tmp_path):
-    tool = [sys.executable, str(ROOT / "tools" / "soak_archive.py")]
-    run = subprocess.run(
-        [*tool, "--out", str(tmp_path / "runs"), "--kills", "10", "--seed", "5"],
-        cwd=ROOT, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert run.returncode == 0, run.stdout + run.stderr
-    *reports, last = run.stdout.splitlines()
-    reports = [json.loads(line) for line in reports]
-    assert sum(report["kills"] for report in reports) == 10
+    reports = ten_kills("soak_archive.py", tmp_path / "runs", seed=5)
     killed = " ".join(how for report in reports[1:] for how in report["how"])
     assert all(victim in killed for victim in soak_archive.VICTIMS)
-    assert len({report["sha256"] for report in reports}) == 1
-    assert last.endswith("same end")
 
 
 class Program:

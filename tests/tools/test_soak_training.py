@@ -1,6 +1,5 @@
 """kill -9 of a real training: the same end as one left alone, and a changed number shows."""
 
-import json
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.tools.ten_kills import ten_kills
 from tools import soak_training
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -15,17 +15,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @pytest.mark.slow
 def test_ten_kills_leave_no_trace_in_the_result(tmp_path):
-    tool = [sys.executable, str(ROOT / "tools" / "soak_training.py")]
-    run = subprocess.run(
-        [*tool, "--out", str(tmp_path / "runs"), "--kills", "10", "--seed", "3"],
-        cwd=ROOT, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert run.returncode == 0, run.stdout + run.stderr
-    *reports, last = run.stdout.splitlines()
-    reports = [json.loads(line) for line in reports]
-    assert sum(report["kills"] for report in reports) == 10
-    assert len({report["sha256"] for report in reports}) == 1
-    assert last.endswith("the same end")
+    ten_kills("soak_training.py", tmp_path / "runs", seed=3)
 
 
 @pytest.mark.parametrize("planned", [0, 1, 4, 5])
