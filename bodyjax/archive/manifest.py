@@ -250,13 +250,6 @@ def _checked(row: Row) -> Row:
     return row
 
 
-def tidy(out: Path) -> None:
-    """Removes what killed workers had not finished writing, once all shards are finished."""
-    for folder in (out, *(out / name for name in FOLDERS)):
-        for file in folder.glob(".*.tmp*"):
-            file.unlink(missing_ok=True)
-
-
 @contextmanager
 def locked(out: Path) -> Iterator[None]:
     """Holds the archive's folder for this process; ends with the process, however that ends.

@@ -23,6 +23,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bodyjax import files
 from bodyjax.commands import flags, outputs
 from bodyjax.commands.outputs import Output
 from bodyjax.errors import ConfigError, UserError
@@ -126,6 +127,7 @@ def archive(options: Any, given: Mapping[str, Any], engine: Callable[..., None])
     with manifests.locked(out):
         manifest = manifests.begin(out, source.rows, made_of, about, options.format, work.batch)
         del work, source.rows[:]  # the workers have their own
+        files.remove_leftovers(out)
         before = results.totals(out, manifest)
         if before.clips or before.dead:
             print(f"there already: {before.clips + before.dead} clips", file=sys.stderr)
@@ -139,7 +141,6 @@ def archive(options: Any, given: Mapping[str, Any], engine: Callable[..., None])
         told = summary.gathered(out, manifest)
         if told.clips + told.dead != manifest.clips:
             raise UserError("shards are missing", file=out, hint="repeat the command")
-        manifests.tidy(out)
         digest = results.digest(out, manifest)
         page = summary.write(out, source.root, manifest, told, digest)
     print(f"clips: {manifest.clips}, with a result {told.clips}, dead letters {told.dead}")

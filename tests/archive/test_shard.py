@@ -218,8 +218,6 @@ def test_what_a_kill_at_the_start_leaves_is_no_other_file(clips, tmp_path):
     (out / manifests.FILE).rename(out / ".manifest.1-1.tmp.json")
     (out / "clips" / ".00001.1-1.tmp.jsonl").write_text("{")
     assert jobs.begin(clips, out)[0] == manifest
-    manifests.tidy(out)
-    assert not list(out.rglob(".*.tmp*"))
 
 
 def test_results_without_a_manifest_are_not_taken_for_those_of_this_command(clips, tmp_path):

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 import re
 import shutil
 import sys
@@ -186,7 +187,11 @@ def test_an_archive_that_has_moved_goes_on(weights, clips, done, tmp_path, capsy
     out = tmp_path / "out"
     shutil.copytree(done, out)
     next((out / "results").glob("*.jsonl")).unlink()
+    of_a_killed_worker = out / "results" / ".00000.1-1.tmp.jsonl"
+    of_a_killed_worker.touch()
+    os.utime(of_a_killed_worker, (0, 0))
     assert archive.main(words(weights, tmp_path / "there", out)) == 0
+    assert not of_a_killed_worker.exists()
     assert "to do: 7 clips, in shards: 1\n" in capsys.readouterr().err
     manifest = archive_of(done)
     assert results.digest(out, manifest) == results.digest(done, manifest)
