@@ -85,10 +85,9 @@ def check_variables(variables: Mapping[str, Any], expected: Any, place: str | Pa
 
 
 def _find(path: str | os.PathLike[str]) -> Path:
-    shipped = sorted(p.parent.name for p in WEIGHTS.glob("*/params.npz"))
-    hint = f"a run's folder, or one of the shipped weights: {', '.join(shipped) or 'none'}"
     if not isinstance(path, str | os.PathLike):
-        raise CheckpointError(f"{type(path).__name__} names none", place="checkpoint", hint=hint)
+        what = f"{type(path).__name__} names none"
+        raise CheckpointError(what, place="checkpoint", hint=_known())
     folder = Path(path)
     if folder.is_dir():
         return folder
@@ -98,7 +97,12 @@ def _find(path: str | os.PathLike[str]) -> Path:
         for kind in KINDS:
             if (folder.parent / kind / folder.name).is_dir():
                 return folder.parent / kind / folder.name
-    raise CheckpointError("there is no such checkpoint", file=folder, hint=hint)
+    raise CheckpointError("there is no such checkpoint", file=folder, hint=_known())
+
+
+def _known() -> str:
+    shipped = sorted(p.parent.name for p in WEIGHTS.glob("*/params.npz"))
+    return f"a run's folder, or one of the shipped weights: {', '.join(shipped) or 'none'}"
 
 
 def _load_run(folder: Path, which: str) -> Checkpoint:
