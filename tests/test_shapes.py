@@ -9,8 +9,8 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-jaxtyping = pytest.importorskip("jaxtyping")
-beartype = pytest.importorskip("beartype").beartype
+jaxtyping = pytest.importorskip("jaxtyping", reason="the extra test is not installed")
+beartype = pytest.importorskip("beartype", reason="the extra test is not installed").beartype
 
 from jaxtyping import Array, Float, Int, jaxtyped  # noqa: E402
 

@@ -142,8 +142,8 @@ def _second_look(budget: float) -> Iterator[Row]:
 
 def _onnx(size: int, budget: float) -> Iterator[Row]:
     try:
-        import onnx  # noqa: F401
-        import onnxruntime  # noqa: F401
+        import onnx  # noqa: F401 (whether it is there)
+        import onnxruntime  # noqa: F401 (the same)
     except ImportError:
         yield not_measured(PART, f"ONNX Runtime, {size}", 'pip install "bodyjax[onnx]" for it')
         return

@@ -39,8 +39,8 @@ def test_every_part_of_a_shipped_detector_is_measured():
 
 
 def test_the_graph_gives_our_maps():
-    pytest.importorskip("onnx")
-    pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnx", reason="the extra onnx is not installed")
+    pytest.importorskip("onnxruntime", reason="the extra onnx is not installed")
     detector = detect.load("small", size=96)
     ours = jax.jit(onnx_network.ours(detector.system.model))
     pixels = people.picture(96)[None].astype(np.float32)

@@ -13,7 +13,7 @@ from bodyjax import detect as detector_module
 from bodyjax.commands import detect, live
 from bodyjax.data.video import write_video
 from bodyjax.errors import ConfigError
-from tests.data.video.test_live import server  # noqa: F401
+from tests.data.video.test_live import server  # noqa: F401 (a fixture)
 from tests.picture_sets import body, colour, knowing
 
 POSE = np.stack([np.linspace(8, 20, 17), np.linspace(5, 35, 17)], -1)
@@ -25,7 +25,7 @@ def known(monkeypatch):
     monkeypatch.setattr(detector_module, "load", lambda name, **settings: knowing(poses))
 
 
-def test_people_of_a_stream_are_lines_of_json(known, server, tmp_path, capsys):  # noqa: F811
+def test_people_of_a_stream_are_lines_of_json(known, server, tmp_path, capsys):  # noqa: F811 (it again)
     write_video(tmp_path / "walk.mkv", np.full((6, 40, 50, 3), colour(2), np.uint8), 25)
     words = ["--input", f"{server}/walk.mkv", "--allow-network", "--page", "0"]
     file = tmp_path / "new" / "rows.jsonl"

@@ -51,7 +51,7 @@ def dots(variables, image):
     return Maps(heat[None, None], pafs[None, None], *(one[None] for one in (center, away, away)))
 
 
-MODEL: Any = CenterPose(backbone=SimpleNamespace(strides=(4, 32)), order=(), between=(0, 1))  # type: ignore[arg-type]
+MODEL: Any = CenterPose(backbone=SimpleNamespace(strides=(4, 32)), order=(), between=(0, 1))
 DOTS: Any = SimpleNamespace(bones=FOUR, model=MODEL, maps=dots, heads=dots)
 
 
